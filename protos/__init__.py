@@ -1,0 +1,1 @@
+"""The contract: .proto files and what protoc makes of them."""

@@ -1,0 +1,1 @@
+"""What more than one service means by the same word."""

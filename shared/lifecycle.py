@@ -1,0 +1,55 @@
+"""How a service lives: it opens, runs until a signal, drains, closes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+import uvloop
+
+log = structlog.get_logger()
+
+
+class Drainable(Protocol):
+    """A running service that can stop taking work and finish what it has."""
+
+    async def drain(self) -> None:
+        """Refuse new work and return when accepted work is answered."""
+
+
+def run(
+    open_service: Callable[[], AbstractAsyncContextManager[Drainable]], *, drain_seconds: float
+) -> None:
+    """Run one service until SIGTERM or SIGINT.
+
+    The first signal drains for at most ``drain_seconds``; a second one ends the
+    process at once with status 128 + signal number.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run_until_signalled(open_service, drain_seconds))
+
+
+async def _run_until_signalled(
+    open_service: Callable[[], AbstractAsyncContextManager[Drainable]], drain_seconds: float
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, number, stopping)
+    async with open_service() as service:
+        await stopping.wait()
+        log.info("draining", limit_seconds=drain_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                await service.drain()
+    log.info("stopped")
+
+
+def _on_signal(number: signal.Signals, stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        os._exit(128 + number)
+    stopping.set()

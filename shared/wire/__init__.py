@@ -1,0 +1,1 @@
+"""The translators: the only part of ``shared`` that knows gRPC and protobuf."""

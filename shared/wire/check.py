@@ -1,0 +1,43 @@
+"""``python -m shared.wire.check ADDRESS [--service NAME]``: a health probe.
+
+Ends with status 0 when the service at ADDRESS says that NAME serves, else 1.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from shared.deadline import Deadline
+from shared.errors import ServingError
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.health import CHECK_PATH, check_request, is_serving
+
+
+async def _check(address: str, name: str, timeout_seconds: float) -> bool:
+    deadline = Deadline.after(timeout_seconds, now=asyncio.get_running_loop().time())
+    async with GrpcioWire().connect(address) as channel:
+        return is_serving(await channel.call(CHECK_PATH, check_request(name), deadline=deadline))
+
+
+def main() -> int:
+    """Ask, print the answer, return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m shared.wire.check", description=__doc__)
+    parser.add_argument("address", help="HOST:PORT or unix:PATH")
+    parser.add_argument(
+        "--service", default="", help="a servable's name; default: the whole service"
+    )
+    parser.add_argument("--timeout-seconds", type=float, default=3.0)
+    arguments = parser.parse_args()
+    try:
+        serving = asyncio.run(
+            _check(arguments.address, arguments.service, arguments.timeout_seconds)
+        )
+    except ServingError as failure:
+        print(f"{arguments.address}: {failure.message}", file=sys.stderr)
+        return 1
+    print("SERVING" if serving else "NOT_SERVING")
+    return 0 if serving else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""Many calls at once over one stream, several in one write.
+
+The caller's side is ``Exchange``, the other side ``serve_exchange``. A call ends
+by its answer, its deadline, its caller leaving, or the stream breaking; each of
+them frees its place on both sides.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from protos.serving.v1 import exchange_pb2
+from shared.deadline import Deadline
+from shared.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    PeerLost,
+    ServingError,
+    Unavailable,
+    rebuild,
+)
+from shared.tasks import TaskScope, task_scope
+from shared.wire.interface import Channel, Stream
+
+log = structlog.get_logger()
+
+# One write carries at most this much, so that a small call never waits long
+# behind others that were ready at the same moment.
+_WRITE_CALLS = 64
+_WRITE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A call as its handler gets it."""
+
+    request_id: str
+    deadline: Deadline | None
+    payload: bytes
+
+
+ExchangeHandler = Callable[[Incoming], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call that waits for its answer."""
+
+    call: exchange_pb2.Call
+    answer: asyncio.Future[bytes]
+    deadline: Deadline | None
+    written: bool = False
+
+
+class Exchange:
+    """The caller's side of one exchange stream."""
+
+    def __init__(self, peer: str, max_outstanding: int) -> None:
+        self._peer = peer
+        self._max_outstanding = max_outstanding
+        self._pending: dict[int, _Pending] = {}
+        self._unsent: deque[_Pending] = deque()
+        self._cancelled: list[int] = []
+        self._wake = asyncio.Event()
+        self._last_id = 0
+        self._broken: ServingError | None = None
+
+    @property
+    def outstanding(self) -> int:
+        """Calls that wait for their answers."""
+        return len(self._pending)
+
+    async def call(
+        self, payload: bytes, *, deadline: Deadline | None = None, request_id: str = ""
+    ) -> bytes:
+        """Send one call and wait for its answer.
+
+        Raises the error that the peer named; Overloaded when too many calls are
+        outstanding; DeadlineExceeded; Unavailable when the stream broke before
+        the call was written (safe to send elsewhere), PeerLost after.
+        """
+        loop = asyncio.get_running_loop()
+        if self._broken is not None:
+            raise Unavailable(f"{self._peer} is not connected")
+        if len(self._pending) >= self._max_outstanding:
+            raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
+        self._last_id += 1
+        call = exchange_pb2.Call(id=self._last_id, request_id=request_id, payload=payload)
+        pending = _Pending(call, loop.create_future(), deadline)
+        self._pending[call.id] = pending
+        self._unsent.append(pending)
+        self._wake.set()
+        timer = None
+        if deadline is not None:
+            timer = loop.call_at(deadline.at, _expire, pending.answer, self._peer)
+        try:
+            return await pending.answer
+        except (asyncio.CancelledError, DeadlineExceeded):
+            self._withdraw(pending)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._pending.pop(call.id, None)
+
+    def _withdraw(self, pending: _Pending) -> None:
+        if pending.written and pending.call.id in self._pending:
+            self._cancelled.append(pending.call.id)
+            self._wake.set()
+
+    async def write_to(self, stream: Stream) -> None:
+        """Send calls and withdrawals as they come, several in one message."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._unsent or self._cancelled:
+                message = exchange_pb2.Calls(cancelled=self._cancelled)
+                self._cancelled.clear()
+                self._fill(message)
+                await stream.send(message.SerializeToString())
+
+    def _fill(self, message: exchange_pb2.Calls) -> None:
+        now = asyncio.get_running_loop().time()
+        size = 0
+        while self._unsent and len(message.calls) < _WRITE_CALLS and size < _WRITE_BYTES:
+            pending = self._unsent.popleft()
+            if pending.answer.done():
+                continue
+            pending.written = True
+            if pending.deadline is not None:
+                left = pending.deadline.remaining(now)
+                pending.call.timeout_microseconds = max(1, int(left * 1e6))
+            message.calls.append(pending.call)
+            size += len(pending.call.payload)
+
+    async def read_from(self, stream: Stream) -> None:
+        """Hand answers to their callers until the peer closes."""
+        async for message in stream:
+            for answer in exchange_pb2.Answers.FromString(message).answers:
+                pending = self._pending.get(answer.id)
+                if pending is None or pending.answer.done():
+                    continue
+                if answer.HasField("failure"):
+                    failure = rebuild(answer.failure.name, answer.failure.message)
+                    pending.answer.set_exception(failure)
+                else:
+                    pending.answer.set_result(answer.payload)
+        raise PeerLost(f"{self._peer} closed the connection")
+
+    def end(self, lost: PeerLost) -> None:
+        """Fail what waits: ``lost`` for what was written, Unavailable for the rest."""
+        self._broken = lost
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(
+                    lost if pending.written else Unavailable(f"{self._peer} is not connected")
+                )
+
+
+def _expire(answer: asyncio.Future[bytes], peer: str) -> None:
+    if not answer.done():
+        answer.set_exception(DeadlineExceeded(f"the deadline passed while waiting for {peer}"))
+
+
+@asynccontextmanager
+async def open_exchange(
+    channel: Channel,
+    path: str,
+    *,
+    peer: str,
+    max_outstanding: int,
+    lost: Callable[[str], PeerLost] = PeerLost,
+) -> AsyncIterator[Exchange]:
+    """An exchange over ``channel`` while inside; the body ends with PeerLost when it breaks.
+
+    ``peer`` is what messages call the other side, ``lost`` makes the error of the
+    calls that were in its hands.
+    """
+    exchange = Exchange(peer, max_outstanding)
+    try:
+        async with channel.stream(path) as stream, task_scope() as scope:
+            scope.spawn(exchange.write_to(stream), name=f"exchange writer to {peer}")
+            scope.spawn(exchange.read_from(stream), name=f"exchange reader from {peer}")
+            yield exchange
+    finally:
+        exchange.end(lost(f"the connection to {peer} broke while it worked on this request"))
+
+
+class _Served:
+    """The serving side of one exchange stream."""
+
+    def __init__(self, handler: ExchangeHandler, max_outstanding: int) -> None:
+        self._handler = handler
+        self._max_outstanding = max_outstanding
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._answers: deque[exchange_pb2.Answer] = deque()
+        self._wake = asyncio.Event()
+
+    async def read_from(self, stream: Stream, scope: TaskScope) -> None:
+        async for message in stream:
+            calls = exchange_pb2.Calls.FromString(message)
+            for call_id in calls.cancelled:
+                running = self._running.get(call_id)
+                if running is not None:
+                    running.cancel()
+            for call in calls.calls:
+                self._begin(call, scope)
+
+    def _begin(self, call: exchange_pb2.Call, scope: TaskScope) -> None:
+        if len(self._running) >= self._max_outstanding:
+            refusal = Overloaded(f"{self._max_outstanding} calls are being worked on already")
+            self._answer(_failed(call.id, refusal))
+            return
+        deadline = None
+        if call.timeout_microseconds:
+            now = asyncio.get_running_loop().time()
+            deadline = Deadline.after(call.timeout_microseconds / 1e6, now=now)
+        incoming = Incoming(call.request_id, deadline, call.payload)
+        task = scope.spawn(self._work(call.id, incoming), name=f"call {call.request_id or call.id}")
+        self._running[call.id] = task
+        task.add_done_callback(lambda _: self._running.pop(call.id, None))
+
+    async def _work(self, call_id: int, incoming: Incoming) -> None:
+        try:
+            payload = await self._handler(incoming)
+            self._answer(exchange_pb2.Answer(id=call_id, payload=payload))
+        except ServingError as failure:
+            self._answer(_failed(call_id, failure))
+        except Exception:
+            log.exception("call failed", request_id=incoming.request_id)
+            unforeseen = InternalError("internal error; the server's log has the details")
+            self._answer(_failed(call_id, unforeseen))
+
+    def _answer(self, answer: exchange_pb2.Answer) -> None:
+        self._answers.append(answer)
+        self._wake.set()
+
+    async def write_to(self, stream: Stream) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._answers:
+                message = exchange_pb2.Answers()
+                size = 0
+                while self._answers and len(message.answers) < _WRITE_CALLS and size < _WRITE_BYTES:
+                    answer = self._answers.popleft()
+                    message.answers.append(answer)
+                    size += len(answer.payload)
+                await stream.send(message.SerializeToString())
+
+
+def _failed(call_id: int, failure: ServingError) -> exchange_pb2.Answer:
+    return exchange_pb2.Answer(
+        id=call_id,
+        failure=exchange_pb2.Failure(name=type(failure).__name__, message=failure.message),
+    )
+
+
+async def serve_exchange(stream: Stream, handler: ExchangeHandler, *, max_outstanding: int) -> None:
+    """Work on the calls of one stream until its caller closes it or is lost.
+
+    When it ends, calls still being worked on are cancelled.
+    """
+    served = _Served(handler, max_outstanding)
+    try:
+        async with task_scope() as scope:
+            scope.spawn(served.write_to(stream), name="exchange answers")
+            await served.read_from(stream, scope)
+    except PeerLost:
+        log.debug("exchange caller lost")

@@ -1,0 +1,263 @@
+"""The wire on grpcio's asyncio API."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+import grpc
+import structlog
+from grpc_reflection.v1alpha import reflection
+
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError
+from shared.wire.interface import (
+    MAX_MESSAGE_BYTES,
+    CallContext,
+    Channel,
+    Routes,
+    Server,
+    Stream,
+    StreamHandler,
+    UnaryHandler,
+)
+from shared.wire.status import CODES, ERROR_NAME_KEY, error_of
+
+log = structlog.get_logger()
+
+_ServerContext = grpc.aio.ServicerContext[bytes, bytes]
+_StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
+
+# How long calls in progress may go on after the server's context is left.
+_CLOSE_GRACE_SECONDS = 0.5
+
+
+class GrpcioWire:
+    """Serves and calls with ``grpc.aio``."""
+
+    @asynccontextmanager
+    async def serve(
+        self,
+        routes: Routes,
+        addresses: Sequence[str],
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_concurrent_calls: int | None = None,
+        reflect: Sequence[str] = (),
+    ) -> AsyncIterator[Server]:
+        """See ``Wire.serve``."""
+        server = grpc.aio.server(
+            handlers=[_Handlers(routes)],
+            maximum_concurrent_rpcs=max_concurrent_calls,
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                # Peers may probe an idle connection this often.
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
+        )
+        if reflect:
+            reflection.enable_server_reflection([*reflect, reflection.SERVICE_NAME], server)
+        bound = [_bind(server, address) for address in addresses]
+        await server.start()
+        listening = _GrpcioServer(server, bound)
+        try:
+            yield listening
+        finally:
+            await server.stop(_CLOSE_GRACE_SECONDS)
+
+    @asynccontextmanager
+    async def connect(self, address: str) -> AsyncIterator[Channel]:
+        """See ``Wire.connect``."""
+        channel = grpc.aio.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.enable_http_proxy", 0),
+                # One connection per channel: a lost one is seen by its owner alone.
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.min_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+                ("grpc.keepalive_time_ms", 5000),
+                ("grpc.keepalive_timeout_ms", 5000),
+            ],
+        )
+        try:
+            yield _GrpcioChannel(channel)
+        finally:
+            await channel.close()
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as failure:
+        raise OSError(f"cannot listen on {address}: is it in use?") from failure
+    if address.startswith("unix:"):
+        os.chmod(address.removeprefix("unix:"), 0o600)
+        return address
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+class _GrpcioServer:
+    def __init__(self, server: grpc.aio.Server, addresses: Sequence[str]) -> None:
+        self._server = server
+        self.addresses = addresses
+
+    async def close(self, grace_seconds: float) -> None:
+        await self._server.stop(grace_seconds)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    def __init__(self, routes: Routes) -> None:
+        self._handlers: dict[str, Any] = {
+            path: grpc.unary_unary_rpc_method_handler(_unary(path, handler))
+            for path, handler in routes.unary.items()
+        } | {
+            path: grpc.stream_stream_rpc_method_handler(_streaming(path, handler))
+            for path, handler in routes.streams.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _unary(path: str, handler: UnaryHandler) -> Any:
+    async def serve(message: bytes, context: _ServerContext) -> bytes:
+        try:
+            return await handler(_call_context(context), message)
+        except Exception as failure:
+            await _abort(path, context, failure)
+
+    return serve
+
+
+def _streaming(path: str, handler: StreamHandler) -> Any:
+    async def serve(_: AsyncIterator[bytes], context: _ServerContext) -> None:
+        try:
+            await handler(_call_context(context), _ServedStream(context))
+        except Exception as failure:
+            await _abort(path, context, failure)
+
+    return serve
+
+
+async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
+    if not isinstance(failure, ServingError):
+        # The text of an unforeseen exception may name anything: it stays in the log.
+        log.error("handler failed", path=path, exc_info=failure)
+        failure = InternalError("internal error; the server's log has the details")
+    await context.abort(
+        CODES[type(failure)], failure.message, ((ERROR_NAME_KEY, type(failure).__name__),)
+    )
+
+
+def _call_context(context: _ServerContext) -> CallContext:
+    left = context.time_remaining()
+    now = asyncio.get_running_loop().time()
+    return CallContext(
+        peer_host=_host(context.peer()),
+        deadline=None if left is None else Deadline.after(left, now=now),
+        metadata={
+            key: value
+            for key, value in context.invocation_metadata() or ()
+            if isinstance(value, str)
+        },
+    )
+
+
+def _host(peer: str) -> str:
+    """``ipv4:127.0.0.1:4242`` or ``ipv6:%5B::1%5D:4242`` without family and port."""
+    family, _, rest = peer.partition(":")
+    return unquote(rest.rpartition(":")[0]).strip("[]") if family.startswith("ipv") else ""
+
+
+class _ServedStream:
+    """The server's end of a stream."""
+
+    def __init__(self, context: _ServerContext) -> None:
+        self._context = context
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._context.write(message)
+        except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as failure:
+            raise PeerLost("the stream's other end is gone") from failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._context.read()
+            if message is grpc.aio.EOF:
+                return
+            yield message
+
+
+class _GrpcioChannel:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+        left = None
+        if deadline is not None:
+            left = deadline.remaining(asyncio.get_running_loop().time())
+            if left == 0:
+                raise DeadlineExceeded("the deadline passed before the call was sent")
+        try:
+            return await self._channel.unary_unary(path)(message, timeout=left)
+        except grpc.aio.AioRpcError as failure:
+            raise _error_of(failure) from failure
+
+    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
+        return _open_stream(self._channel.stream_stream(path)())
+
+
+@asynccontextmanager
+async def _open_stream(call: _StreamCall) -> AsyncIterator[Stream]:
+    try:
+        yield _CalledStream(call)
+    finally:
+        call.cancel()
+
+
+class _CalledStream:
+    """The caller's end of a stream."""
+
+    def __init__(self, call: _StreamCall) -> None:
+        self._call = call
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as failure:
+            raise _error_of(failure) from failure
+        except asyncio.InvalidStateError as failure:
+            raise PeerLost("the stream's other end is gone") from failure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                message = await self._call.read()
+                if message is grpc.aio.EOF:
+                    break
+                yield message
+            code = await self._call.code()
+            if code is not grpc.StatusCode.OK:
+                name = _name_in(await self._call.trailing_metadata())
+                raise error_of(code, await self._call.details() or code.name, name)
+        except grpc.aio.AioRpcError as failure:
+            raise _error_of(failure) from failure
+
+
+def _error_of(failure: grpc.aio.AioRpcError) -> ServingError:
+    name = _name_in(failure.trailing_metadata())
+    return error_of(failure.code(), failure.details() or failure.code().name, name)
+
+
+def _name_in(metadata: Any) -> str | None:
+    return next((value for key, value in metadata or () if key == ERROR_NAME_KEY), None)

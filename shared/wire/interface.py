@@ -1,0 +1,93 @@
+"""What services know of the wire: serve handlers, call a method, open a stream.
+
+Messages are bytes here: who only forwards never decodes, and who decodes picks
+the message type. A handler fails by raising a ServingError; a caller gets the
+same error back. Implementations: ``shared.wire.grpcio``.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.deadline import Deadline
+
+MAX_MESSAGE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What a handler knows of its caller."""
+
+    peer_host: str
+    """The caller's IP address, or "" over a Unix socket."""
+    deadline: Deadline | None
+    metadata: Mapping[str, str]
+
+
+class Stream(Protocol):
+    """Messages in both directions, ordered. One sender and one receiver at a time."""
+
+    async def send(self, message: bytes) -> None:
+        """Write one message; waits while the peer takes no more. Raises PeerLost."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Messages until the peer closes; a broken stream raises a ServingError."""
+
+
+UnaryHandler = Callable[[CallContext, bytes], Awaitable[bytes]]
+StreamHandler = Callable[[CallContext, Stream], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Handlers by method path, ``/package.Service/Method``."""
+
+    unary: Mapping[str, UnaryHandler] = field(default_factory=dict)
+    streams: Mapping[str, StreamHandler] = field(default_factory=dict)
+
+    def __or__(self, other: "Routes") -> "Routes":
+        return Routes({**self.unary, **other.unary}, {**self.streams, **other.streams})
+
+
+class Server(Protocol):
+    """A listening server."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens, with real port numbers, in the order asked for."""
+
+    async def close(self, grace_seconds: float) -> None:
+        """Turn new calls away, let those in progress finish, end the rest after the grace."""
+
+
+class Channel(Protocol):
+    """A connection to one address, made when first used and again when lost."""
+
+    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+        """One request, one answer. Raises the ServingError that the peer named."""
+
+    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
+        """Open a stream; leaving the context ends it on both sides."""
+
+
+class Wire(Protocol):
+    """One way to carry messages."""
+
+    def serve(
+        self,
+        routes: Routes,
+        addresses: Sequence[str],
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_concurrent_calls: int | None = None,
+        reflect: Sequence[str] = (),
+    ) -> AbstractAsyncContextManager[Server]:
+        """Listen on ``HOST:PORT`` and ``unix:PATH`` addresses while inside.
+
+        ``reflect`` names protobuf services that server reflection describes.
+        Raises OSError naming the address that cannot be had.
+        """
+
+    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
+        """A channel to ``address`` while inside."""

@@ -1,0 +1,213 @@
+"""Reports and notices to protobuf and back."""
+
+from google.protobuf.message import DecodeError
+
+from protos.serving.v1 import membership_pb2 as pb
+from protos.serving.v1 import tensor_pb2
+from shared import membership as m
+from shared.addresses import HostPort
+from shared.errors import InvalidRequest
+from shared.servable import ServableVersion
+from shared.tensors import ElementType, TensorSpec
+
+_STATES = {
+    "loading": pb.HOLDING_STATE_LOADING,
+    "ready": pb.HOLDING_STATE_READY,
+    "failed": pb.HOLDING_STATE_FAILED,
+}
+_STATE_NAMES = {number: name for name, number in _STATES.items()}
+
+
+def write_report(report: m.Report) -> bytes:
+    """A member's report as bytes."""
+    message = pb.Report()
+    match report:
+        case m.Hello():
+            message.hello.CopyFrom(
+                pb.Hello(
+                    member_id=report.member_id,
+                    address=report.address,
+                    local_address=report.local_address,
+                )
+            )
+            if report.device is not None:
+                message.hello.device.CopyFrom(
+                    pb.Device(type=report.device.type, id=report.device.id)
+                )
+        case m.Heartbeat():
+            message.heartbeat.outstanding = report.outstanding
+        case m.Offers():
+            message.offers.CopyFrom(
+                pb.Offers(offers=map(_write_offer, report.offers), draining=report.draining)
+            )
+        case m.Holdings():
+            message.holdings.CopyFrom(pb.Holdings(holdings=map(_write_holding, report.holdings)))
+    return message.SerializeToString()
+
+
+def read_report(message: bytes, *, peer_host: str) -> m.Report:
+    """A report from bytes; an address without host gets ``peer_host``.
+
+    Raises InvalidRequest for bytes that are no report.
+    """
+    try:
+        report = pb.Report.FromString(message)
+    except DecodeError as failure:
+        raise InvalidRequest("not a membership report") from failure
+    match report.WhichOneof("report"):
+        case "hello":
+            return _read_hello(report.hello, peer_host)
+        case "heartbeat":
+            return m.Heartbeat(report.heartbeat.outstanding)
+        case "offers":
+            return m.Offers(tuple(map(_read_offer, report.offers.offers)), report.offers.draining)
+        case "holdings":
+            return m.Holdings(tuple(map(_read_holding, report.holdings.holdings)))
+        case _:
+            raise InvalidRequest("an empty membership report")
+
+
+def _read_hello(hello: pb.Hello, peer_host: str) -> m.Hello:
+    try:
+        address = HostPort.parse(hello.address)
+    except ValueError as failure:
+        raise InvalidRequest(f"a member's address: {failure}") from failure
+    if not address.host:
+        address = HostPort(peer_host or "127.0.0.1", address.port)
+    device = m.Device(hello.device.type, hello.device.id) if hello.HasField("device") else None
+    return m.Hello(hello.member_id, str(address), hello.local_address, device)
+
+
+def _write_offer(offer: m.Offer) -> pb.Offer:
+    return pb.Offer(
+        servable=offer.what.servable,
+        version=offer.what.version,
+        methods=sorted(offer.methods),
+        capacity=offer.capacity,
+    )
+
+
+def _read_offer(offer: pb.Offer) -> m.Offer:
+    what = ServableVersion(offer.servable, offer.version)
+    return m.Offer(what, frozenset(offer.methods), offer.capacity)
+
+
+def _write_holding(holding: m.Holding) -> pb.Holding:
+    return pb.Holding(
+        servable=holding.what.servable,
+        version=holding.what.version,
+        state=_STATES[holding.state],
+        detail=holding.detail,
+        models=map(_write_signature, holding.models),
+    )
+
+
+def _read_holding(holding: pb.Holding) -> m.Holding:
+    return m.Holding(
+        what=ServableVersion(holding.servable, holding.version),
+        state=_STATE_NAMES.get(holding.state, "failed"),
+        detail=holding.detail,
+        models=tuple(map(_read_signature, holding.models)),
+    )
+
+
+def _write_signature(signature: m.ModelSignature) -> pb.ModelSignature:
+    return pb.ModelSignature(
+        key=signature.key,
+        subgraphs=[
+            pb.SubgraphSignature(
+                inputs=map(_write_spec, subgraph.inputs), outputs=map(_write_spec, subgraph.outputs)
+            )
+            for subgraph in signature.subgraphs
+        ],
+        batch_size=signature.batch_size,
+    )
+
+
+def _read_signature(signature: pb.ModelSignature) -> m.ModelSignature:
+    return m.ModelSignature(
+        key=signature.key,
+        subgraphs=tuple(
+            m.SubgraphSignature(
+                tuple(map(_read_spec, subgraph.inputs)), tuple(map(_read_spec, subgraph.outputs))
+            )
+            for subgraph in signature.subgraphs
+        ),
+        batch_size=signature.batch_size,
+    )
+
+
+def _write_spec(spec: TensorSpec) -> tensor_pb2.TensorSpec:
+    return tensor_pb2.TensorSpec(
+        name=spec.name,
+        element_type=tensor_pb2.ElementType.ValueType(spec.element_type),
+        dims=spec.dims,
+    )
+
+
+def _read_spec(spec: tensor_pb2.TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, ElementType(spec.element_type), tuple(spec.dims))
+
+
+def write_notice(notice: m.Notice) -> bytes:
+    """A registrar's notice as bytes."""
+    message = pb.Notice()
+    match notice:
+        case m.Welcome():
+            message.welcome.registrar_id = notice.registrar_id
+            message.welcome.lease_seconds = notice.lease_seconds
+        case m.Assignment():
+            message.assignment.CopyFrom(
+                pb.Assignment(servables=map(_write_assigned, notice.servables))
+            )
+    return message.SerializeToString()
+
+
+def read_notice(message: bytes) -> m.Notice:
+    """A notice from bytes; raises InvalidRequest for bytes that are none."""
+    try:
+        notice = pb.Notice.FromString(message)
+    except DecodeError as failure:
+        raise InvalidRequest("not a membership notice") from failure
+    match notice.WhichOneof("notice"):
+        case "welcome":
+            return m.Welcome(notice.welcome.registrar_id, notice.welcome.lease_seconds)
+        case "assignment":
+            return m.Assignment(tuple(map(_read_assigned, notice.assignment.servables)))
+        case _:
+            raise InvalidRequest("an empty membership notice")
+
+
+def _write_assigned(assigned: m.Assigned) -> pb.ServableVersion:
+    return pb.ServableVersion(
+        servable=assigned.what.servable,
+        version=assigned.what.version,
+        models=[
+            pb.ModelFiles(
+                key=model.key,
+                format=model.format,
+                paths=model.paths,
+                with_batch_dim=model.with_batch_dim,
+                without_batch_dim_inputs=model.without_batch_dim_inputs,
+                max_batch_size=model.max_batch_size,
+            )
+            for model in assigned.models
+        ],
+    )
+
+
+def _read_assigned(assigned: pb.ServableVersion) -> m.Assigned:
+    return m.Assigned(
+        what=ServableVersion(assigned.servable, assigned.version),
+        models=tuple(
+            m.ModelFiles(
+                key=model.key,
+                format=model.format,
+                paths=tuple(model.paths),
+                with_batch_dim=model.with_batch_dim,
+                without_batch_dim_inputs=tuple(model.without_batch_dim_inputs),
+                max_batch_size=model.max_batch_size,
+            )
+            for model in assigned.models
+        ),
+    )

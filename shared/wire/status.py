@@ -1,0 +1,46 @@
+"""Domain errors and gRPC status codes: one total table, at the edge."""
+
+import grpc
+
+from shared import errors
+
+# The error's class name travels beside the status, so that nothing is lost.
+ERROR_NAME_KEY = "mindserve-error"
+
+CODES: dict[type[errors.ServingError], grpc.StatusCode] = {
+    errors.ServingError: grpc.StatusCode.INTERNAL,
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotServed: grpc.StatusCode.NOT_FOUND,
+    errors.Refused: grpc.StatusCode.UNAVAILABLE,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Draining: grpc.StatusCode.UNAVAILABLE,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.StageFailed: grpc.StatusCode.INTERNAL,
+    errors.ExecutionFailed: grpc.StatusCode.INTERNAL,
+    errors.PeerLost: grpc.StatusCode.UNAVAILABLE,
+    errors.WorkerLost: grpc.StatusCode.UNAVAILABLE,
+    errors.AgentLost: grpc.StatusCode.UNAVAILABLE,
+    errors.DeviceHung: grpc.StatusCode.UNAVAILABLE,
+    errors.LoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.InternalError: grpc.StatusCode.INTERNAL,
+}
+
+# For peers that name no error of ours: proxies, libraries, other servers.
+_ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: errors.NotServed,
+    grpc.StatusCode.UNIMPLEMENTED: errors.NotServed,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: errors.Cancelled,
+    grpc.StatusCode.UNAVAILABLE: errors.PeerLost,
+}
+
+
+def error_of(code: grpc.StatusCode, details: str, name: str | None) -> errors.ServingError:
+    """The domain error for a failed call."""
+    if name is not None:
+        return errors.rebuild(name, details)
+    return _ERRORS.get(code, errors.InternalError)(details)
