@@ -130,7 +130,9 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
     )
     # A subclass of the moment carries the file's table, so that the settings
     # object is still built by one constructor call.
-    with_file = type(settings_class.__name__, (settings_class,), {"_file_section": section})
+    with_file: type[Loaded] = type(
+        settings_class.__name__, (settings_class,), {"_file_section": section}
+    )
     with_file.model_config["env_prefix"] = prefix
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{settings_class.service}",

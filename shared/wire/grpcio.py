@@ -1,9 +1,9 @@
 """The wire on grpcio's asyncio API."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -100,7 +100,7 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
     except RuntimeError as failure:
         raise OSError(f"cannot listen on {address}: is it in use?") from failure
     if address.startswith("unix:"):
-        os.chmod(address.removeprefix("unix:"), 0o600)
+        Path(address.removeprefix("unix:")).chmod(0o600)
         return address
     return f"{address.rpartition(':')[0]}:{port}"
 
@@ -191,11 +191,14 @@ class _ServedStream:
             raise PeerLost("the stream's other end is gone") from failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            message = await self._context.read()
-            if message is grpc.aio.EOF:
-                return
+        while (message := await _read(self._context)) is not None:
             yield message
+
+
+async def _read(source: Any) -> bytes | None:
+    """The next message of a stream; None at its end."""
+    message = await source.read()
+    return None if message is grpc.aio.EOF else message
 
 
 class _GrpcioChannel:
@@ -209,7 +212,9 @@ class _GrpcioChannel:
             if left == 0:
                 raise DeadlineExceeded("the deadline passed before the call was sent")
         try:
-            return await self._channel.unary_unary(path)(message, timeout=left)
+            method: Any = self._channel.unary_unary(path)
+            answer: bytes = await method(message, timeout=left)
+            return answer
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure
 
@@ -241,10 +246,7 @@ class _CalledStream:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while True:
-                message = await self._call.read()
-                if message is grpc.aio.EOF:
-                    break
+            while (message := await _read(self._call)) is not None:
                 yield message
             code = await self._call.code()
             if code is not grpc.StatusCode.OK:

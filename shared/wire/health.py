@@ -38,17 +38,17 @@ def _response(serving: bool | None) -> bytes:
     status = kinds.SERVICE_UNKNOWN if serving is None else kinds.SERVING
     if serving is False:
         status = kinds.NOT_SERVING
-    return kinds(status=status).SerializeToString()
+    message: bytes = kinds(status=status).SerializeToString()
+    return message
 
 
 def check_request(name: str) -> bytes:
     """The message that asks for the health of ``name``."""
-    return health_pb2.HealthCheckRequest(service=name).SerializeToString()
+    message: bytes = health_pb2.HealthCheckRequest(service=name).SerializeToString()
+    return message
 
 
 def is_serving(message: bytes) -> bool:
     """Whether a Check response says that the name serves."""
-    return (
-        health_pb2.HealthCheckResponse.FromString(message).status
-        == health_pb2.HealthCheckResponse.SERVING
-    )
+    status = health_pb2.HealthCheckResponse.FromString(message).status
+    return bool(status == health_pb2.HealthCheckResponse.SERVING)

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import structlog
 
-from protos.serving.v1 import membership_pb2
 from shared.errors import InvalidRequest, PeerLost, ServingError
 from shared.membership import (
     REPORTS_PER_LEASE,

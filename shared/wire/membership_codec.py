@@ -140,7 +140,7 @@ def _read_signature(signature: pb.ModelSignature) -> m.ModelSignature:
 def _write_spec(spec: TensorSpec) -> tensor_pb2.TensorSpec:
     return tensor_pb2.TensorSpec(
         name=spec.name,
-        element_type=tensor_pb2.ElementType.ValueType(spec.element_type),
+        element_type=tensor_pb2.ElementType.Name(spec.element_type),
         dims=spec.dims,
     )
 

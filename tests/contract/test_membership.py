@@ -1,0 +1,180 @@
+"""Members and registrars over a real wire."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from shared import membership as m
+from shared.servable import ServableVersion
+from shared.tensors import ElementType, TensorSpec
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.interface import Routes
+from shared.wire.membership import JOIN_PATH, Membership, Registrar
+from shared.wire.membership_codec import (
+    read_notice,
+    read_report,
+    write_notice,
+    write_report,
+)
+
+WHAT = ServableVersion("add", 3)
+
+
+class Witness:
+    """An observer that remembers, and lets a test wait for what it waits for."""
+
+    def __init__(self, first=None):
+        self.first = first
+        self.events = []
+        self._news = asyncio.Event()
+
+    def _note(self, *event):
+        self.events.append(event)
+        self._news.set()
+
+    def joined(self, hello):
+        self._note("joined", hello.member_id)
+        return self.first
+
+    def reported(self, hello, report):
+        self._note("reported", hello.member_id, report)
+
+    def left(self, hello, reason):
+        self._note("left", hello.member_id, reason)
+
+    async def until(self, *event):
+        async with asyncio.timeout(10):
+            while not any(seen[: len(event)] == event for seen in self.events):
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def registrar(witness, address="127.0.0.1:0", lease_seconds=10.0):
+    registrar = Registrar(witness, lease_seconds)
+    async with GrpcioWire().serve(registrar.routes, [address]) as server:
+        expelling = asyncio.create_task(registrar.expel_silent())
+        try:
+            yield registrar, server.addresses[0]
+        finally:
+            expelling.cancel()
+
+
+@asynccontextmanager
+async def member(address, *, offers=m.Offers(), noticed=lambda notice: None, name="one"):
+    holder = [offers]
+    membership = Membership(
+        GrpcioWire(),
+        hello=lambda: m.Hello(name, ":7000"),
+        state=lambda: holder[0],
+        load=lambda: 0,
+        noticed=noticed,
+    )
+    keeping = asyncio.create_task(membership.keep_joined(address))
+    try:
+        yield membership, holder
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def test_a_member_joins_reports_and_leaves_with_its_connection():
+    witness = Witness()
+    async with registrar(witness) as (_, address):
+        async with member(address, offers=m.Offers(draining=True)):
+            await witness.until("reported", "one", m.Offers(draining=True))
+        await witness.until("left", "one")
+
+
+async def test_news_reaches_the_registrar_at_once():
+    witness = Witness()
+    async with registrar(witness, lease_seconds=1000) as (_, address):
+        async with member(address) as (membership, state):
+            await witness.until("reported", "one", m.Offers())
+            state[0] = m.Offers((m.Offer(WHAT, frozenset({"add"}), 5),))
+            membership.changed()
+            await witness.until("reported", "one", state[0])
+
+
+async def test_a_member_hears_notices():
+    heard = asyncio.Queue()
+    assignment = m.Assignment((m.Assigned(WHAT, ()),))
+    witness = Witness(first=assignment)
+    async with registrar(witness) as (registrar_, address):
+        async with member(address, noticed=heard.put_nowait), asyncio.timeout(10):
+            assert await heard.get() == assignment
+            registrar_.notify_all(m.Assignment())
+            assert await heard.get() == m.Assignment()
+
+
+async def test_a_member_that_reports_stays_longer_than_its_lease():
+    witness = Witness()
+    async with registrar(witness, lease_seconds=0.3) as (_, address):
+        async with member(address):
+            await witness.until("joined", "one")
+            outlived = asyncio.get_running_loop().time() + 1.0
+            while asyncio.get_running_loop().time() < outlived:
+                await asyncio.sleep(0.05)
+            assert not [event for event in witness.events if event[0] == "left"]
+
+
+async def test_a_silent_member_is_gone_after_its_lease():
+    witness = Witness()
+    async with (
+        registrar(witness, lease_seconds=0.3) as (_, address),
+        GrpcioWire().connect(address) as channel,
+        channel.stream(JOIN_PATH) as stream,
+    ):
+        await stream.send(write_report(m.Hello("mute", "127.0.0.1:1")))
+        await witness.until("left", "mute", "was silent for a whole lease")
+
+
+async def test_members_come_back_to_a_registrar_that_restarted():
+    first, second = Witness(), Witness()
+    async with registrar(first) as (_, address):
+        keeper = member(address)
+        await keeper.__aenter__()
+        await first.until("joined", "one")
+    async with registrar(second, address):
+        await second.until("reported", "one", m.Offers())
+        await keeper.__aexit__(None, None, None)
+
+
+async def test_a_stream_that_does_not_say_hello_is_refused():
+    witness = Witness()
+    async with (
+        registrar(witness) as (_, address),
+        GrpcioWire().connect(address) as channel,
+        channel.stream(JOIN_PATH) as stream,
+        asyncio.timeout(10),
+    ):
+        await stream.send(b"\xff\xff")
+        try:
+            async for _ in stream:
+                pass
+        except Exception as failure:
+            assert "report" in str(failure)
+    assert witness.events == []
+
+
+def test_an_address_without_host_is_the_one_the_registrar_sees():
+    hello = read_report(write_report(m.Hello("one", ":7000")), peer_host="10.1.2.3")
+    assert hello == m.Hello("one", "10.1.2.3:7000")
+
+
+def test_reports_and_notices_survive_the_wire():
+    spec = TensorSpec("x", ElementType.FLOAT32, (-1, 2))
+    signature = m.ModelSignature("add", (m.SubgraphSignature((spec,), (spec, spec)),), 8)
+    for report in (
+        m.Hello("a", "h:1", "unix:/x", m.Device("CPU", 3)),
+        m.Heartbeat(7),
+        m.Offers((m.Offer(WHAT, frozenset({"a", "b"}), 5),), draining=True),
+        m.Holdings((m.Holding(WHAT, "ready", "done", (signature,)), m.Holding(WHAT, "failed"))),
+    ):
+        assert read_report(write_report(report), peer_host="") == report
+    files = m.ModelFiles("k", "mindir", ("/a", "/b"), True, (1,), 32)
+    for notice in (m.Welcome("id", 10.0), m.Assignment((m.Assigned(WHAT, (files,)),))):
+        assert read_notice(write_notice(notice)) == notice
+
+
+def test_routes_of_a_registrar_are_streams_only():
+    assert Registrar(Witness(), 1.0).routes.unary == Routes().unary

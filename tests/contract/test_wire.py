@@ -1,0 +1,322 @@
+"""Every implementation of the wire keeps these promises."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from shared.deadline import Deadline
+from shared.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    NotServed,
+    Overloaded,
+    PeerLost,
+    ServingError,
+    StageFailed,
+    Unavailable,
+)
+from shared.wire.exchange import Incoming, open_exchange, serve_exchange
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.interface import CallContext, Routes, Stream, Wire
+
+ECHO = "/test.Service/Echo"
+TALK = "/test.Service/Talk"
+EXCHANGE = "/test.Service/Exchange"
+
+
+@pytest.fixture(params=[GrpcioWire], ids=lambda wire: wire.__name__)
+def wire(request) -> Wire:
+    return request.param()
+
+
+def soon(seconds: float) -> Deadline:
+    return Deadline.after(seconds, now=asyncio.get_running_loop().time())
+
+
+async def echo(context: CallContext, message: bytes) -> bytes:
+    return message
+
+
+async def test_a_call_is_answered(wire):
+    async with (
+        wire.serve(Routes({ECHO: echo}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        assert await channel.call(ECHO, b"hello", deadline=soon(5)) == b"hello"
+
+
+async def test_a_call_over_a_unix_socket_is_answered(wire, tmp_path):
+    address = f"unix:{tmp_path}/socket"
+    async with wire.serve(Routes({ECHO: echo}), [address]), wire.connect(address) as channel:
+        assert await channel.call(ECHO, b"hello", deadline=soon(5)) == b"hello"
+
+
+@pytest.mark.parametrize("failure", [InvalidRequest, NotServed, Overloaded, StageFailed])
+async def test_the_caller_gets_the_error_that_the_handler_raised(wire, failure):
+    async def fail(context: CallContext, message: bytes) -> bytes:
+        raise failure("the reason")
+
+    async with (
+        wire.serve(Routes({ECHO: fail}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(failure, match="the reason") as caught:
+            await channel.call(ECHO, b"", deadline=soon(5))
+        assert type(caught.value) is failure
+
+
+async def test_the_text_of_an_unforeseen_exception_stays_at_home(wire):
+    async def fail(context: CallContext, message: bytes) -> bytes:
+        raise RuntimeError("/secret/path")
+
+    async with (
+        wire.serve(Routes({ECHO: fail}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(InternalError) as caught:
+            await channel.call(ECHO, b"", deadline=soon(5))
+        assert "secret" not in str(caught.value)
+
+
+async def test_the_handler_knows_the_deadline_and_the_caller_sees_it_pass(wire):
+    seen: list[Deadline | None] = []
+    cancelled = asyncio.Event()
+
+    async def hang(context: CallContext, message: bytes) -> bytes:
+        seen.append(context.deadline)
+        try:
+            return await asyncio.Future()
+        finally:
+            cancelled.set()
+
+    async with (
+        wire.serve(Routes({ECHO: hang}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(DeadlineExceeded):
+            await channel.call(ECHO, b"", deadline=soon(0.3))
+        async with asyncio.timeout(5):
+            await cancelled.wait()
+    assert seen[0] is not None
+
+
+async def test_a_handler_is_cancelled_when_its_caller_leaves(wire):
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang(context: CallContext, message: bytes) -> bytes:
+        started.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            cancelled.set()
+
+    async with (
+        wire.serve(Routes({ECHO: hang}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        asyncio.timeout(10),
+    ):
+        call = asyncio.create_task(channel.call(ECHO, b""))
+        await started.wait()
+        call.cancel()
+        await cancelled.wait()
+
+
+async def test_a_message_over_the_limit_is_refused(wire):
+    routes = Routes({ECHO: echo})
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"], max_message_bytes=1 << 20) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(Overloaded, match="larger than max"):
+            await channel.call(ECHO, bytes(2 << 20), deadline=soon(5))
+
+
+async def test_an_address_in_use_is_named(wire):
+    async with wire.serve(Routes(), ["127.0.0.1:0"]) as server:
+        with pytest.raises(OSError, match=server.addresses[0]):
+            async with wire.serve(Routes(), [server.addresses[0]]):
+                pass
+
+
+async def test_a_stream_carries_messages_both_ways(wire):
+    async def talk(context: CallContext, stream: Stream) -> None:
+        async for message in stream:
+            await stream.send(message.upper())
+
+    async with (
+        wire.serve(Routes(streams={TALK: talk}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        channel.stream(TALK) as stream,
+        asyncio.timeout(10),
+    ):
+        answers = aiter(stream)
+        for word in (b"one", b"two"):
+            await stream.send(word)
+            assert await anext(answers) == word.upper()
+
+
+async def test_a_stream_to_nobody_is_an_error(wire):
+    async with wire.serve(Routes(), ["127.0.0.1:0"]) as server:
+        address = server.addresses[0]
+    async with wire.connect(address) as channel, channel.stream(TALK) as stream:
+        with pytest.raises(ServingError):
+            async for _ in stream:
+                pass
+
+
+async def exchanging(wire: Wire, handler, max_served: int = 100) -> tuple[Routes, None]:
+    async def serve(context: CallContext, stream: Stream) -> None:
+        await serve_exchange(stream, handler, max_outstanding=max_served)
+
+    return Routes(streams={EXCHANGE: serve}), None
+
+
+async def test_many_calls_share_one_exchange(wire):
+    async def double(incoming: Incoming) -> bytes:
+        return incoming.payload * 2
+
+    routes, _ = await exchanging(wire, double, max_served=1000)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=1000) as exchange,
+        asyncio.timeout(10),
+    ):
+        payloads = [str(n).encode() for n in range(500)]
+        answers = await asyncio.gather(*(exchange.call(payload) for payload in payloads))
+        assert answers == [payload * 2 for payload in payloads]
+        assert exchange.outstanding == 0
+
+
+async def test_an_exchanged_call_that_fails_fails_alone(wire):
+    async def picky(incoming: Incoming) -> bytes:
+        if incoming.payload == b"bad":
+            raise StageFailed("bad input")
+        return incoming.payload
+
+    routes, _ = await exchanging(wire, picky)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=10) as exchange,
+        asyncio.timeout(10),
+    ):
+        good, bad = await asyncio.gather(
+            exchange.call(b"good"), exchange.call(b"bad"), return_exceptions=True
+        )
+        assert good == b"good"
+        assert isinstance(bad, StageFailed)
+
+
+async def test_an_exchanged_call_ends_at_its_deadline_and_is_cancelled_over_there(wire):
+    cancelled = asyncio.Event()
+
+    async def hang(incoming: Incoming) -> bytes:
+        if incoming.deadline is None:
+            return b"no deadline"
+        try:
+            return await asyncio.Future()
+        finally:
+            cancelled.set()
+
+    routes, _ = await exchanging(wire, hang)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=10) as exchange,
+        asyncio.timeout(10),
+    ):
+        with pytest.raises(DeadlineExceeded):
+            await exchange.call(b"", deadline=soon(0.2))
+        await cancelled.wait()
+        assert await exchange.call(b"") == b"no deadline"
+
+
+async def test_a_caller_that_leaves_an_exchange_is_cancelled_over_there_alone(wire):
+    started, cancelled, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait(incoming: Incoming) -> bytes:
+        if incoming.payload == b"leaver":
+            started.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return incoming.payload
+
+    routes, _ = await exchanging(wire, wait)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=10) as exchange,
+        asyncio.timeout(10),
+    ):
+        leaver = asyncio.create_task(exchange.call(b"leaver"))
+        neighbour = asyncio.create_task(exchange.call(b"neighbour"))
+        await started.wait()
+        leaver.cancel()
+        await cancelled.wait()
+        release.set()
+        assert await neighbour == b"neighbour"
+
+
+async def test_both_ends_of_an_exchange_are_bounded(wire):
+    async def hang(incoming: Incoming) -> bytes:
+        return await asyncio.Future()
+
+    routes, _ = await exchanging(wire, hang, max_served=1)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=2) as exchange,
+        asyncio.timeout(10),
+    ):
+        first = asyncio.create_task(exchange.call(b"1"))
+        while exchange.outstanding < 1:
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await exchange.call(b"2")
+        second = asyncio.create_task(exchange.call(b"3", deadline=soon(5)))
+        third = asyncio.create_task(exchange.call(b"4", deadline=soon(5)))
+        done, _ = await asyncio.wait([second, third], return_when=asyncio.FIRST_COMPLETED)
+        assert isinstance(done.pop().exception(), Overloaded)
+        for task in (first, second, third):
+            task.cancel()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+
+
+async def test_a_broken_exchange_fails_what_was_in_the_peers_hands(wire):
+    started = asyncio.Event()
+
+    async def hang(incoming: Incoming) -> bytes:
+        started.set()
+        return await asyncio.Future()
+
+    routes, _ = await exchanging(wire, hang)
+    async with wire.serve(routes, ["127.0.0.1:0"]) as server:
+        calls: list[asyncio.Task[bytes]] = []
+        with pytest.raises(ServingError):
+            async with (
+                asyncio.timeout(10),
+                wire.connect(server.addresses[0]) as channel,
+                open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=9) as exchange,
+            ):
+                calls.append(asyncio.create_task(exchange.call(b"")))
+                await started.wait()
+                await server.close(0)
+                await asyncio.Future()
+        with pytest.raises(PeerLost):
+            await calls[0]
+        with pytest.raises(Unavailable):
+            await exchange.call(b"")
+
+
+def test_every_error_has_a_status():
+    from shared.errors import BY_NAME
+    from shared.wire.status import CODES
+
+    assert set(CODES) == set(BY_NAME.values())
+    assert grpc.StatusCode.OK not in CODES.values()
