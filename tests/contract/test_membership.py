@@ -17,6 +17,7 @@ from shared.wire.membership_codec import (
 )
 
 WHAT = ServableVersion("add", 3)
+NOTHING = m.Offers()
 
 
 class Witness:
@@ -60,7 +61,7 @@ async def registrar(witness, address="127.0.0.1:0", lease_seconds=10.0):
 
 
 @asynccontextmanager
-async def member(address, *, offers=m.Offers(), noticed=lambda notice: None, name="one"):
+async def member(address, *, offers=NOTHING, noticed=lambda notice: None, name="one"):
     holder = [offers]
     membership = Membership(
         GrpcioWire(),

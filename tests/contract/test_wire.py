@@ -7,6 +7,7 @@ import pytest
 
 from shared.deadline import Deadline
 from shared.errors import (
+    BY_NAME,
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
@@ -20,6 +21,7 @@ from shared.errors import (
 from shared.wire.exchange import Incoming, open_exchange, serve_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import CallContext, Routes, Stream, Wire
+from shared.wire.status import CODES
 
 ECHO = "/test.Service/Echo"
 TALK = "/test.Service/Talk"
@@ -315,8 +317,5 @@ async def test_a_broken_exchange_fails_what_was_in_the_peers_hands(wire):
 
 
 def test_every_error_has_a_status():
-    from shared.errors import BY_NAME
-    from shared.wire.status import CODES
-
     assert set(CODES) == set(BY_NAME.values())
     assert grpc.StatusCode.OK not in CODES.values()

@@ -33,7 +33,7 @@ def test_an_address_reads_back_as_written(text):
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "host:99999", "::1:5", "a b:1"])
 def test_what_is_no_address_is_refused(text):
-    with pytest.raises(ValueError, match="address|port"):
+    with pytest.raises(ValueError, match=r"address|port"):
         HostPort.parse(text)
 
 

@@ -1,0 +1,198 @@
+"""Real services as real processes on loopback, for cluster tests."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from protos.ms_service import ms_service_pb2 as pb
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.health import CHECK_PATH, check_request, is_serving
+
+READY_SECONDS = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def until(
+    condition: Callable[[], object], *, seconds: float = READY_SECONDS, what: str
+) -> None:
+    """Poll ``condition`` (plain or async) until it holds; fail at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        held = condition()
+        if asyncio.iscoroutine(held):
+            held = await held
+        if held:
+            return
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        await asyncio.sleep(0.02)
+
+
+def add_servable(
+    directory: Path,
+    name: str = "toy",
+    *,
+    version: int = 1,
+    function: str = "double",
+    inputs: int = 1,
+    dims: tuple[int, ...] = (-1, 2),
+    latency_seconds: float = 0.0,
+    faults: dict[str, str] | None = None,
+) -> None:
+    """Write a servable of the reference backend with one method, ``predict``."""
+    names = [f"x{n + 1}" for n in range(inputs)]
+    folder = directory / name / str(version)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "servable_config.py").write_text(
+        "from mindspore_serving.server import register\n\n"
+        'model = register.declare_model(model_file="model.json", model_format="Reference")\n\n\n'
+        '@register.register_method(output_names=["y"])\n'
+        f"def predict({', '.join(names)}):\n"
+        f"    return register.add_stage(model, {', '.join(names)}, outputs_count=1)\n"
+    )
+    spec = {"dtype": "float32", "dims": list(dims)}
+    (folder / "model.json").write_text(
+        json.dumps(
+            {
+                "function": function,
+                "inputs": [{"name": each, **spec} for each in names],
+                "outputs": [{"name": "y", **spec}],
+                "latency_seconds": latency_seconds,
+                "faults": faults or {},
+            }
+        )
+    )
+
+
+class Cluster:
+    """Starts services and ends every one of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.servables = folder / "servables"
+        self.servables.mkdir()
+        self.front = f"127.0.0.1:{free_port()}"
+        self.membership = f"127.0.0.1:{free_port()}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Cluster":
+        self.channel = await self._stack.enter_async_context(
+            grpc.aio.insecure_channel(
+                self.front,
+                options=[
+                    ("grpc.max_reconnect_backoff_ms", 200),
+                    ("grpc.initial_reconnect_backoff_ms", 50),
+                    ("grpc.min_reconnect_backoff_ms", 50),
+                ],
+            )
+        )
+        self._probe = await self._stack.enter_async_context(GrpcioWire().connect(self.front))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start(self, name: str, service: str, *arguments: str) -> subprocess.Popen[bytes]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
+        with (self.folder / f"{name}.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
+        self.processes[name] = process
+        return process
+
+    def start_master(self, *arguments: str) -> None:
+        self.start(
+            "master", "master", "--listen", self.front, "--membership-address", self.membership,
+            *arguments,
+        )  # fmt: skip
+
+    def start_worker(self, name: str = "worker", *arguments: str) -> str:
+        address = f"127.0.0.1:{free_port()}"
+        self.start(
+            name, "worker", "--listen", address, "--masters", self.membership,
+            "--servable-directory", str(self.servables), *arguments,
+        )  # fmt: skip
+        return address
+
+    def start_agent(self, name: str, worker: str, *arguments: str) -> None:
+        self.start(name, "agent", "--worker", worker, *arguments)
+
+    async def start_all(self, agents: int = 1, worker: tuple[str, ...] = ()) -> None:
+        self.start_master()
+        address = self.start_worker("worker", *worker)
+        for number in range(agents):
+            self.start_agent(f"agent{number}", address, "--device-id", str(number))
+        await self.ready("toy")
+
+    async def serving(self, name: str) -> bool:
+        try:
+            return is_serving(await self._probe.call(CHECK_PATH, check_request(name)))
+        except Exception:
+            return False
+
+    async def ready(self, name: str) -> None:
+        await until(lambda: self.serving(name), what=f"servable {name}\n{self.logs()}")
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {path.stem}\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log")
+        )
+
+    async def predict(
+        self, *rows: list[float], servable: str = "toy", method: str = "predict", version: int = 0,
+        timeout: float | None = 20.0,
+    ) -> pb.PredictReply:  # fmt: skip
+        request = pb.PredictRequest(
+            servable_spec=pb.ServableSpec(name=servable, method_name=method, version_number=version)
+        )
+        for row in rows:
+            array = np.asarray(row, np.float32)
+            tensor = request.instances.add().items["x1"]
+            tensor.dtype = pb.MS_FLOAT32
+            tensor.shape.dims.extend(array.shape)
+            tensor.data = array.tobytes()
+        call = self.channel.unary_unary(
+            "/mindspore.serving.proto.MSService/Predict",
+            request_serializer=pb.PredictRequest.SerializeToString,
+            response_deserializer=pb.PredictReply.FromString,
+        )
+        return await call(request, timeout=timeout)
+
+
+def outputs(reply: pb.PredictReply) -> list[list[float]]:
+    """The y of each instance; fails when the reply carries an error."""
+    assert not reply.error_msg, reply.error_msg
+    return [
+        np.frombuffer(instance.items["y"].data, np.float32).tolist() for instance in reply.instances
+    ]
