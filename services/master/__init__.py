@@ -1,0 +1,1 @@
+"""The front door: admits, routes and forwards requests; holds no model."""
