@@ -1,1 +1,1 @@
-"""The front door: admits, routes and forwards requests; holds no model."""
+"""The front door: decides who gets a request."""

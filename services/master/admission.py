@@ -1,30 +1,48 @@
-"""Room for one more request, or an immediate refusal."""
+"""Room for one more? The bound on requests in flight."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from services.master.metrics import Metrics
 from shared.errors import Draining, Overloaded
 
 
 class Admission:
-    """Counts requests in flight and refuses beyond the limit."""
+    """Lets at most ``max_requests`` in; says no at once to the next."""
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: int, metrics: Metrics) -> None:
         self._max_requests = max_requests
-        self.in_flight = 0
-        self.closed = False
+        self._metrics = metrics
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place while inside; raises Overloaded or Draining."""
-        if self.closed:
-            raise Draining("this master is shutting down")
-        if self.in_flight >= self._max_requests:
+    def admitted(self) -> Iterator[None]:
+        """A place for one request while inside; raises Overloaded or Draining."""
+        if self._draining:
+            raise Draining("Serving Error: the master is shutting down")
+        if self._in_flight >= self._max_requests:
             raise Overloaded(
                 f"Serving Error: enqueued requests count exceeds the limit {self._max_requests}"
             )
-        self.in_flight += 1
+        self._change(+1)
         try:
             yield
         finally:
-            self.in_flight -= 1
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._in_flight += by
+        self._metrics.in_flight.set(self._in_flight)
+        if self._in_flight:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Let nobody in any more and wait until everybody has left."""
+        self._draining = True
+        await self._idle.wait()

@@ -1,5 +1,6 @@
-"""Wires a master together and owns everything it runs."""
+"""Builds the master and owns everything in it."""
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,73 +8,93 @@ import structlog
 
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
-from services.master.metrics import MasterMetrics
+from services.master.metrics import Metrics
 from services.master.router import Router
 from services.master.rpc import SERVICE_NAME, FrontDoor
 from services.master.settings import MasterSettings
-from services.master.workers import open_workers
+from services.master.workers import Workers
+from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.health import HealthBoard
-from shared.metrics import exporter, new_registry
 from shared.tasks import task_scope
-from shared.wire import health
 from shared.wire.grpcio import GrpcioWire
+from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
+from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Registrar
 
 log = structlog.get_logger()
+
+# Time for the last answers to be written, once every request has one.
+_CLOSE_GRACE_SECONDS = 0.5
 
 
 class Master:
     """A running master."""
 
     def __init__(
-        self, front: Server, board: HealthBoard, admission: Admission, drain_seconds: float
+        self, front: Server, membership: Server, admission: Admission, health: HealthBoard
     ) -> None:
-        self.front = front
-        self._board = board
+        self._front = front
+        self._membership = membership
         self._admission = admission
-        self._drain_seconds = drain_seconds
+        self._health = health
+
+    @property
+    def address(self) -> str:
+        """Where clients call."""
+        return self._front.addresses[0]
+
+    @property
+    def membership_address(self) -> str:
+        """Where workers join."""
+        return self._membership.addresses[0]
 
     async def drain(self) -> None:
-        self._board.stop()
-        self._admission.closed = True
-        await self.front.close(self._drain_seconds)
+        """Refuse new requests and return when the accepted ones are answered."""
+        self._health.stop()
+        # Not the server's own grace: a health watcher would hold it to the end.
+        await self._admission.drain()
+        await self._front.close(_CLOSE_GRACE_SECONDS)
 
 
 @asynccontextmanager
 async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     """A master that listens while inside."""
     wire = GrpcioWire()
-    registry = new_registry()
-    board = HealthBoard()
-    router = Router()
-    admission = Admission(settings.max_requests)
-    metrics_at = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
-    async with (
-        open_workers(wire, router, board, settings.max_requests) as workers,
-        task_scope() as scope,
-    ):
-        registrar = Registrar(workers, settings.lease_seconds)
-        scope.spawn(registrar.expel_silent(), name="leases")
-        door = FrontDoor(
-            admission,
-            Dispatcher(router, workers),
-            MasterMetrics(registry),
-            settings.request_timeout_seconds,
-        )
-        probes = health.health_routes(board)
-        async with (
-            wire.serve(registrar.routes | probes, [settings.membership_address]) as membership,
-            wire.serve(
-                door.routes | probes,
-                [settings.listen],
-                max_message_bytes=settings.max_message_mb << 20,
-                reflect=[SERVICE_NAME, health.SERVICE_NAME],
-            ) as front,
-        ):
-            with exporter(registry, metrics_at):
-                board.set("", True)
-                board.set(SERVICE_NAME, True)
-                log.info("listening", clients=front.addresses[0], workers=membership.addresses[0])
-                yield Master(front, board, admission, settings.drain_seconds)
+    registry = shared_metrics.new_registry()
+    metrics = Metrics(registry)
+    health = HealthBoard()
+    health.set("", True)
+    health.set(SERVICE_NAME, True)
+    router = Router(random.Random())
+    admission = Admission(settings.max_requests, metrics)
+    exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
+    with shared_metrics.exporter(registry, exported):
+        async with task_scope() as scope:
+            workers = Workers(
+                wire, scope, router, health, metrics, max_outstanding=settings.max_requests
+            )
+            registrar = Registrar(workers, settings.lease_seconds)
+            door = FrontDoor(
+                admission,
+                Dispatcher(router, workers, metrics),
+                metrics,
+                request_timeout_seconds=settings.request_timeout_seconds,
+            )
+            async with (
+                wire.serve(
+                    registrar.routes | health_routes(health), [settings.membership_address]
+                ) as membership,
+                wire.serve(
+                    door.routes | health_routes(health),
+                    [settings.listen],
+                    max_message_bytes=settings.max_message_mb << 20,
+                    reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
+                ) as front,
+            ):
+                scope.spawn(registrar.expel_silent(), name="lease watch")
+                log.info(
+                    "listening", clients=front.addresses[0], membership=membership.addresses[0]
+                )
+                yield Master(front, membership, admission, health)

@@ -1,9 +1,8 @@
-"""Sends a request to a worker, undecoded; to another one when it was not begun."""
-
-import uuid
+"""Forwards a request, undecoded, to the worker that the router chooses."""
 
 from protos.serving.v1 import dispatch_pb2
-from services.master.router import Router
+from services.master.metrics import Metrics
+from services.master.router import Choice, Router
 from services.master.spec import Spec
 from services.master.workers import Workers
 from shared.deadline import Deadline
@@ -11,31 +10,41 @@ from shared.errors import Refused, Unavailable
 
 
 class Dispatcher:
-    """Forwards requests; never sends one twice that may have begun."""
+    """Acts on the router's choices."""
 
-    def __init__(self, router: Router, workers: Workers) -> None:
+    def __init__(self, router: Router, workers: Workers, metrics: Metrics) -> None:
         self._router = router
         self._workers = workers
+        self._metrics = metrics
 
     async def dispatch(
-        self, spec: Spec, request: bytes, deadline: Deadline, request_id: str
+        self, spec: Spec, message: bytes, *, deadline: Deadline, request_id: str
     ) -> bytes:
-        """The worker's PredictReply; raises the ServingError that ends the request."""
-        refused: set[str] = set()
+        """The serialized PredictReply of the worker that took ``message``.
+
+        A worker that refuses has not begun, so another is tried; any other
+        failure is final, because the request may have run.
+        """
+        refused_by: set[str] = set()
         refusal: Refused | None = None
-        request_id = request_id or uuid.uuid4().hex[:16]
         while True:
+            choice = self._choose(spec, refused_by, refusal)
+            if refused_by:
+                self._metrics.redispatched.inc()
+            payload = dispatch_pb2.DispatchedPredict(
+                predict_request=message, version=choice.version
+            ).SerializeToString()
             try:
-                worker, version = self._router.choose(spec, self._workers.outstanding, refused)
-            except Unavailable:
-                if refusal is not None:
-                    raise refusal from None
-                raise
-            message = dispatch_pb2.DispatchedPredict(predict_request=request, version=version)
-            try:
-                return await self._workers.exchange(worker).call(
-                    message.SerializeToString(), deadline=deadline, request_id=request_id
+                return await self._workers.call(
+                    choice.worker, payload, deadline=deadline, request_id=request_id
                 )
             except Refused as failure:
-                refused.add(worker)
                 refusal = failure
+                refused_by.add(choice.worker)
+
+    def _choose(self, spec: Spec, refused_by: set[str], refusal: Refused | None) -> Choice:
+        try:
+            return self._router.choose(spec, self._workers.outstanding, refused_by)
+        except Unavailable as nobody:
+            # When workers were asked, the last one's own reason says more.
+            raise refusal or nobody from None

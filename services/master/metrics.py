@@ -1,20 +1,32 @@
-"""What a master counts."""
+"""What the master counts."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.metrics import SECONDS_BUCKETS
 
 
-class MasterMetrics:
-    """Requests by outcome, and their time in the master and beyond."""
+class Metrics:
+    """The master's own figures in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "mindserve_master_requests",
+            "Requests answered, by outcome: ok or the error's name.",
+            ["outcome"],
+            registry=registry,
+        )
         self.seconds = Histogram(
             "mindserve_master_request_seconds",
-            "From arrival to answer",
+            "Time from admission to answer.",
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
-        self.failures = Counter(
-            "mindserve_master_failures", "Failed requests", ["reason"], registry=registry
+        self.in_flight = Gauge(
+            "mindserve_master_requests_in_flight", "Requests admitted now.", registry=registry
         )
+        self.redispatched = Counter(
+            "mindserve_master_redispatched",
+            "Times a worker refused a request and another was tried.",
+            registry=registry,
+        )
+        self.workers = Gauge("mindserve_master_workers", "Workers connected.", registry=registry)

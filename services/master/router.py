@@ -1,79 +1,103 @@
-"""Which worker gets a request."""
+"""(pure) Which worker gets a request."""
 
 import random
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from services.master.spec import Spec
 from shared.errors import NotServed, Unavailable
 from shared.membership import Offers
-from shared.servable import ServableVersion
+
+# Workers of one servable version and the methods each offers.
+_Serving = Mapping[str, frozenset[str]]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The worker that gets a request and the version that it is asked for."""
+
+    worker: str
+    version: int
+
+
 class Router:
-    """What each worker offers, and the choice among those that offer the same."""
+    """What every worker offers, and a fair choice among those that fit."""
 
-    dice: random.Random = field(default_factory=random.Random)
-    _offers: dict[str, Offers] = field(default_factory=dict)
-    _ever: dict[ServableVersion, frozenset[str]] = field(default_factory=dict)
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._offers: dict[str, Offers] = {}
+        self._serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
+        # Everything ever offered: tells "gone for now" from "never heard of".
+        self._known: dict[str, dict[int, frozenset[str]]] = {}
 
     def update(self, worker: str, offers: Offers) -> None:
-        """Replace what ``worker`` offers."""
+        """Replace what ``worker`` offers; a draining worker gets nothing new."""
         self._offers[worker] = offers
         for offer in offers.offers:
-            self._ever[offer.what] = offer.methods
+            versions = self._known.setdefault(offer.what.servable, {})
+            versions[offer.what.version] = offer.methods
+        self._index()
 
     def remove(self, worker: str) -> None:
-        """Forget a worker that is gone."""
-        self._offers.pop(worker, None)
+        """Forget a worker, but not that its servables exist."""
+        if self._offers.pop(worker, None) is not None:
+            self._index()
 
-    def serving(self) -> dict[str, bool]:
+    def _index(self) -> None:
+        self._serving = {}
+        for worker, offers in self._offers.items():
+            if offers.draining:
+                continue
+            for offer in offers.offers:
+                versions = self._serving.setdefault(offer.what.servable, {})
+                versions.setdefault(offer.what.version, {})[worker] = offer.methods
+
+    def servables(self) -> Mapping[str, bool]:
         """Every servable ever offered, and whether somebody serves it now."""
-        alive = {what.servable for what in self._alive(())}
-        return {what.servable: what.servable in alive for what in self._ever}
+        return {name: name in self._serving for name in self._known}
 
     def choose(
         self, spec: Spec, outstanding: Callable[[str], int], exclude: Collection[str] = ()
-    ) -> tuple[str, int]:
-        """The worker and version for a request: the less loaded of two random ones.
+    ) -> Choice:
+        """The less busy of two workers picked at random among those that fit.
 
-        Version 0 is the newest that somebody serves. Raises NotServed for what
-        nobody ever offered, Unavailable for what nobody offers now.
+        ``outstanding`` counts the calls in a worker's hands. Raises NotServed, or
+        Unavailable when nobody outside ``exclude`` serves it now.
         """
-        alive = self._alive(exclude)
-        version = spec.version or max(
-            (w.version for w in alive if w.servable == spec.servable), default=0
-        )
-        what = ServableVersion(spec.servable, version)
-        workers = alive.get(what)
-        if not workers:
-            self._refuse(spec)
-        methods = self._ever[what]
-        if spec.method not in methods:
-            raise NotServed(f"{_request(spec)}, method is not available")
-        assert workers is not None
-        candidates = self.dice.sample(workers, min(2, len(workers)))
-        return min(candidates, key=outstanding), version
+        version, serving = self._resolve(spec)
+        if serving and not any(spec.method in methods for methods in serving.values()):
+            raise _no_method(spec)
+        fitting = [
+            worker
+            for worker, methods in serving.items()
+            if spec.method in methods and worker not in exclude
+        ]
+        if not fitting:
+            named = _text(Spec(spec.servable, spec.method, version))
+            raise Unavailable(f"{named}, no worker serves it now")
+        if len(fitting) > 2:
+            fitting = self._chance.sample(fitting, 2)
+        elif len(fitting) == 2 and self._chance.random() < 0.5:
+            fitting.reverse()
+        return Choice(min(fitting, key=outstanding), version)
 
-    def _alive(self, exclude: Collection[str]) -> dict[ServableVersion, list[str]]:
-        alive: dict[ServableVersion, list[str]] = {}
-        for worker, offers in self._offers.items():
-            if not offers.draining and worker not in exclude:
-                for offer in offers.offers:
-                    alive.setdefault(offer.what, []).append(worker)
-        return alive
-
-    def _refuse(self, spec: Spec) -> None:
-        known = any(
-            what.servable == spec.servable and spec.version in (0, what.version)
-            for what in self._ever
-        )
-        if known:
-            raise Unavailable(f"{_request(spec)}, no worker serves it now")
-        raise NotServed(f"{_request(spec)}, servable is not available")
+    def _resolve(self, spec: Spec) -> tuple[int, _Serving]:
+        known = self._known.get(spec.servable)
+        if known is None or (spec.version and spec.version not in known):
+            raise NotServed(f"{_text(spec)}, servable is not available")
+        living = self._serving.get(spec.servable, {})
+        version = spec.version or max(living, default=max(known))
+        serving = living.get(version, {})
+        if not serving and spec.method not in known[version]:
+            raise _no_method(spec)
+        return version, serving
 
 
-def _request(spec: Spec) -> str:
+def _no_method(spec: Spec) -> NotServed:
+    return NotServed(f"{_text(Spec(spec.servable, spec.method))}, method is not available")
+
+
+def _text(spec: Spec) -> str:
+    """The request in the original's words, a space at the end included."""
     version = f"version({spec.version}) " if spec.version else ""
     return f"Request servable({spec.servable}) method({spec.method}) {version}"

@@ -1,66 +1,127 @@
-"""The front door: MSService in the original's error protocol."""
+"""What clients call: ``MSService.Predict`` in the original's contract."""
 
 import asyncio
+import uuid
+
+import structlog
 
 from protos.ms_service import ms_service_pb2
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
-from services.master.metrics import MasterMetrics
+from services.master.metrics import Metrics
 from services.master.spec import Spec, read_spec
 from shared.deadline import Deadline
-from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError, StageFailed
+from shared.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidRequest,
+    PeerLost,
+    Refused,
+    ServingError,
+)
 from shared.wire.interface import CallContext, Routes
 
-SERVICE_NAME = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full_name
-PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
+log = structlog.get_logger()
 
-# These are answers to the caller's own request; all others are gRPC statuses.
-_IN_THE_REPLY = (InvalidRequest, StageFailed, ExecutionFailed, LoadFailed)
+SERVICE_NAME: str = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full_name
+PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
+REQUEST_ID_KEY = "x-request-id"
+_MAX_REQUEST_ID_LENGTH = 128
+
+# Load balancers and retries must see these; everything else travels in the reply.
+_REAL_STATUSES = (Refused, DeadlineExceeded, Cancelled, PeerLost)
 _FAILED, _INVALID_INPUTS = 1, 2
 
 
 class FrontDoor:
-    """Converts, calls, converts."""
+    """Admits, reads the spec, dispatches, and answers failures as clients expect."""
 
     def __init__(
         self,
         admission: Admission,
         dispatcher: Dispatcher,
-        metrics: MasterMetrics,
-        timeout_seconds: float,
+        metrics: Metrics,
+        *,
+        request_timeout_seconds: float,
     ) -> None:
         self._admission = admission
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._timeout_seconds = timeout_seconds
+        self._request_timeout_seconds = request_timeout_seconds
 
     @property
     def routes(self) -> Routes:
         """Serve these to clients."""
-        return Routes({PREDICT_PATH: self.predict})
+        return Routes(unary={PREDICT_PATH: self.predict})
 
     async def predict(self, context: CallContext, message: bytes) -> bytes:
-        """One PredictRequest to one PredictReply."""
-        spec = Spec("", "", 0)
+        """One request: a PredictReply, or an error that is a real status."""
+        started = _now()
+        outcome = "Cancelled"
         try:
-            with self._metrics.seconds.time(), self._admission.admit():
-                spec = read_spec(message)
-                now = asyncio.get_running_loop().time()
-                deadline = context.deadline or Deadline.after(self._timeout_seconds, now=now)
-                request_id = context.metadata.get("x-request-id", "")
-                return await self._dispatcher.dispatch(spec, message, deadline, request_id)
-        except ServingError as failure:
-            self._metrics.failures.labels(type(failure).__name__).inc()
-            if isinstance(failure, _IN_THE_REPLY):
-                return _failed(spec, failure)
+            with self._admission.admitted():
+                reply = await self._predict(context, message)
+            outcome = "ok"
+            return reply
+        except _Answered as answered:
+            outcome = type(answered.failure).__name__
+            return _failure_reply(answered.spec, answered.failure)
+        except Exception as failure:
+            outcome = type(failure).__name__
             raise
+        finally:
+            self._metrics.requests.labels(outcome).inc()
+            self._metrics.seconds.observe(_now() - started)
+
+    async def _predict(self, context: CallContext, message: bytes) -> bytes:
+        request_id = context.metadata.get(REQUEST_ID_KEY, "")[:_MAX_REQUEST_ID_LENGTH]
+        request_id = request_id or uuid.uuid4().hex[:12]
+        deadline = context.deadline or Deadline.after(self._request_timeout_seconds, now=_now())
+        spec = Spec()
+        try:
+            spec = read_spec(message)
+            return await self._dispatcher.dispatch(
+                spec, message, deadline=deadline, request_id=request_id
+            )
+        except _REAL_STATUSES as failure:
+            _log_failure(spec, failure, request_id)
+            raise
+        except ServingError as failure:
+            _log_failure(spec, failure, request_id)
+            raise _Answered(spec, failure) from failure
 
 
-def _failed(spec: Spec, failure: ServingError) -> bytes:
+class _Answered(Exception):
+    """A failure that is answered with status OK and an error message."""
+
+    def __init__(self, spec: Spec, failure: ServingError) -> None:
+        super().__init__(failure.message)
+        self.spec = spec
+        self.failure = failure
+
+
+def _log_failure(spec: Spec, failure: ServingError, request_id: str) -> None:
+    log.info(
+        "request failed",
+        request_id=request_id,
+        servable=spec.servable,
+        method=spec.method,
+        version=spec.version,
+        error=type(failure).__name__,
+        reason=failure.message,
+    )
+
+
+def _failure_reply(spec: Spec, failure: ServingError) -> bytes:
     code = _INVALID_INPUTS if isinstance(failure, InvalidRequest) else _FAILED
-    return ms_service_pb2.PredictReply(
+    reply = ms_service_pb2.PredictReply(
         servable_spec=ms_service_pb2.ServableSpec(
             name=spec.servable, method_name=spec.method, version_number=spec.version
         ),
         error_msg=[ms_service_pb2.ErrorMsg(error_code=code, error_msg=failure.message.encode())],
-    ).SerializeToString()
+    )
+    return reply.SerializeToString()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""What a master can be told."""
+"""What the master can be told."""
 
 from typing import Annotated, ClassVar
 
@@ -8,19 +8,19 @@ from shared.settings import Address, Count, OptionalAddress, Seconds, ServiceSet
 
 
 class MasterSettings(ServiceSettings):
-    """The front door: admits client requests and forwards them to workers."""
+    """The front door: admits requests, routes them to workers, forwards them undecoded."""
 
     service: ClassVar[str] = "master"
 
     listen: Address = "127.0.0.1:5500"
     """Where clients call."""
     membership_address: Address = "127.0.0.1:6100"
-    """Where workers register."""
+    """Where workers join."""
     metrics_address: OptionalAddress = ""
-    """Where Prometheus scrapes; empty for nowhere."""
+    """Where Prometheus reads metrics; empty for nowhere."""
     max_requests: Count = 10000
-    """Requests in flight; one more is refused at once."""
+    """Requests in flight at most; the next one is refused at once."""
     max_message_mb: Annotated[int, Field(ge=1, le=512)] = 100
-    """Largest request, in MiB."""
+    """Largest request that a client may send, in MiB."""
     request_timeout_seconds: Seconds = 300.0
-    """Deadline of requests whose client gave none."""
+    """Time that a request gets whose client set no deadline."""

@@ -1,79 +1,99 @@
-"""Reads the servable spec of a PredictRequest and nothing else of it.
+"""(pure) Reads which servable a serialized PredictRequest asks for, and nothing else.
 
-Source: https://protobuf.dev/programming-guides/encoding/
+The walk follows https://protobuf.dev/programming-guides/encoding/; tensors are
+stepped over, never copied.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.errors import InvalidRequest
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_SPEC_FIELD, _NAME_FIELD, _METHOD_FIELD, _VERSION_FIELD = 1, 1, 2, 3
-# A longer field cannot be a spec: names have their limits.
-_MOST_SPEC_BYTES = 4096
-_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_UINT64 = (1 << 64) - 1
+_MAX_FIELD = (1 << 29) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a request asks for; version 0 means the newest."""
+    """Which servable, method and version a request names; version 0 is the newest."""
 
-    servable: str
-    method: str
-    version: int
+    servable: str = ""
+    method: str = ""
+    version: int = 0
 
 
-def read_spec(request: bytes) -> Spec:
-    """The servable spec of a serialized PredictRequest.
+def read_spec(message: bytes) -> Spec:
+    """The servable_spec of a serialized PredictRequest.
 
-    Raises InvalidRequest for bytes that are no protobuf message.
+    Raises InvalidRequest when the bytes are no PredictRequest.
     """
-    servable, method, version = b"", b"", 0
     try:
-        for number, value in _fields(request):
-            if number != _SPEC_FIELD or not isinstance(value, bytes):
-                continue
-            for inner, content in _fields(value):
-                if inner == _NAME_FIELD and isinstance(content, bytes):
-                    servable = content
-                elif inner == _METHOD_FIELD and isinstance(content, bytes):
-                    method = content
-                elif inner == _VERSION_FIELD and isinstance(content, int):
-                    version = content
-        return Spec(servable.decode(), method.decode(), version)
-    except (IndexError, ValueError) as failure:
-        raise InvalidRequest("the request is not a PredictRequest message") from failure
+        return _read_request(message)
+    except (IndexError, ValueError):
+        raise InvalidRequest("the request is not a valid PredictRequest message") from None
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes | None]]:
-    position, end = 0, len(message)
-    while position < end:
-        key, position = _varint(message, position)
-        number, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            size, position = _varint(message, position)
-        else:
-            size = _FIXED_SIZES.get(kind, end + 1)
-        if position + size > end:
-            raise ValueError("a field reaches past the end")
-        # Only the spec is copied; tensors are skipped.
-        yield number, message[position : position + size] if size < _MOST_SPEC_BYTES else None
-        position += size
+def _read_request(message: bytes) -> Spec:
+    spec = Spec()
+    at, end = 0, len(message)
+    while at < end:
+        field, kind, at = _tag(message, at)
+        start, at = _step(message, at, end, kind)
+        if field == 1 and kind == _LENGTH:
+            spec = _read_servable_spec(message, start, at, spec)
+    return spec
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
+def _read_servable_spec(message: bytes, at: int, end: int, before: Spec) -> Spec:
+    """A later occurrence of the field adds to an earlier one, as protobuf merges messages."""
+    servable, method, version = before.servable, before.method, before.version
+    while at < end:
+        field, kind, at = _tag(message, at)
+        start, at = _step(message, at, end, kind)
+        if field == 1 and kind == _LENGTH:
+            servable = message[start:at].decode()
+        elif field == 2 and kind == _LENGTH:
+            method = message[start:at].decode()
+        elif field == 3 and kind == _VARINT:
+            version, _ = _varint(message, start)
+    return Spec(servable, method, version)
+
+
+def _tag(message: bytes, at: int) -> tuple[int, int, int]:
+    """Field number, wire type, and where the field's content begins."""
+    tag, at = _varint(message, at)
+    field = tag >> 3
+    if not 1 <= field <= _MAX_FIELD:
+        raise ValueError(field)
+    return field, tag & 7, at
+
+
+def _step(message: bytes, at: int, end: int, kind: int) -> tuple[int, int]:
+    """Where the content's bytes start and end; they must lie before ``end``."""
+    if kind == _VARINT:
+        start, (_, at) = at, _varint(message, at)
+    elif kind == _LENGTH:
+        size, start = _varint(message, at)
+        at = start + size
+    elif kind in (_FIXED32, _FIXED64):
+        start, at = at, at + (4 if kind == _FIXED32 else 8)
+    else:
+        raise ValueError(kind)
+    if at > end:
+        raise ValueError(at)
+    return start, at
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number and where the next byte is; at most ten bytes."""
+    byte = message[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[at]
+        at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a varint is too long")
+            return value & _UINT64, at
+    raise ValueError(at)
