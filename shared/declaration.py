@@ -190,7 +190,7 @@ def _input_names(function: Callable[..., Any]) -> tuple[str, ...]:
 def _sources(values: Iterable[Any], subject: str) -> Iterator[Source]:
     for value in values:
         if not isinstance(value, _TensorDef):
-            raise RuntimeError(f"{subject} {_NOT_A_PLACEHOLDER}")  # noqa: TRY004 (as the original)
+            raise RuntimeError(f"{subject} {_NOT_A_PLACEHOLDER}")
         yield value.source
 
 

@@ -26,7 +26,8 @@ def declare_model(
     """
     if options is not None:
         raise RuntimeError(
-            f"Parameter 'options' should be None, GpuOptions or AclOptions, but gotten {type(options)}"
+            "Parameter 'options' should be None, GpuOptions or AclOptions,"
+            f" but gotten {type(options)}"
         )
     return declaration.declare_model(
         model_file,

@@ -1,0 +1,1 @@
+"""Owns one device: serves batches, supervises the device processes that run them."""

@@ -1,0 +1,1 @@
+"""The device process and the side of the agent that supervises it."""

@@ -1,0 +1,207 @@
+"""Starts a device process, watches it, starts it again when it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import structlog
+
+from services.agent.device.channel import LENGTH, Arena, pack
+from shared.errors import AgentLost, DeviceHung, Overloaded, Unavailable, rebuild
+from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
+from shared.tensors import Array, ElementType, TensorSpec
+
+log = structlog.get_logger()
+
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 5.0
+_MAX_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a device process may take."""
+
+    hang_seconds: float
+    load_seconds: float
+    onednn_max_cpu_isa: str
+
+
+class Supervisor:
+    """One servable version on one device: at most one living device process."""
+
+    def __init__(
+        self, assigned: Assigned, device: Device, limits: Limits, changed: Callable[[], None]
+    ) -> None:
+        self.holding = Holding(assigned.what, "loading")
+        self._assigned = assigned
+        self._device = device
+        self._limits = limits
+        self._changed = changed
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._process: _Process | None = None
+
+    async def execute(
+        self, model: str, subgraph: int, inputs: Sequence[Array], rows: int
+    ) -> tuple[list[Array], float]:
+        """One batch; gives the outputs and the seconds in the backend.
+
+        Raises Overloaded, Unavailable (not begun), AgentLost or DeviceHung (may
+        have run), or what the backend says.
+        """
+        if self._waiting >= _MAX_LINE:
+            raise Overloaded(f"{_MAX_LINE} batches wait for this device already")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                process = self._process
+                if process is None or self.holding.state != "ready":
+                    raise Unavailable(f"{self._assigned.what} is not loaded here now")
+                # A batch once begun is finished even if its caller leaves: the
+                # next one would otherwise read its answer.
+                work = asyncio.ensure_future(self._execute(process, model, subgraph, inputs, rows))
+                try:
+                    return await asyncio.shield(work)
+                except asyncio.CancelledError:
+                    await asyncio.wait([work])
+                    raise
+        finally:
+            self._waiting -= 1
+
+    async def _execute(
+        self, process: "_Process", model: str, subgraph: int, inputs: Sequence[Array], rows: int
+    ) -> tuple[list[Array], float]:
+        task = f"{self._assigned.what}, model '{model}', {rows} rows"
+        described, end = process.arena.write(inputs)
+        message = {
+            "model": model, "subgraph": subgraph, "inputs": described, "end": end, "rows": rows,
+        }  # fmt: skip
+        try:
+            async with asyncio.timeout(self._limits.hang_seconds):
+                answer = await process.ask(message)
+        except TimeoutError:
+            process.kill()
+            limit = self._limits.hang_seconds
+            raise DeviceHung(f"the device process did not finish in {limit} s: {task}") from None
+        except (EOFError, OSError):
+            raise AgentLost(f"the device process ended ({await process.cause()}): {task}") from None
+        if "error" in answer:
+            raise rebuild(answer["error"], answer["message"])
+        outputs = [output.copy() for output in process.arena.read(answer["outputs"])]
+        return outputs, float(answer["device_seconds"])
+
+    async def run(self) -> None:
+        """Keep a device process alive until cancelled."""
+        retry = _FIRST_RETRY_SECONDS
+        while True:
+            async with _spawn(self._limits) as process:
+                if await self._load(process):
+                    retry = _FIRST_RETRY_SECONDS
+                    self._process = process
+                    cause = await process.cause()
+                    self._process = None
+                    self._become("loading", f"the device process ended ({cause})")
+            await asyncio.sleep(retry)
+            retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+
+    async def _load(self, process: "_Process") -> bool:
+        message = {
+            "device": asdict(self._device),
+            "models": [asdict(files) for files in self._assigned.models],
+        }
+        try:
+            async with asyncio.timeout(self._limits.load_seconds):
+                answer = await process.ask(message)
+        except TimeoutError:
+            self._become("failed", f"loading took longer than {self._limits.load_seconds} s")
+            return False
+        except (EOFError, OSError):
+            cause = await process.cause()
+            self._become("failed", f"the device process ended while loading ({cause})")
+            return False
+        if "error" in answer:
+            self._become("failed", answer["message"])
+            return False
+        self.holding = replace(self.holding, models=tuple(map(_signature, answer["signatures"])))
+        self._become("ready", "")
+        return True
+
+    def _become(self, state: str, detail: str) -> None:
+        log.info("holding", what=str(self._assigned.what), state=state, detail=detail)
+        self.holding = replace(self.holding, state=state, detail=detail)
+        self._changed()
+
+
+class _Process:
+    """A living device process, its socket and its memory."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        arena: Arena,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self.arena = arena
+
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send one message and wait for its answer; EOFError or OSError when it ends."""
+        self._writer.write(pack(message))
+        await self._writer.drain()
+        head = await self._reader.readexactly(LENGTH.size)
+        answer: dict[str, Any] = json.loads(await self._reader.readexactly(LENGTH.unpack(head)[0]))
+        return answer
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def cause(self) -> str:
+        """How it ended, when it has."""
+        code = await self._process.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+@asynccontextmanager
+async def _spawn(limits: Limits) -> AsyncIterator[_Process]:
+    ours, theirs = socket.socketpair()
+    memory = os.memfd_create("mindserve")
+    environment = {"ONEDNN_MAX_CPU_ISA": limits.onednn_max_cpu_isa, "GLOG_v": "3"} | os.environ
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(memory),
+        pass_fds=(theirs.fileno(), memory), env=environment, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    theirs.close()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    started = _Process(process, reader, writer, Arena(memory))
+    try:
+        yield started
+    finally:
+        started.kill()
+        writer.close()
+        await process.wait()
+        os.close(memory)
+
+
+def _signature(described: dict[str, Any]) -> ModelSignature:
+    def specs(many: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(d["name"], ElementType(d["element_type"]), tuple(d["dims"])) for d in many
+        )
+
+    subgraphs = tuple(
+        SubgraphSignature(specs(each["inputs"]), specs(each["outputs"]))
+        for each in described["subgraphs"]
+    )
+    return ModelSignature(described["key"], subgraphs, described["batch_size"])

@@ -1,0 +1,1 @@
+"""Runs servables: batching queues, stage graphs, Python stages; owns its agents."""

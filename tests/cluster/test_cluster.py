@@ -1,0 +1,196 @@
+"""Master, worker and agents as real processes, with the reference backend."""
+
+import asyncio
+import random
+import signal
+
+import grpc
+import pytest
+
+from tests.support.cluster import add_servable, outputs, until
+
+
+async def test_a_request_walks_through_all_three_services(cluster):
+    add_servable(cluster.servables)
+    await cluster.start_all()
+    assert outputs(await cluster.predict([1, 2], [3, 4])) == [[2, 4], [6, 8]]
+
+
+async def test_services_find_one_another_in_any_order_of_starting(cluster):
+    add_servable(cluster.servables)
+    address = cluster.start_worker()
+    cluster.start_agent("agent", address)
+    await asyncio.sleep(0)
+    cluster.start_master()
+    await cluster.ready("toy")
+    assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+
+async def test_random_request_sizes_give_the_same_answers_batched_and_alone(cluster):
+    add_servable(cluster.servables)
+    await cluster.start_all(agents=2)
+    dice = random.Random(7)
+    requests = [
+        [[dice.random(), dice.random()] for _ in range(dice.randint(1, 40))] for _ in range(100)
+    ]
+    alone = [outputs(await cluster.predict(*rows)) for rows in requests]
+    dice.shuffle(order := list(range(100)))
+    batched = await asyncio.gather(*(cluster.predict(*requests[n]) for n in order))
+    assert [outputs(reply) for reply in batched] == [alone[n] for n in order]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (
+            {"servable": "nobody"},
+            "Request servable(nobody) method(predict) , servable is not available",
+        ),
+        ({"method": "nothing"}, "method is not available"),
+        ({"version": 9}, "version(9) , servable is not available"),
+    ],
+)
+async def test_what_is_not_served_is_named(cluster, wrong, reason):
+    add_servable(cluster.servables)
+    await cluster.start_all()
+    reply = await cluster.predict([1, 2], **wrong)
+    assert reason in reply.error_msg[0].error_msg.decode()
+
+
+async def test_bad_requests_are_answered_with_what_was_expected(cluster):
+    add_servable(cluster.servables)
+    await cluster.start_all()
+    wrong_shape = await cluster.predict([1, 2, 3])
+    assert "[2]" in wrong_shape.error_msg[0].error_msg.decode()
+    empty = await cluster.predict()
+    assert empty.error_msg[0].error_code != 0
+    assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+
+async def test_a_killed_device_process_fails_its_batch_only_and_comes_back(cluster):
+    add_servable(cluster.servables, faults={"-2": "kill"})
+    await cluster.start_all()
+    with pytest.raises(grpc.aio.AioRpcError) as lost:
+        await cluster.predict([-2, 0])
+    assert lost.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "SIGKILL" in lost.value.details()
+    await until(lambda: answers(cluster), what="the device process to come back")
+
+
+async def test_a_hung_device_process_is_ended_and_comes_back(cluster):
+    add_servable(cluster.servables, faults={"-3": "hang"})
+    cluster.start_master()
+    cluster.start_agent("agent", cluster.start_worker(), "--hang-seconds", "0.5")
+    await cluster.ready("toy")
+    with pytest.raises(grpc.aio.AioRpcError) as lost:
+        await cluster.predict([-3, 0])
+    assert lost.value.code() is grpc.StatusCode.UNAVAILABLE
+    await until(lambda: answers(cluster), what="the device process to come back")
+
+
+async def answers(cluster):
+    try:
+        return outputs(await cluster.predict([1, 2], timeout=1.0)) == [[2, 4]]
+    except (grpc.aio.AioRpcError, AssertionError):
+        return False
+
+
+async def test_a_deadline_in_the_queue_is_kept(cluster):
+    add_servable(cluster.servables, latency_seconds=1.0)
+    await cluster.start_all()
+    first = asyncio.create_task(cluster.predict([1, 2]))
+    with pytest.raises(grpc.aio.AioRpcError) as late:
+        await cluster.predict([3, 4], timeout=0.3)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert outputs(await first) == [[2, 4]]
+
+
+async def test_neighbours_of_a_caller_who_leaves_are_answered(cluster):
+    add_servable(cluster.servables, latency_seconds=0.3)
+    await cluster.start_all()
+    calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(5)]
+    await until(lambda: True, what="a first moment")
+    calls[2].cancel()
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    for n in (0, 1, 3, 4):
+        assert outputs(done[n]) == [[2 * n, 2 * n]]
+
+
+async def test_after_a_master_restart_everyone_is_back_without_being_touched(cluster):
+    add_servable(cluster.servables)
+    await cluster.start_all()
+    cluster.processes["master"].kill()
+    cluster.processes["master"].wait()
+    cluster.start_master()
+    await until(lambda: answers(cluster), seconds=10, what="the worker to register again")
+
+
+async def test_two_workers_share_load_and_a_draining_one_loses_nothing(cluster):
+    add_servable(cluster.servables, latency_seconds=0.01)
+    cluster.start_master()
+    for name in ("one", "two"):
+        cluster.start_agent(f"agent-{name}", cluster.start_worker(name))
+    await cluster.ready("toy")
+    failures = []
+    stop = asyncio.Event()
+
+    async def caller():
+        while not stop.is_set():
+            try:
+                assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+            except (grpc.aio.AioRpcError, AssertionError) as failure:
+                failures.append(failure)
+
+    callers = [asyncio.create_task(caller()) for _ in range(8)]
+    await asyncio.sleep(0)
+    cluster.processes["one"].send_signal(signal.SIGTERM)
+    await until(
+        lambda: cluster.processes["one"].poll() is not None, what="the drained worker's end"
+    )
+    stop.set()
+    await asyncio.gather(*callers)
+    assert failures == []
+    assert cluster.processes["one"].returncode == 0
+    assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+
+async def test_an_agent_killed_under_load_fails_at_most_its_batch(cluster):
+    add_servable(cluster.servables, latency_seconds=0.01)
+    await cluster.start_all(agents=2, worker=("--max-batch-size", "4"))
+    failures, answered = [], 0
+    stop = asyncio.Event()
+
+    async def caller():
+        nonlocal answered
+        while not stop.is_set():
+            try:
+                assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+                answered += 1
+            except grpc.aio.AioRpcError as failure:
+                failures.append(failure)
+
+    callers = [asyncio.create_task(caller()) for _ in range(16)]
+    await until(lambda: answered > 100, what="load")
+    cluster.processes["agent0"].kill()
+    after = answered
+    await until(lambda: answered > after + 200, what="the other agent to go on")
+    stop.set()
+    await asyncio.gather(*callers)
+    assert len(failures) <= 4
+    for failure in failures:
+        assert failure.code() is grpc.StatusCode.UNAVAILABLE
+        assert "toy" in failure.details()
+
+
+async def test_readiness_tells_the_truth_when_the_last_agent_goes(cluster):
+    add_servable(cluster.servables)
+    await cluster.start_all()
+    cluster.processes["agent0"].kill()
+
+    async def not_ready():
+        return not await cluster.serving("toy")
+
+    await until(not_ready, what="the master to say so")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await cluster.predict([1, 2])
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE

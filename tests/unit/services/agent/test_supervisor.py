@@ -1,0 +1,100 @@
+"""A supervisor with real device processes of the reference backend."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from services.agent.device.supervisor import Limits, Supervisor
+from shared.errors import AgentLost, DeviceHung, ExecutionFailed, InvalidRequest
+from shared.membership import Assigned, Device, ModelFiles
+from shared.servable import ServableVersion
+
+
+@asynccontextmanager
+async def running(tmp_path, *, dims=(-1, 2), hang_seconds=20.0):
+    spec = {"dtype": "float32", "dims": list(dims)}
+    faults = {"-1": "raise", "-2": "kill", "-3": "hang", "-4": "exit"}
+    (tmp_path / "m.json").write_text(
+        json.dumps(
+            {
+                "function": "double",
+                "inputs": [{"name": "x", **spec}],
+                "outputs": [{"name": "y", **spec}],
+                "faults": faults,
+            }
+        )
+    )
+    files = ModelFiles("m.json", "reference", (str(tmp_path / "m.json"),), True, (), 4)
+    news = asyncio.Event()
+    supervisor = Supervisor(
+        Assigned(ServableVersion("toy", 1), (files,)),
+        Device("CPU", 0),
+        Limits(hang_seconds, 60.0, "AVX2"),
+        news.set,
+    )
+    task = asyncio.create_task(supervisor.run())
+
+    async def ready():
+        async with asyncio.timeout(60):
+            while supervisor.holding.state != "ready":
+                news.clear()
+                await news.wait()
+
+    try:
+        await ready()
+        yield supervisor, ready
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def rows(*values):
+    return np.repeat(np.asarray(values, np.float32)[:, None], 2, axis=1)
+
+
+async def run(supervisor, array):
+    outputs, _ = await supervisor.execute("m.json", 0, [array], len(array))
+    return outputs[0]
+
+
+@pytest.mark.parametrize("dims", [(-1, 2), (4, 2)])
+async def test_batches_of_any_size_are_padded_and_cut(tmp_path, dims):
+    async with running(tmp_path, dims=dims) as (supervisor, _):
+        for count in (1, 3, 4, 9):
+            batch = rows(*range(1, count + 1))
+            assert np.array_equal(await run(supervisor, batch), batch * 2)
+
+
+async def test_wrong_inputs_are_named_and_harm_nobody(tmp_path):
+    async with running(tmp_path) as (supervisor, _):
+        with pytest.raises(InvalidRequest, match=r"expected float32\[2\], got int32\[2\]"):
+            await run(supervisor, rows(1).astype(np.int32))
+        with pytest.raises(InvalidRequest, match="expected 1 inputs, got 2"):
+            await supervisor.execute("m.json", 0, [rows(1), rows(1)], 1)
+        with pytest.raises(ExecutionFailed, match="fault on demand"):
+            await run(supervisor, rows(-1))
+        assert np.array_equal(await run(supervisor, rows(1)), rows(2))
+
+
+@pytest.mark.parametrize(("value", "cause"), [(-2, "SIGKILL"), (-4, "exit code 3")])
+async def test_a_dead_device_process_is_named_and_replaced(tmp_path, value, cause):
+    async with running(tmp_path) as (supervisor, ready):
+        with pytest.raises(AgentLost, match=rf"{cause}.*toy.*m.json.*1 rows"):
+            await run(supervisor, rows(value))
+        await ready()
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    assert np.array_equal(await run(supervisor, rows(1)), rows(2))
+                    break
+                except Exception:
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_hung_device_process_is_ended(tmp_path):
+    async with running(tmp_path, hang_seconds=0.5) as (supervisor, _):
+        with pytest.raises(DeviceHung, match=r"0.5 s: servable 'toy'"):
+            await run(supervisor, rows(-3))
