@@ -1,0 +1,62 @@
+"""Execution: batches from the worker, one hand-over each."""
+
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from protos.serving.v1 import execution_pb2
+from services.agent.metrics import AgentMetrics
+from shared.errors import InvalidRequest, ServingError
+from shared.servable import ServableVersion
+from shared.tensors import Array
+from shared.wire.exchange import Incoming, serve_exchange
+from shared.wire.interface import CallContext, Routes, Stream
+from shared.wire.tensor_codec import read_tensors, write_tensor
+
+EXCHANGE_PATH = "/mindserve.serving.v1.Execution/Exchange"
+_MAX_OUTSTANDING = 64
+
+
+class Executor(Protocol):
+    """Whoever runs batches of the servable versions held here."""
+
+    async def execute(
+        self, what: ServableVersion, model: str, subgraph: int, inputs: list[Array], rows: int
+    ) -> tuple[list[Array], float]:
+        """Outputs, and seconds in the backend."""
+
+
+class ExecutionDoor:
+    """Converts, calls, converts."""
+
+    def __init__(self, executor: Executor, metrics: AgentMetrics) -> None:
+        self._executor = executor
+        self._metrics = metrics
+
+    @property
+    def routes(self) -> Routes:
+        """Serve these to the worker."""
+        return Routes(streams={EXCHANGE_PATH: self._exchange})
+
+    async def _exchange(self, context: CallContext, stream: Stream) -> None:
+        del context
+        await serve_exchange(stream, self._execute, max_outstanding=_MAX_OUTSTANDING)
+
+    async def _execute(self, incoming: Incoming) -> bytes:
+        try:
+            request = execution_pb2.ExecuteRequest.FromString(incoming.payload)
+        except DecodeError as failure:
+            raise InvalidRequest("not an ExecuteRequest") from failure
+        what = ServableVersion(request.servable, request.version)
+        try:
+            outputs, seconds = await self._executor.execute(
+                what, request.model, request.subgraph, read_tensors(request.inputs), request.rows
+            )
+        except ServingError as failure:
+            self._metrics.failures.labels(type(failure).__name__).inc()
+            raise
+        self._metrics.device_seconds.observe(seconds)
+        self._metrics.rows.observe(request.rows)
+        return execution_pb2.ExecuteReply(
+            outputs=map(write_tensor, outputs), device_seconds=seconds
+        ).SerializeToString()

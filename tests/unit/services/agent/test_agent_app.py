@@ -1,0 +1,69 @@
+"""An agent that joins a worker: assignment in, holdings and answers out."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from protos.serving.v1 import execution_pb2
+from services.agent.app import open_agent
+from services.agent.rpc import EXCHANGE_PATH
+from services.agent.settings import AgentSettings
+from shared.errors import Unavailable
+from shared.membership import Assigned, Assignment, Holdings, ModelFiles
+from shared.servable import ServableVersion
+from shared.wire.exchange import open_exchange
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.membership import Registrar
+from shared.wire.tensor_codec import read_tensors, write_tensor
+
+SPEC = {"name": "x", "dtype": "float32", "dims": [-1, 2]}
+
+
+class Worker:
+    """The part of a worker that an agent sees."""
+
+    def __init__(self, assignment):
+        self.assignment = assignment
+        self.ready = asyncio.Event()
+
+    def joined(self, hello):
+        self.address = hello.address
+        return self.assignment
+
+    def reported(self, hello, report):
+        if isinstance(report, Holdings) and any(h.state == "ready" for h in report.holdings):
+            self.ready.set()
+
+    def left(self, hello, reason):
+        pass
+
+
+def request(servable):
+    batch = np.ones((3, 2), np.float32)
+    return execution_pb2.ExecuteRequest(
+        servable=servable, version=1, model="m.json", rows=3, inputs=[write_tensor(batch)]
+    ).SerializeToString()
+
+
+async def test_an_agent_loads_what_it_is_assigned_and_executes_batches(tmp_path):
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({"function": "double", "inputs": [SPEC], "outputs": [SPEC]}))
+    files = ModelFiles("m.json", "reference", (str(path),), True, (), 4)
+    worker = Worker(Assignment((Assigned(ServableVersion("toy", 1), (files,)),)))
+    wire = GrpcioWire()
+    async with (
+        asyncio.timeout(60),
+        wire.serve(Registrar(worker, 10.0).routes, ["127.0.0.1:0"]) as server,
+        open_agent(AgentSettings(worker=server.addresses[0])),
+    ):
+        await worker.ready.wait()
+        async with (
+            wire.connect(worker.address) as channel,
+            open_exchange(channel, EXCHANGE_PATH, peer="the agent", max_outstanding=4) as agent,
+        ):
+            reply = execution_pb2.ExecuteReply.FromString(await agent.call(request("toy")))
+            assert read_tensors(reply.outputs)[0].tolist() == [[2, 2]] * 3
+            with pytest.raises(Unavailable, match="servable 'other' version 1 is not held"):
+                await agent.call(request("other"))
