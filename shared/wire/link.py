@@ -70,11 +70,14 @@ class Link:
 
     async def keep(self) -> None:
         """Stay connected until cancelled; ``changed`` hears of every connection and loss."""
+        said = ""
         while True:
             try:
                 await self._connect()
             except ServingError as failure:
-                log.info("link lost", peer=self._peer, reason=failure.message)
+                if failure.message != said:
+                    said = failure.message
+                    log.info("link lost", peer=self._peer, reason=said)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _connect(self) -> None:

@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 
 from protos.ms_service import ms_service_pb2 as pb
+from shared.errors import ServingError
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.health import CHECK_PATH, check_request, is_serving
 
@@ -29,7 +30,10 @@ def free_port() -> int:
 
 
 async def until(
-    condition: Callable[[], object], *, seconds: float = READY_SECONDS, what: str
+    condition: Callable[[], object],
+    *,
+    seconds: float = READY_SECONDS,
+    what: str | Callable[[], str],
 ) -> None:
     """Poll ``condition`` (plain or async) until it holds; fail at the deadline."""
     deadline = time.monotonic() + seconds
@@ -39,7 +43,10 @@ async def until(
             held = await held
         if held:
             return
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"waited {seconds} s in vain for {what() if callable(what) else what}"
+            )
         await asyncio.sleep(0.02)
 
 
@@ -102,7 +109,6 @@ class Cluster:
                 ],
             )
         )
-        self._probe = await self._stack.enter_async_context(GrpcioWire().connect(self.front))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,12 +117,15 @@ class Cluster:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-        for process in self.processes.values():
+        stuck = []
+        for name, process in self.processes.items():
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
+                stuck.append(name)
                 process.kill()
                 process.wait()
+        assert not stuck, f"did not end within 10 s of SIGTERM: {stuck}\n{self.logs()}"
 
     def start(self, name: str, service: str, *arguments: str) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
@@ -155,14 +164,16 @@ class Cluster:
             self.start_agent(f"agent{number}", address, "--device-id", str(number))
         await self.ready("toy")
 
-    async def serving(self, name: str) -> bool:
+    async def serving(self, name: str, address: str = "") -> bool:
+        """Whether the master (or the service at ``address``) says that it serves ``name``."""
         try:
-            return is_serving(await self._probe.call(CHECK_PATH, check_request(name)))
-        except Exception:
+            async with GrpcioWire().connect(address or self.front) as channel:
+                return is_serving(await channel.call(CHECK_PATH, check_request(name)))
+        except ServingError:
             return False
 
-    async def ready(self, name: str) -> None:
-        await until(lambda: self.serving(name), what=f"servable {name}\n{self.logs()}")
+    async def ready(self, name: str, address: str = "") -> None:
+        await until(lambda: self.serving(name, address), what=lambda: f"{name}\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(
