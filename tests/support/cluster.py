@@ -16,9 +16,7 @@ import grpc
 import numpy as np
 
 from protos.ms_service import ms_service_pb2 as pb
-from shared.errors import ServingError
-from shared.wire.grpcio import GrpcioWire
-from shared.wire.health import CHECK_PATH, check_request, is_serving
+from shared.wire.check import serves
 
 READY_SECONDS = 60.0
 
@@ -166,11 +164,7 @@ class Cluster:
 
     async def serving(self, name: str, address: str = "") -> bool:
         """Whether the master (or the service at ``address``) says that it serves ``name``."""
-        try:
-            async with GrpcioWire().connect(address or self.front) as channel:
-                return is_serving(await channel.call(CHECK_PATH, check_request(name)))
-        except ServingError:
-            return False
+        return await serves(address or self.front, name)
 
     async def ready(self, name: str, address: str = "") -> None:
         await until(lambda: self.serving(name, address), what=lambda: f"{name}\n{self.logs()}")
