@@ -126,8 +126,6 @@ def test_infer_async_gives_its_results_later(client):
     calls = [double.infer_async({"x": X * n}) for n in range(5)]
     answers = [each.result()[0]["y"].tolist() for each in calls]
     assert answers == [[2 * n, 4 * n] for n in range(5)]
-        [2 * n, 4 * n] for n in range(5)
-    ]
 
 
 def test_what_is_not_there_is_one_error(stack):
