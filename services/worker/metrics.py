@@ -51,4 +51,10 @@ class Metrics:
         )
         self.in_messages = handovers.labels("message")
         self.in_shared_memory = handovers.labels("shared_memory")
+        self.agents_holding = Gauge(
+            "mindserve_worker_agents_holding",
+            "Agents that hold a servable version, ready for batches.",
+            ["servable", "version"],
+            registry=registry,
+        )
         self.agents = Gauge("mindserve_worker_agents", "Agents connected.", registry=registry)

@@ -256,7 +256,13 @@ async def test_every_service_counts_and_times_what_it_does(cluster):
 
 async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.5)
-    await cluster.start_all(agents=2, worker=("--min-agents", "2"))
+    await cluster.start_all(agents=2)
+
+    async def both_ready():
+        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+        return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
+
+    await until(both_ready, what="both agents to hold the servable")
     calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(2)]
 
     async def both_busy():
