@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared import declaration
+from shared import declaration, declaration_arguments
 from shared.declaration import Model
 
 __all__ = ["Model", "add_stage", "declare_model", "register_method"]
@@ -15,6 +15,8 @@ def declare_model(
     with_batch_dim: bool = True,
     options: None = None,
     without_batch_dim_inputs: int | Sequence[int] | None = None,
+    context: None = None,
+    config_file: None = None,
 ) -> Model:
     """Declare a model of this servable.
 
@@ -22,13 +24,10 @@ def declare_model(
     model_format: "MindIR", case ignored ("Reference" for the NumPy backend).
     with_batch_dim: whether dim 0 of inputs and outputs counts instances.
     without_batch_dim_inputs: indices of inputs without that dim.
-    Raises RuntimeError when the declaration is wrong or options are given.
+    options, context, config_file: known by name only, not supported yet.
+    Raises RuntimeError when the declaration is wrong.
     """
-    if options is not None:
-        raise RuntimeError(
-            "Parameter 'options' should be None, GpuOptions or AclOptions,"
-            f" but gotten {type(options)}"
-        )
+    declaration_arguments.refuse_unsupported(options, context, config_file)
     return declaration.declare_model(
         model_file,
         model_format,
