@@ -19,7 +19,7 @@ def test_versions_are_listed_by_number_and_not_by_text():
     assert existing_versions(["10", "9", "1"]) == (1, 9, 10)
 
 
-@pytest.mark.parametrize("name", ["", "0", "01", "1.5", "-1", "+1", " 1", "1\n", "v1", "١", "²"])
+@pytest.mark.parametrize("name", ["", "0", "01", "1.5", "-1", "+1", " 1", "1\n", "v1", "\u0661"])
 def test_a_name_that_does_not_read_back_as_written_is_no_version(name):
     assert existing_versions([name]) == ()
 
