@@ -33,7 +33,7 @@ class ServableDirectory:
 @pytest.fixture
 def servables(tmp_path: Path) -> Iterator[ServableDirectory]:
     path = list(sys.path)
-    yield ServableDirectory(tmp_path / "servables")
+    yield ServableDirectory(tmp_path / "my servables")
     sys.path[:] = path
     for name, module in list(sys.modules.items()):
         places = (getattr(module, "__file__", None), *getattr(module, "__path__", ()))
