@@ -59,13 +59,10 @@ class Stack:
             self._start(
                 f"{name}_device{device}",
                 "agent",
-                "--worker",
-                address,
-                "--device-id",
-                str(device),
-                "--device-type",
-                _DEVICE_TYPES[config.device_type],
-            )  # fmt: skip
+                *("--worker", address),
+                *("--device-id", str(device)),
+                *("--device-type", _DEVICE_TYPES[config.device_type]),
+            )
             for device in devices
         ]
         self._wait(agents[0], address, name, f"Fail to start workers: servable {name}")

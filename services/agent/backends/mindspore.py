@@ -51,9 +51,7 @@ class MindSporeBackend:
             self._load(path, signature)
             for path, signature in zip(files.paths, signatures, strict=True)
         ]
-        model = MindSporeModel(self._ms, ModelSignature(files.key, signatures, batch), cells)
-        model.warm_up()
-        return model
+        return MindSporeModel(self._ms, ModelSignature(files.key, signatures, batch), cells)
 
     def _load(self, path: str, signature: SubgraphSignature) -> Any:
         try:

@@ -60,6 +60,9 @@ class ReferenceModel:
         batch = batch_size_of(files, signatures[0].inputs[0].dims)
         self.signature = ModelSignature(files.key, signatures, batch)
 
+    def warm_up(self) -> None:
+        """There is nothing to compile."""
+
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
         described = self._subgraphs[subgraph]
         for key, fault in described.get("faults", {}).items():
