@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +17,7 @@ from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
 from services.agent.device.work import Region
 from shared.arena import Arena
-from shared.errors import ExecutionFailed, InvalidRequest, ServingError
+from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.membership import Device, ModelFiles
 
 _PR_SET_PDEATHSIG = 1
@@ -49,10 +50,12 @@ class DeviceProcess:
             files = ModelFiles(**described | {"paths": tuple(described["paths"])})
             if files.format not in backends:
                 backends[files.format] = backend_for(files.format, device)
-            self._models[files.key] = (files, backends[files.format].load(files))
+            self._models[files.key] = (files, _load(backends[files.format], files))
         return {"signatures": [asdict(model.signature) for _, model in self._models.values()]}
 
     def _execute(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message["model"] not in self._models:
+            raise InvalidRequest(f"no model '{message['model']}' here")
         files, model = self._models[message["model"]]
         arena = self._arena
         if region := message["region"]:
@@ -83,6 +86,16 @@ class DeviceProcess:
                 f"model '{files.key}', {rows} rows: no memory for outputs: {failure.strerror}"
             ) from failure
         return {"outputs": describe(placed), "device_seconds": took}
+
+
+def _load(backend: Backend, files: ModelFiles) -> LoadedModel:
+    try:
+        return backend.load(files)
+    except ServingError:
+        raise
+    except Exception as failure:
+        traceback.print_exc()
+        raise LoadFailed(f"model '{files.key}': {failure!r}".partition("\n")[0]) from failure
 
 
 def main() -> None:
