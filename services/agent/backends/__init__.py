@@ -9,7 +9,6 @@ from shared.membership import Device, ModelFiles, ModelSignature
 from shared.tensors import Array
 
 ENTRY_POINTS = "mindserve.backends"
-DEFAULT_MAX_BATCH_SIZE = 32
 
 
 class LoadedModel(Protocol):
@@ -23,11 +22,11 @@ class LoadedModel(Protocol):
         """Run once on inputs of its own, so that no client pays for compilation."""
 
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
-        """Run once; inputs fit the signature."""
+        """Run once; inputs fit the signature. Whatever it raises, the next call works."""
 
 
 class Backend(Protocol):
-    """Loads models of some formats onto one device."""
+    """Loads models of some formats onto one device; all its calls come from one thread."""
 
     formats: ClassVar[tuple[str, ...]]
 
@@ -44,12 +43,3 @@ def backend_for(model_format: str, device: Device) -> Backend:
         if model_format in backend.formats:
             return backend(device)
     raise LoadFailed(f"no backend here reads model format '{model_format}'")
-
-
-def batch_size_of(files: ModelFiles, dims: Sequence[int]) -> int:
-    """Rows of one call: the static batch dim, or the most that a dynamic one is given."""
-    if not files.with_batch_dim:
-        return 1
-    if dims and dims[0] > 0:
-        return dims[0]
-    return files.max_batch_size or DEFAULT_MAX_BATCH_SIZE

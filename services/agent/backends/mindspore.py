@@ -5,25 +5,17 @@ one; so all calls come from one thread, inputs are checked before, and dynamic
 models are compiled once with ``set_inputs``.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from services.agent.backends import batch_size_of
-from shared.errors import LoadFailed
+from services.agent.backends.batch_dim import batch_size_of
+from services.agent.backends.mindspore_file import read_signature
+from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
-from shared.tensors import Array, ElementType, TensorSpec
-
-# mind_ir.proto TensorProto.DataType
-_ELEMENT_TYPES = {
-    1: ElementType.FLOAT32, 2: ElementType.UINT8, 3: ElementType.INT8, 4: ElementType.UINT16,
-    5: ElementType.INT16, 6: ElementType.INT32, 7: ElementType.INT64, 9: ElementType.BOOL,
-    10: ElementType.FLOAT16, 11: ElementType.FLOAT64, 12: ElementType.UINT32,
-    13: ElementType.UINT64,
-}  # fmt: skip
+from shared.tensors import Array, TensorSpec
 
 
 class MindSporeBackend:
@@ -45,85 +37,89 @@ class MindSporeBackend:
             mindspore.set_device(device.type, device.id)
 
     def load(self, files: ModelFiles) -> "MindSporeModel":
-        signatures = tuple(_signature(Path(path)) for path in files.paths)
-        batch = batch_size_of(files, signatures[0].inputs[0].dims)
-        cells = [
-            self._load(path, signature)
-            for path, signature in zip(files.paths, signatures, strict=True)
+        signatures = tuple(read_signature(Path(path)) for path in files.paths)
+        signature = ModelSignature(files.key, signatures, batch_size_of(files, signatures))
+        graphs = [
+            Graph(self._ms, Path(path), subgraph)
+            for path, subgraph in zip(files.paths, signatures, strict=True)
         ]
-        return MindSporeModel(self._ms, ModelSignature(files.key, signatures, batch), cells)
+        return MindSporeModel(signature, graphs)
 
-    def _load(self, path: str, signature: SubgraphSignature) -> Any:
+
+class MindSporeModel:
+    """A loaded model: one graph for each subgraph."""
+
+    def __init__(self, signature: ModelSignature, graphs: "list[Graph]") -> None:
+        self._graphs = graphs
+        self.signature = signature
+
+    def warm_up(self) -> None:
+        for graph in self._graphs:
+            graph.warm_up()
+
+    def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
+        return self._graphs[subgraph].run(inputs)
+
+
+class Graph:
+    """One MINDIR graph; ``warm_up`` comes before the first ``run``."""
+
+    def __init__(self, ms: Any, path: Path, signature: SubgraphSignature) -> None:
+        self._ms = ms
+        self._signature = signature
+        self._where = f"model file '{path.name}'"
         try:
-            cell = self._ms.nn.GraphCell(self._ms.load(path))
+            self._graph = ms.load(str(path))
         except (RuntimeError, ValueError) as failure:
-            raise LoadFailed(f"Load model failed, model file: '{Path(path).name}'") from failure
-        if any(dim < 0 for spec in signature.inputs for dim in spec.dims):
-            cell.set_inputs(*(self._placeholder(spec) for spec in signature.inputs))
+            raise LoadFailed(f"{self._where}: {reason_of(failure)}") from failure
+        self._compiled: Any = None
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Execute once; raises ExecutionFailed with MindSpore's reason in one line."""
+        try:
+            return self._call(inputs)
+        except Exception as failure:
+            # A failed call leaves a compiled graph unusable for ever.
+            self.warm_up()
+            raise ExecutionFailed(f"{self._where}: {reason_of(failure)}") from failure
+
+    def warm_up(self) -> None:
+        """Compile, so that no client pays for it."""
+        self._compiled = self._fresh()
+        try:
+            self._call([_example(spec) for spec in self._signature.inputs])
+        except Exception as failure:
+            if not any(-1 in spec.dims[1:] for spec in self._signature.inputs):
+                raise LoadFailed(f"{self._where}: {reason_of(failure)}") from failure
+            # Sizes that the graph leaves open were guessed wrong: the first client compiles.
+            self._compiled = self._fresh()
+
+    def _fresh(self) -> Any:
+        cell = self._ms.nn.GraphCell(self._graph)
+        if any(dim < 0 for spec in self._signature.inputs for dim in spec.dims):
+            cell.set_inputs(*(self._placeholder(spec) for spec in self._signature.inputs))
         return cell
 
     def _placeholder(self, spec: TensorSpec) -> Any:
         shape = [None if dim < 0 else dim for dim in spec.dims]
         return self._ms.Tensor(shape=shape, dtype=getattr(self._ms, spec.element_type.dtype.name))
 
-
-class MindSporeModel:
-    """A loaded and warm model."""
-
-    def __init__(self, ms: Any, signature: ModelSignature, cells: list[Any]) -> None:
-        self._ms = ms
-        self._cells = cells
-        self.signature = signature
-
-    def warm_up(self) -> None:
-        """Run every subgraph once, so that no client pays for compilation."""
-        for number, subgraph in enumerate(self.signature.subgraphs):
-            self.execute(
-                number,
-                [
-                    np.ones([max(dim, 1) for dim in spec.dims], spec.element_type.dtype)
-                    for spec in subgraph.inputs
-                ],
-            )
-
-    def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
-        tensors = [self._ms.Tensor.from_numpy(np.ascontiguousarray(each)) for each in inputs]
-        result = self._cells[subgraph](*tensors)
+    def _call(self, inputs: Sequence[Array]) -> list[Array]:
+        # from_numpy shares memory: no copy of what lies together already.
+        tensors = [self._ms.Tensor.from_numpy(np.asarray(each, order="C")) for each in inputs]
+        result = self._compiled(*tensors)
         outputs = result if isinstance(result, tuple | list) else (result,)
         return [output.asnumpy() for output in outputs]
 
 
-def _signature(path: Path) -> SubgraphSignature:
-    """Inputs and outputs of a MINDIR file, read without MindSpore's own loader."""
-    try:
-        graph = _parse(path).graph
-        inputs = tuple(_spec(value.name.split(":")[-1], value.tensor[0]) for value in graph.input)
-        outputs = [
-            tensor
-            for value in graph.output
-            for tensor in (value.tensor or [each.tensors[0] for each in value.attr_info.values])
-        ]
-        return SubgraphSignature(
-            inputs, tuple(_spec(f"output{n}", t) for n, t in enumerate(outputs))
-        )
-    except FileNotFoundError as failure:
-        raise LoadFailed(f"Load model failed, model file '{path.name}' does not exist") from failure
-    except Exception as failure:
-        raise LoadFailed(f"Load model failed, model file '{path.name}' is no MINDIR") from failure
+def _example(spec: TensorSpec) -> Array:
+    """Data that most graphs accept: indices of 0, numbers of 1."""
+    value = 0 if spec.element_type.dtype.kind in "iu" else 1
+    dims = [1 if dim < 0 else dim for dim in spec.dims]
+    return np.full(dims, value, spec.element_type.dtype)
 
 
-def _parse(path: Path) -> Any:
-    package = importlib.util.find_spec("mindspore")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    source = Path(package.submodule_search_locations[0]) / "train" / "mind_ir_pb2.py"
-    spec = importlib.util.spec_from_file_location("mind_ir_pb2", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ModelProto.FromString(path.read_bytes())
-
-
-def _spec(name: str, tensor: Any) -> TensorSpec:
-    return TensorSpec(name, _ELEMENT_TYPES[tensor.data_type], tuple(tensor.dims))
+def reason_of(failure: Exception) -> str:
+    """The line of MindSpore's message that says what happened; the rest is for its makers."""
+    lines = (line.strip("- ") for line in str(failure).splitlines())
+    return next(filter(None, lines), type(failure).__name__)

@@ -10,12 +10,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from services.agent.backends import batch_size_of
+from services.agent.backends.batch_dim import batch_size_of
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import Array, ElementType, TensorSpec
@@ -37,39 +38,52 @@ class ReferenceBackend:
         del device
 
     def load(self, files: ModelFiles) -> "ReferenceModel":
-        return ReferenceModel(files, [_read(Path(path)) for path in files.paths])
+        toys = [_read(Path(path)) for path in files.paths]
+        subgraphs = tuple(toy.signature for toy in toys)
+        batch_size = batch_size_of(files, subgraphs)
+        return ReferenceModel(ModelSignature(files.key, subgraphs, batch_size), toys)
 
 
-def _read(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Toy:
+    signature: SubgraphSignature
+    function: Callable[..., Any]
+    latency_seconds: float
+    faults: dict[float, str]
+
+
+def _read(path: Path) -> _Toy:
     try:
-        described: dict[str, Any] = json.loads(path.read_text())
-        described["function"] = FUNCTIONS[described["function"]]
-    except (OSError, ValueError, KeyError) as failure:
-        raise LoadFailed(f"model file '{path.name}' is unusable: {failure!r}") from failure
-    return described
+        described = json.loads(path.read_text())
+        return _Toy(
+            SubgraphSignature(_specs(described["inputs"]), _specs(described["outputs"])),
+            FUNCTIONS[described["function"]],
+            described.get("latency_seconds", 0),
+            {float(key): fault for key, fault in described.get("faults", {}).items()},
+        )
+    except OSError as failure:
+        raise LoadFailed(f"model file '{path.name}': {failure.strerror}") from failure
+    except (ValueError, KeyError, TypeError) as failure:
+        raise LoadFailed(f"model file '{path.name}' is no toy: {failure!r}") from failure
 
 
 class ReferenceModel:
     """A loaded toy."""
 
-    def __init__(self, files: ModelFiles, subgraphs: list[dict[str, Any]]) -> None:
-        self._subgraphs = subgraphs
-        signatures = tuple(
-            SubgraphSignature(_specs(each["inputs"]), _specs(each["outputs"])) for each in subgraphs
-        )
-        batch = batch_size_of(files, signatures[0].inputs[0].dims)
-        self.signature = ModelSignature(files.key, signatures, batch)
+    def __init__(self, signature: ModelSignature, toys: list[_Toy]) -> None:
+        self.signature = signature
+        self._toys = toys
 
     def warm_up(self) -> None:
         """There is nothing to compile."""
 
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
-        described = self._subgraphs[subgraph]
-        for key, fault in described.get("faults", {}).items():
-            if any(np.any(each == float(key)) for each in inputs):
+        toy = self._toys[subgraph]
+        for key, fault in toy.faults.items():
+            if any(np.any(each == key) for each in inputs):
                 _fail(fault)
-        time.sleep(described.get("latency_seconds", 0))
-        result = described["function"](*inputs)
+        time.sleep(toy.latency_seconds)
+        result = toy.function(*inputs)
         return list(result) if isinstance(result, tuple) else [result]
 
 

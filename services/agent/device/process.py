@@ -4,6 +4,8 @@ import json
 import socket
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +16,7 @@ from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
 from services.agent.device.work import Region
 from shared.arena import Arena
-from shared.errors import ExecutionFailed, InvalidRequest, ServingError
+from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.membership import Device, ModelFiles
 
 
@@ -36,9 +38,6 @@ class DeviceProcess:
                 answer = self._load(message) if "models" in message else self._execute(message)
             except ServingError as failure:
                 answer = {"error": type(failure).__name__, "message": failure.message}
-            except Exception as failure:
-                traceback.print_exc()
-                answer = {"error": "LoadFailed", "message": _one_line(failure)}
             self._connection.sendall(pack(answer))
 
     def _load(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -47,8 +46,9 @@ class DeviceProcess:
             ModelFiles(**each | {"paths": tuple(each["paths"])}) for each in message["models"]
         ]
         behind_others(self._load_models, models, device)
-        for _, model in self._models.values():
-            model.warm_up()
+        for files, model in self._models.values():
+            with _loading(files):
+                model.warm_up()
         return {"signatures": [asdict(model.signature) for _, model in self._models.values()]}
 
     def _load_models(self, models: list[ModelFiles], device: Device) -> None:
@@ -56,9 +56,12 @@ class DeviceProcess:
         for files in models:
             if files.format not in backends:
                 backends[files.format] = backend_for(files.format, device)
-            self._models[files.key] = (files, backends[files.format].load(files))
+            with _loading(files):
+                self._models[files.key] = (files, backends[files.format].load(files))
 
     def _execute(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message["model"] not in self._models:
+            raise InvalidRequest(f"no model '{message['model']}' here")
         files, model = self._models[message["model"]]
         arena = self._arena
         if region := message["region"]:
@@ -89,6 +92,18 @@ class DeviceProcess:
                 f"model '{files.key}', {rows} rows: no memory for outputs: {failure.strerror}"
             ) from failure
         return {"outputs": describe(placed), "device_seconds": took}
+
+
+@contextmanager
+def _loading(files: ModelFiles) -> Iterator[None]:
+    """Whatever goes wrong inside is the model's fault, not the end of this process."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as failure:
+        traceback.print_exc()
+        raise LoadFailed(f"model '{files.key}': {_one_line(failure)}") from failure
 
 
 def _one_line(failure: Exception) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from shared.errors import ExecutionFailed, InvalidRequest
 from shared.membership import ModelFiles, ModelSignature
-from shared.tensors import Array, check_value
+from shared.tensors import Array, TensorSpec, check_value, shape_text
 
 Execute = Callable[[list[Array]], list[Array]]
 
@@ -29,20 +29,12 @@ def run_rows(
             f"{where} has {len(signature.subgraphs)} subgraphs, no subgraph {subgraph}"
         )
     specs = signature.subgraphs[subgraph].inputs
-    if len(inputs) != len(specs):
-        raise InvalidRequest(f"{where} expected {len(specs)} inputs, got {len(inputs)}")
+    batched = [
+        files.with_batch_dim and n not in files.without_batch_dim_inputs for n in range(len(specs))
+    ]
+    _check(specs, batched, inputs, rows, where)
     if not files.with_batch_dim:
-        for spec, value in zip(specs, inputs, strict=True):
-            check_value(spec, value, where=where)
         return execute(list(inputs))
-    batched = [n not in files.without_batch_dim_inputs for n in range(len(specs))]
-    for spec, value, has_rows in zip(specs, inputs, batched, strict=True):
-        if not has_rows:
-            check_value(spec, value, where=where)
-            continue
-        if value.ndim == 0 or value.shape[0] != rows:
-            raise InvalidRequest(f"{where}: input '{spec.name}' does not have {rows} rows")
-        check_value(spec.without_batch_dim(), value[0], where=where)
     static = specs[batched.index(True)].dims[0] > 0 if True in batched else False
     parts = []
     for start in range(0, rows, signature.batch_size):
@@ -56,6 +48,27 @@ def run_rows(
     if len(parts) == 1:
         return parts[0]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _check(
+    specs: Sequence[TensorSpec],
+    batched: Sequence[bool],
+    inputs: Sequence[Array],
+    rows: int,
+    where: str,
+) -> None:
+    if rows < 1:
+        raise InvalidRequest(f"{where} expected at least 1 row, got {rows}")
+    if len(inputs) != len(specs):
+        raise InvalidRequest(f"{where} expected {len(specs)} inputs, got {len(inputs)}")
+    for spec, value, has_rows in zip(specs, inputs, batched, strict=True):
+        if not has_rows:
+            check_value(spec, value, where=where)
+        elif value.ndim == 0 or value.shape[0] != rows:
+            got = shape_text(value.shape)
+            raise InvalidRequest(f"{where}: input '{spec.name}' expected {rows} rows, got {got}")
+        else:
+            check_value(spec.without_batch_dim(), value[0], where=where)
 
 
 def _cut(value: Array, start: int, count: int, target: int) -> Array:

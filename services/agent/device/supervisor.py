@@ -186,7 +186,7 @@ def _message(process: _Process, work: Work) -> dict[str, Any]:
 async def _spawn(limits: Limits) -> AsyncIterator[_Process]:
     ours, theirs = socket.socketpair()
     arena = Arena.create()
-    environment = {"ONEDNN_MAX_CPU_ISA": limits.onednn_max_cpu_isa, "GLOG_v": "3"} | os.environ
+    environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": limits.onednn_max_cpu_isa}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(arena.fd),
         pass_fds=(theirs.fileno(), arena.fd), env=environment, stdin=asyncio.subprocess.DEVNULL,
