@@ -1,10 +1,13 @@
-# `make test` works on a fresh machine with Python 3.11 or 3.12.
-.PHONY: test lint format generate venv clean
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or 3.12.
+.PHONY: demo test lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
+
+demo: venv
+	@$(BIN)/python -m examples.demo
 
 test: venv lint
 	@$(BIN)/python -m pytest

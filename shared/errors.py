@@ -102,6 +102,11 @@ class InternalError(ServingError):
     """A fault of ours; the log has the details under the request id."""
 
 
+# Load balancers and retries must see these as statuses of the call; other
+# failures are answered inside the reply, instance by instance.
+REAL_STATUSES = (Refused, DeadlineExceeded, Cancelled, PeerLost)
+
+
 def _tree(root: type[ServingError]) -> dict[str, type[ServingError]]:
     found = {root.__name__: root}
     for child in root.__subclasses__():

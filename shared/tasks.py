@@ -33,8 +33,13 @@ async def task_scope() -> AsyncIterator[TaskScope]:
     """Own tasks: on leaving they are cancelled and awaited.
 
     A task that fails ends the body and its siblings; its own exception comes
-    out, not an ExceptionGroup around it.
+    out, not an ExceptionGroup around it. Cancelling the owner wins over failures
+    of its tasks at the same moment: TaskGroup forgets the cancellation until
+    Python 3.13, and the owner would live on.
     """
+    owner = asyncio.current_task()
+    assert owner is not None
+    cancelling = owner.cancelling()
     try:
         async with asyncio.TaskGroup() as group:
             scope = TaskScope(group)
@@ -43,6 +48,8 @@ async def task_scope() -> AsyncIterator[TaskScope]:
             finally:
                 scope.cancel_all()
     except BaseExceptionGroup as failures:
+        if owner.cancelling() > cancelling:
+            raise asyncio.CancelledError from None
         raise _first_leaf(failures) from None
 
 

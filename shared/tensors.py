@@ -83,8 +83,8 @@ def dims_match(spec: Sequence[int], actual: Sequence[int]) -> bool:
     )
 
 
-def check_value(spec: TensorSpec, value: Value, *, where: str) -> None:
-    """Refuse a value that ``spec`` does not allow.
+def check_value(spec: TensorSpec, value: Value, *, where: str) -> Array:
+    """The value as the array that ``spec`` allows.
 
     Raises InvalidRequest that names ``where``, the input, what it expected and got.
     """
@@ -96,3 +96,4 @@ def check_value(spec: TensorSpec, value: Value, *, where: str) -> None:
             f"{where}: input '{spec.name}' expected {spec},"
             f" got {value.dtype.name}{shape_text(value.shape)}"
         )
+    return value

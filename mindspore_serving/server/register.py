@@ -15,6 +15,8 @@ def declare_model(
     with_batch_dim: bool = True,
     options: None = None,
     without_batch_dim_inputs: int | Sequence[int] | None = None,
+    context: None = None,
+    config_file: None = None,
 ) -> Model:
     """Declare a model of this servable.
 
@@ -22,13 +24,17 @@ def declare_model(
     model_format: "MindIR", case ignored ("Reference" for the NumPy backend).
     with_batch_dim: whether dim 0 of inputs and outputs counts instances.
     without_batch_dim_inputs: indices of inputs without that dim.
-    Raises RuntimeError when the declaration is wrong or options are given.
+    options, context, config_file: None; others are not supported.
+    Raises RuntimeError when the declaration is wrong.
     """
-    if options is not None:
-        raise RuntimeError(
-            "Parameter 'options' should be None, GpuOptions or AclOptions,"
-            f" but gotten {type(options)}"
-        )
+    unsupported: tuple[tuple[str, str, object], ...] = (
+        ("options", "None, GpuOptions or AclOptions", options),
+        ("context", "Context", context),
+        ("config_file", "str", config_file),
+    )
+    for name, kinds, value in unsupported:
+        if value is not None:
+            raise RuntimeError(f"Parameter '{name}' should be {kinds}, but gotten {type(value)}")
     return declaration.declare_model(
         model_file,
         model_format,

@@ -11,15 +11,9 @@ from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
 from services.master.spec import Spec, read_spec
 from shared.deadline import Deadline
-from shared.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    InvalidRequest,
-    PeerLost,
-    Refused,
-    ServingError,
-)
+from shared.errors import REAL_STATUSES, ServingError
 from shared.wire.interface import CallContext, Routes
+from shared.wire.predict_codec import write_failure
 
 log = structlog.get_logger()
 
@@ -27,10 +21,6 @@ SERVICE_NAME: str = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full
 PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
 REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID_LENGTH = 128
-
-# Load balancers and retries must see these; everything else travels in the reply.
-_REAL_STATUSES = (Refused, DeadlineExceeded, Cancelled, PeerLost)
-_FAILED, _INVALID_INPUTS = 1, 2
 
 
 class FrontDoor:
@@ -64,8 +54,8 @@ class FrontDoor:
             outcome = "ok"
             return reply
         except _Answered as answered:
-            outcome = type(answered.failure).__name__
-            return _failure_reply(answered.spec, answered.failure)
+            spec, outcome = answered.spec, type(answered.failure).__name__
+            return write_failure(spec.servable, spec.method, spec.version, answered.failure)
         except Exception as failure:
             outcome = type(failure).__name__
             raise
@@ -83,7 +73,7 @@ class FrontDoor:
             return await self._dispatcher.dispatch(
                 spec, message, deadline=deadline, request_id=request_id
             )
-        except _REAL_STATUSES as failure:
+        except REAL_STATUSES as failure:
             _log_failure(spec, failure, request_id)
             raise
         except ServingError as failure:
@@ -110,17 +100,6 @@ def _log_failure(spec: Spec, failure: ServingError, request_id: str) -> None:
         error=type(failure).__name__,
         reason=failure.message,
     )
-
-
-def _failure_reply(spec: Spec, failure: ServingError) -> bytes:
-    code = _INVALID_INPUTS if isinstance(failure, InvalidRequest) else _FAILED
-    reply = ms_service_pb2.PredictReply(
-        servable_spec=ms_service_pb2.ServableSpec(
-            name=spec.servable, method_name=spec.method, version_number=spec.version
-        ),
-        error_msg=[ms_service_pb2.ErrorMsg(error_code=code, error_msg=failure.message.encode())],
-    )
-    return reply.SerializeToString()
 
 
 def _now() -> float:

@@ -13,10 +13,19 @@ from shared.wire.grpcio import GrpcioWire
 from shared.wire.health import CHECK_PATH, check_request, is_serving
 
 
-async def _check(address: str, name: str, timeout_seconds: float) -> bool:
+async def check(address: str, name: str, timeout_seconds: float) -> bool:
+    """Whether ``name`` ("": the process as a whole) serves; raises what kept it from telling."""
     deadline = Deadline.after(timeout_seconds, now=asyncio.get_running_loop().time())
     async with GrpcioWire().connect(address) as channel:
         return is_serving(await channel.call(CHECK_PATH, check_request(name), deadline=deadline))
+
+
+async def serves(address: str, name: str = "", timeout_seconds: float = 3.0) -> bool:
+    """Whether ``name`` serves at ``address``; no answer means no."""
+    try:
+        return await check(address, name, timeout_seconds)
+    except ServingError:
+        return False
 
 
 def main() -> int:
@@ -30,7 +39,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         serving = asyncio.run(
-            _check(arguments.address, arguments.service, arguments.timeout_seconds)
+            check(arguments.address, arguments.service, arguments.timeout_seconds)
         )
     except ServingError as failure:
         print(f"{arguments.address}: {failure.message}", file=sys.stderr)

@@ -52,6 +52,7 @@ class _Pending:
     """A call that waits for its answer."""
 
     call: exchange_pb2.Call
+    subject: str
     answer: asyncio.Future[bytes]
     deadline: Deadline | None
     written: bool = False
@@ -60,15 +61,16 @@ class _Pending:
 class Exchange:
     """The caller's side of one exchange stream."""
 
-    def __init__(self, peer: str, max_outstanding: int) -> None:
+    def __init__(self, peer: str, max_outstanding: int, lost: Callable[[str], PeerLost]) -> None:
         self._peer = peer
         self._max_outstanding = max_outstanding
+        self._lost = lost
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[_Pending] = deque()
         self._cancelled: list[int] = []
         self._wake = asyncio.Event()
         self._last_id = 0
-        self._broken: ServingError | None = None
+        self._broken = False
 
     @property
     def outstanding(self) -> int:
@@ -76,22 +78,27 @@ class Exchange:
         return len(self._pending)
 
     async def call(
-        self, payload: bytes, *, deadline: Deadline | None = None, request_id: str = ""
+        self,
+        payload: bytes,
+        *,
+        deadline: Deadline | None = None,
+        request_id: str = "",
+        subject: str = "this request",
     ) -> bytes:
-        """Send one call and wait for its answer.
+        """Send one call and wait for its answer; ``subject`` names the work in errors.
 
         Raises the error that the peer named; Overloaded when too many calls are
         outstanding; DeadlineExceeded; Unavailable when the stream broke before
         the call was written (safe to send elsewhere), PeerLost after.
         """
         loop = asyncio.get_running_loop()
-        if self._broken is not None:
+        if self._broken:
             raise Unavailable(f"{self._peer} is not connected")
         if len(self._pending) >= self._max_outstanding:
             raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
         self._last_id += 1
         call = exchange_pb2.Call(id=self._last_id, request_id=request_id, payload=payload)
-        pending = _Pending(call, loop.create_future(), deadline)
+        pending = _Pending(call, subject, loop.create_future(), deadline)
         self._pending[call.id] = pending
         self._unsent.append(pending)
         self._wake.set()
@@ -152,14 +159,17 @@ class Exchange:
                     pending.answer.set_result(answer.payload)
         raise PeerLost(f"{self._peer} closed the connection")
 
-    def end(self, lost: PeerLost) -> None:
-        """Fail what waits: ``lost`` for what was written, Unavailable for the rest."""
-        self._broken = lost
+    def end(self, reason: str) -> None:
+        """Fail what waits: PeerLost for what was written, Unavailable for the rest."""
+        self._broken = True
         for pending in self._pending.values():
-            if not pending.answer.done():
-                pending.answer.set_exception(
-                    lost if pending.written else Unavailable(f"{self._peer} is not connected")
-                )
+            if pending.answer.done():
+                continue
+            if pending.written:
+                text = f"{self._peer} {reason} with {pending.subject} in its hands"
+                pending.answer.set_exception(self._lost(text))
+            else:
+                pending.answer.set_exception(Unavailable(f"{self._peer} is not connected"))
 
 
 def _expire(answer: asyncio.Future[bytes], peer: str) -> None:
@@ -181,14 +191,14 @@ async def open_exchange(
     ``peer`` is what messages call the other side, ``lost`` makes the error of the
     calls that were in its hands.
     """
-    exchange = Exchange(peer, max_outstanding)
+    exchange = Exchange(peer, max_outstanding, lost)
     try:
         async with channel.stream(path) as stream, task_scope() as scope:
             scope.spawn(exchange.write_to(stream), name=f"exchange writer to {peer}")
             scope.spawn(exchange.read_from(stream), name=f"exchange reader from {peer}")
             yield exchange
     finally:
-        exchange.end(lost(f"the connection to {peer} broke while it worked on this request"))
+        exchange.end("closed the connection")
 
 
 class _Served:

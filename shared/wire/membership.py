@@ -164,6 +164,7 @@ class Membership:
     async def keep_joined(self, address: str) -> None:
         """Stay a member at ``address`` until cancelled, joining again when the link breaks."""
         retry = _FIRST_RETRY_SECONDS
+        said = ""
         while True:
             joined_at = _now()
             try:
@@ -173,7 +174,10 @@ class Membership:
                 ):
                     await self._converse(stream, address)
             except (ServingError, TimeoutError) as failure:
-                log.info("not joined", registrar=address, reason=str(failure) or "no answer")
+                reason = str(failure) or "no answer"
+                if reason != said:
+                    said = reason
+                    log.info("not joined", registrar=address, reason=reason)
             if _now() - joined_at > _LONGEST_RETRY_SECONDS:
                 retry = _FIRST_RETRY_SECONDS
             await asyncio.sleep(retry * random.uniform(0.8, 1.2))

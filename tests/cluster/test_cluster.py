@@ -128,8 +128,11 @@ async def test_after_a_master_restart_everyone_is_back_without_being_touched(clu
 async def test_two_workers_share_load_and_a_draining_one_loses_nothing(cluster):
     add_servable(cluster.servables, latency_seconds=0.01)
     cluster.start_master()
-    for name in ("one", "two"):
-        cluster.start_agent(f"agent-{name}", cluster.start_worker(name))
+    addresses = {name: cluster.start_worker(name) for name in ("one", "two")}
+    for name, address in addresses.items():
+        cluster.start_agent(f"agent-{name}", address)
+    for address in addresses.values():
+        await cluster.ready("toy", address)
     await cluster.ready("toy")
     failures = []
     stop = asyncio.Event()

@@ -16,8 +16,7 @@ import grpc
 import numpy as np
 
 from protos.ms_service import ms_service_pb2 as pb
-from shared.wire.grpcio import GrpcioWire
-from shared.wire.health import CHECK_PATH, check_request, is_serving
+from shared.wire.check import serves
 
 READY_SECONDS = 60.0
 
@@ -29,7 +28,10 @@ def free_port() -> int:
 
 
 async def until(
-    condition: Callable[[], object], *, seconds: float = READY_SECONDS, what: str
+    condition: Callable[[], object],
+    *,
+    seconds: float = READY_SECONDS,
+    what: str | Callable[[], str],
 ) -> None:
     """Poll ``condition`` (plain or async) until it holds; fail at the deadline."""
     deadline = time.monotonic() + seconds
@@ -39,7 +41,10 @@ async def until(
             held = await held
         if held:
             return
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"waited {seconds} s in vain for {what() if callable(what) else what}"
+            )
         await asyncio.sleep(0.02)
 
 
@@ -102,7 +107,6 @@ class Cluster:
                 ],
             )
         )
-        self._probe = await self._stack.enter_async_context(GrpcioWire().connect(self.front))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,12 +115,15 @@ class Cluster:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-        for process in self.processes.values():
+        stuck = []
+        for name, process in self.processes.items():
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
+                stuck.append(name)
                 process.kill()
                 process.wait()
+        assert not stuck, f"did not end within 10 s of SIGTERM: {stuck}\n{self.logs()}"
 
     def start(self, name: str, service: str, *arguments: str) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
@@ -155,14 +162,12 @@ class Cluster:
             self.start_agent(f"agent{number}", address, "--device-id", str(number))
         await self.ready("toy")
 
-    async def serving(self, name: str) -> bool:
-        try:
-            return is_serving(await self._probe.call(CHECK_PATH, check_request(name)))
-        except Exception:
-            return False
+    async def serving(self, name: str, address: str = "") -> bool:
+        """Whether the master (or the service at ``address``) says that it serves ``name``."""
+        return await serves(address or self.front, name)
 
-    async def ready(self, name: str) -> None:
-        await until(lambda: self.serving(name), what=f"servable {name}\n{self.logs()}")
+    async def ready(self, name: str, address: str = "") -> None:
+        await until(lambda: self.serving(name, address), what=lambda: f"{name}\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(

@@ -1,0 +1,144 @@
+"""The whole stack in one go: export two models, start every service, call them as users do.
+
+``make demo`` runs it. With a terminal it goes on serving until Enter is pressed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from shared.wire.check import serves
+
+EXAMPLES = Path(__file__).parent
+NAMES = ("tensor_add", "add_sub_pipeline")
+READY_SECONDS = 180.0
+STOP_SECONDS = 15.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument(
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdin.isatty(),
+        help="go on serving until Enter is pressed (default: when there is a terminal)",
+    )
+    keep = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with (
+        tempfile.TemporaryDirectory(prefix="mindserve-demo-") as folder,
+        Stack(Path(folder)) as stack,
+    ):
+        stack.export()
+        stack.start()
+        stack.wait_until_ready()
+        print()
+        for name in NAMES:
+            stack.run([str(EXAMPLES / name / "serving_client.py"), stack.address])
+        print(f"\nMindserve answers gRPC clients at {stack.address}, for example:\n")
+        print(
+            '  python -c "import numpy as np; from mindspore_serving.client import Client;'
+            f" x = np.ones((2, 2), np.float32); print(Client('{stack.address}', 'tensor_add',"
+            " 'add_common').infer({'x1': x, 'x2': x}))\"\n"
+        )
+        if keep:
+            input("Press Enter to stop. ")
+
+
+class Stack:
+    """Master, worker and two agents as child processes; none outlives the ``with``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"127.0.0.1:{port(5500)}"
+        self.membership = f"127.0.0.1:{port(6100)}"
+        self.worker = f"127.0.0.1:{port(6200)}"
+        self.services: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "Stack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with step("stopping: requests in progress are finished"):
+            for process in self.services.values():
+                process.terminate()
+            for process in self.services.values():
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def export(self) -> None:
+        for name in NAMES:
+            with step(f"exporting the {name} models with MindSpore"):
+                shutil.copytree(EXAMPLES / name / name, self.folder / name)
+                self.run([str(EXAMPLES / name / "export_model.py"), str(self.folder)])
+
+    def start(self) -> None:
+        with step("starting master, worker and two agents"):
+            self.serve("master", "--listen", self.address, "--membership-address", self.membership)
+            self.serve(
+                "worker", "--listen", self.worker, "--masters", self.membership,
+                "--servable-directory", str(self.folder),
+            )  # fmt: skip
+            for device in ("0", "1"):
+                self.serve("agent", "--worker", self.worker, "--device-id", device)
+
+    def serve(self, service: str, *arguments: str) -> None:
+        name = f"{service}-{len(self.services)}"
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.services[name] = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}", *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def wait_until_ready(self) -> None:
+        with step("waiting until the agents have loaded the models"):
+            deadline = time.monotonic() + READY_SECONDS
+            while not all(asyncio.run(serves(self.address, name)) for name in NAMES):
+                ended = [name for name, each in self.services.items() if each.poll() is not None]
+                if ended or time.monotonic() > deadline:
+                    self.give_up(f"ended early: {ended}" if ended else "not ready in time")
+                time.sleep(0.1)
+
+    def give_up(self, reason: str) -> None:
+        for name in self.services:
+            print(f"--- {name}\n{(self.folder / f'{name}.log').read_text()[-2000:]}")
+        sys.exit(f"The demo failed: {reason}")
+
+    def run(self, command: Sequence[str]) -> None:
+        if subprocess.run([sys.executable, *command], check=False).returncode:
+            self.give_up(f"{Path(command[0]).name} failed")
+
+
+@contextlib.contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say what a step does, and when it is done how long it took."""
+    print(f"{text} ... ", end="", flush=True)
+    began = time.monotonic()
+    yield
+    print(f"{time.monotonic() - began:.1f} s", flush=True)
+
+
+def port(preferred: int) -> int:
+    """``preferred`` when it is free, otherwise one that is."""
+    for wanted in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", wanted))
+            return int(probe.getsockname()[1])
+    sys.exit("no free port on 127.0.0.1")
+
+
+if __name__ == "__main__":
+    main()

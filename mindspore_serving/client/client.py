@@ -1,0 +1,190 @@
+"""The client that MindSpore Serving's users know."""
+
+import sys
+from typing import Any, Self
+
+import grpc
+
+from mindspore_serving.client.encoding import (
+    Instances,
+    Result,
+    decode_reply,
+    encode_request,
+    raise_failures,
+    rpc_failure_text,
+)
+from mindspore_serving.client.target import (
+    CHANNEL_OPTIONS,
+    PREDICT_PATH,
+    SSLConfig,
+    Target,
+    target_of,
+)
+from protos.ms_service import ms_service_pb2 as pb
+
+
+class _Stub:
+    """``Predict`` of MSService over a channel."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.Predict: grpc.UnaryUnaryMultiCallable[pb.PredictRequest, pb.PredictReply] = (
+            channel.unary_unary(
+                PREDICT_PATH,
+                request_serializer=pb.PredictRequest.SerializeToString,
+                response_deserializer=pb.PredictReply.FromString,
+            )
+        )
+
+
+class ClientGrpcAsyncResult:
+    """A request on its way."""
+
+    def __init__(self, call: Any, instances_count: int, *, raise_on_error: bool = False) -> None:
+        self._call = call
+        self._instances_count = instances_count
+        self._raise_on_error = raise_on_error
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the reply, at most ``timeout`` seconds; raises grpc.RpcError if the call failed.
+
+        Raises grpc.FutureTimeoutError when the wait is over first.
+        """
+        return _results(
+            self._call.result(timeout), self._instances_count, raise_on_error=self._raise_on_error
+        )
+
+
+class ClientGrpcAsyncError:
+    """A request that could not be sent."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        self._error = error
+
+    def result(self, timeout: float | None = None) -> Result:
+        """The error, as ``infer`` would give it."""
+        return self._error
+
+
+class Client:
+    """Calls one method of one servable.
+
+    address: ``HOST:PORT`` or ``unix:PATH``. The form of versions 1.1 and 1.2,
+    ``Client(ip, port, servable_name, method_name, version_number=0)``, works as well.
+    version_number: 0 means the newest.
+    ssl_config: None for a plain connection.
+    raise_on_error: raise instead of returning ``{"error": text}``: ServingRequestError for
+    what the server refused, grpc.RpcError for a failed call.
+    Raises RuntimeError for wrong arguments.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        servable_name: str | int,
+        method_name: str,
+        version_number: int | str = 0,
+        ssl_config: SSLConfig | int | None = None,
+        *,
+        raise_on_error: bool = False,
+    ) -> None:
+        target = _target(address, servable_name, method_name, version_number, ssl_config)
+        self.address = target.address
+        self.servable_name = target.servable_name
+        self.method_name = target.method_name
+        self.version_number = target.version_number
+        self._raise_on_error = raise_on_error
+        self.channel: grpc.Channel = (
+            grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
+            if target.ssl_config is None
+            else grpc.secure_channel(
+                target.address, target.ssl_config.credentials(), options=CHANNEL_OPTIONS
+            )
+        )
+        self.stub = _Stub(self.channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; requests on their way are cancelled."""
+        self.channel.close()
+
+    def infer(self, instances: Instances, timeout: float | None = None) -> Result:
+        """Call the method for one instance (a dict) or several (list or tuple of dicts).
+
+        Values: NumPy arrays and numbers, str, bytes, bool, int, float; a Python number
+        travels as an array of shape (1,), dtype bool, int64 or float64.
+        timeout: seconds; None waits as long as the server lets it.
+        Returns a dict of outputs per instance, in request order; ``{"error": text}`` in the
+        place of an instance that failed; one such dict when the whole request failed.
+        Raises RuntimeError for values that cannot be sent.
+        """
+        request = self._request(instances)
+        try:
+            reply = self.stub.Predict(request, timeout=timeout)
+        except grpc.RpcError as failure:
+            if self._raise_on_error:
+                raise
+            return _rpc_error(failure)
+        return _results(reply, len(request.instances), raise_on_error=self._raise_on_error)
+
+    def infer_async(
+        self, instances: Instances, timeout: float | None = None
+    ) -> ClientGrpcAsyncResult | ClientGrpcAsyncError:
+        """Send like ``infer`` but do not wait: ``.result()`` of what this returns does.
+
+        A failed call is raised by ``.result()`` as grpc.RpcError.
+        """
+        request = self._request(instances)
+        try:
+            call = self.stub.Predict.future(request, timeout=timeout)
+        except grpc.RpcError as failure:
+            if self._raise_on_error:
+                raise
+            return ClientGrpcAsyncError(_rpc_error(failure))
+        return ClientGrpcAsyncResult(
+            call, len(request.instances), raise_on_error=self._raise_on_error
+        )
+
+    def _request(self, instances: Instances) -> pb.PredictRequest:
+        spec = pb.ServableSpec(
+            name=self.servable_name,
+            method_name=self.method_name,
+            version_number=self.version_number,
+        )
+        return encode_request(spec, instances)
+
+
+def _target(
+    address: object,
+    servable_name: object,
+    method_name: object,
+    version_number: object,
+    ssl_config: object,
+) -> Target:
+    if not isinstance(servable_name, int):
+        return target_of(address, servable_name, method_name, version_number, ssl_config)
+    # 1.1 and 1.2: ip, port, servable_name, method_name, version_number=0.
+    return target_of(
+        f"{address}:{servable_name}",
+        method_name,
+        version_number,
+        0 if ssl_config is None else ssl_config,
+        None,
+    )
+
+
+def _results(reply: pb.PredictReply, instances_count: int, *, raise_on_error: bool) -> Result:
+    results = decode_reply(reply, instances_count=instances_count)
+    if raise_on_error:
+        raise_failures(reply, results, instances_count=instances_count)
+    return results
+
+
+def _rpc_error(failure: grpc.RpcError) -> dict[str, Any]:
+    text = rpc_failure_text(failure)
+    print(text, file=sys.stderr)
+    return {"error": text}

@@ -1,0 +1,1 @@
+"""The agents of this worker: what they hold, who is idle, how a batch gets there."""

@@ -1,0 +1,154 @@
+"""Builds the worker and owns everything in it."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from services.worker.graph.runner import GraphRunner
+from services.worker.masters import keep_joined
+from services.worker.metrics import Metrics
+from services.worker.rpc import DispatchDoor
+from services.worker.servable.repository import Repository
+from services.worker.servable.wanted import Wanted
+from services.worker.servings import Servings
+from services.worker.settings import WorkerSettings
+from services.worker.stages.functions import FunctionStages
+from shared import metrics as shared_metrics
+from shared.addresses import HostPort
+from shared.errors import LoadFailed
+from shared.health import HealthBoard
+from shared.membership import REPORTS_PER_LEASE, Hello
+from shared.tasks import task_scope
+from shared.wire.grpcio import GrpcioWire
+from shared.wire.health import health_routes
+from shared.wire.interface import Server
+from shared.wire.membership import Membership, Registrar
+
+log = structlog.get_logger()
+
+# Time for masters to hear that this worker drains, and for the last answers to be written.
+_CLOSE_GRACE_SECONDS = 1.0
+
+
+class Worker:
+    """A running worker."""
+
+    def __init__(
+        self, server: Server, servings: Servings, door: DispatchDoor, health: HealthBoard
+    ) -> None:
+        self._server = server
+        self._servings = servings
+        self._door = door
+        self._health = health
+
+    @property
+    def address(self) -> str:
+        """Where masters call and agents register."""
+        return self._server.addresses[0]
+
+    async def drain(self) -> None:
+        """Have masters send nothing new, and return when accepted requests are answered."""
+        self._health.stop()
+        self._servings.drain()
+        await self._door.drained()
+        await self._server.close(_CLOSE_GRACE_SECONDS)
+
+
+@asynccontextmanager
+async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
+    """A worker that listens, and stays registered with its masters, while inside."""
+    wire = GrpcioWire()
+    registry = shared_metrics.new_registry()
+    metrics = Metrics(registry)
+    health = HealthBoard()
+    health.set("", True)
+    repository = Repository(
+        settings.servable_directory,
+        [Wanted.parse(text) for text in settings.servables],
+        max_batch_size=settings.max_batch_size,
+    )
+    found = await repository.load_new()
+    functions = FunctionStages(settings.stage_threads)
+    exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
+    with shared_metrics.exporter(registry, exported):
+        async with task_scope() as scope:
+            # Servings and memberships know of one another; each is built before
+            # it is first spoken to.
+            def offers_changed() -> None:
+                membership.changed()
+                for name, ready in servings.readiness().items():
+                    health.set(name, ready)
+
+            servings = Servings(
+                wire,
+                scope,
+                metrics,
+                min_agents=settings.min_agents,
+                max_calls=settings.max_calls,
+                max_queued_rows=settings.max_queued_rows,
+                changed=offers_changed,
+                reassigned=lambda: registrar.notify_all(servings.assignment()),
+            )
+            registrar = Registrar(servings.agents, settings.lease_seconds)
+            door = DispatchDoor(
+                servings, GraphRunner(functions, metrics), metrics, max_calls=settings.max_calls
+            )
+            try:
+                async with wire.serve(
+                    door.routes | registrar.routes | health_routes(health), [settings.listen]
+                ) as server:
+                    hello = Hello(uuid.uuid4().hex, _advertised(settings, server))
+                    membership = Membership(
+                        wire,
+                        lambda: hello,
+                        servings.offers,
+                        lambda: door.outstanding,
+                        lambda notice: None,
+                    )
+                    for loaded in found:
+                        servings.add(loaded)
+                    offers_changed()
+                    scope.spawn(registrar.expel_silent(), name="lease watch")
+                    scope.spawn(
+                        keep_joined(
+                            membership,
+                            settings.masters,
+                            scope,
+                            period_seconds=settings.lease_seconds / REPORTS_PER_LEASE,
+                        ),
+                        name="memberships",
+                    )
+                    if settings.poll_seconds:
+                        scope.spawn(
+                            _poll(repository, servings, settings.poll_seconds), name="repository"
+                        )
+                    log.info(
+                        "listening",
+                        masters_and_agents=server.addresses[0],
+                        servables=[str(loaded.what) for loaded in found],
+                    )
+                    yield Worker(server, servings, door, health)
+            finally:
+                functions.close()
+
+
+def _advertised(settings: WorkerSettings, server: Server) -> str:
+    bound = HostPort.parse(server.addresses[0])
+    return settings.advertise or str(HostPort("" if bound.is_wildcard else bound.host, bound.port))
+
+
+async def _poll(repository: Repository, servings: Servings, period_seconds: float) -> None:
+    """Bring newer versions into service; an older one goes once its successor is ready."""
+    while True:
+        await asyncio.sleep(period_seconds)
+        try:
+            for loaded in await repository.load_new(servings.versions()):
+                log.info("found", what=str(loaded.what))
+                servings.add(loaded)
+        except LoadFailed as failure:
+            log.error("newer version not loaded", reason=failure.message)
+        for older in servings.superseded():
+            await servings.retire(older)

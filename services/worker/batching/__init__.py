@@ -1,0 +1,1 @@
+"""Who shares a batch, and when it goes to an agent."""

@@ -1,0 +1,1 @@
+"""Walks a request's instances through a method's stages."""

@@ -1,0 +1,46 @@
+"""What a worker counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.metrics import ROWS_BUCKETS, SECONDS_BUCKETS
+
+
+class Metrics:
+    """The worker's own figures in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "mindserve_worker_requests",
+            "Requests answered, by outcome: ok or the error's name.",
+            ["servable", "method", "outcome"],
+            registry=registry,
+        )
+        self.outstanding = Gauge(
+            "mindserve_worker_requests_outstanding", "Requests accepted now.", registry=registry
+        )
+        self.queued_rows = Gauge(
+            "mindserve_worker_queued_rows",
+            "Rows that wait for an agent.",
+            ["servable", "version"],
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "mindserve_worker_queue_seconds",
+            "Time from submission to hand-over, per caller in a batch.",
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.batch_rows = Histogram(
+            "mindserve_worker_batch_rows",
+            "Rows of a batch.",
+            buckets=ROWS_BUCKETS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "mindserve_worker_stage_seconds",
+            "Time of one stage for one request, queueing included.",
+            ["servable", "method", "stage"],
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.agents = Gauge("mindserve_worker_agents", "Agents connected.", registry=registry)

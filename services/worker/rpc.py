@@ -1,0 +1,141 @@
+"""What masters call: requests as their clients sent them, many on one stream."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from protos.serving.v1 import dispatch_pb2
+from services.worker.graph.runner import GraphRunner
+from services.worker.metrics import Metrics
+from services.worker.servings import Serving, Servings
+from shared.errors import (
+    REAL_STATUSES,
+    Draining,
+    InvalidRequest,
+    NotServed,
+    Overloaded,
+    ServingError,
+    Unavailable,
+)
+from shared.servable import Method, ServableVersion
+from shared.wire.exchange import Incoming, serve_exchange
+from shared.wire.interface import CallContext, Routes, Stream
+from shared.wire.predict_codec import PredictMessage, read_predict, write_reply
+
+log = structlog.get_logger()
+
+DISPATCH_PATH = "/mindserve.serving.v1.Dispatch/Exchange"
+
+
+class DispatchDoor:
+    """Converts, runs the method, converts."""
+
+    def __init__(
+        self, servings: Servings, runner: GraphRunner, metrics: Metrics, *, max_calls: int
+    ) -> None:
+        self._servings = servings
+        self._runner = runner
+        self._metrics = metrics
+        self._max_calls = max_calls
+        self._outstanding = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def routes(self) -> Routes:
+        """Serve these to masters."""
+        return Routes(streams={DISPATCH_PATH: self._exchange})
+
+    @property
+    def outstanding(self) -> int:
+        """Requests in progress."""
+        return self._outstanding
+
+    async def drained(self) -> None:
+        """Wait until every accepted request is answered."""
+        await self._idle.wait()
+
+    async def _exchange(self, context: CallContext, stream: Stream) -> None:
+        del context
+        await serve_exchange(stream, self._predict, max_outstanding=self._max_calls)
+
+    async def _predict(self, incoming: Incoming) -> bytes:
+        dispatched = _parse(incoming.payload)
+        request = read_predict(dispatched.predict_request)
+        what = ServableVersion(request.servable, dispatched.version)
+        serving, method = self._find(what, request.method)
+        outcome = "Cancelled"
+        try:
+            with self._accepted(serving):
+                reply, outcome = await self._answer(serving, method, request, incoming)
+                return reply
+        except ServingError as failure:
+            outcome = type(failure).__name__
+            raise
+        finally:
+            self._metrics.requests.labels(what.servable, method.name, outcome).inc()
+
+    def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, Method]:
+        serving = self._servings.find(what)
+        if serving is None or not serving.ready:
+            raise Unavailable(f"{what} is not served here now")
+        method = serving.servable.methods.get(method_name)
+        if method is None:
+            raise NotServed(f"{what} has no method '{method_name}'")
+        return serving, method
+
+    @contextmanager
+    def _accepted(self, serving: Serving) -> Iterator[None]:
+        if self._servings.draining:
+            raise Draining("this worker is shutting down")
+        if self._outstanding >= self._max_calls:
+            raise Overloaded(f"{self._max_calls} requests are in progress already")
+        self._count(serving, +1)
+        try:
+            yield
+        finally:
+            self._count(serving, -1)
+
+    def _count(self, serving: Serving, by: int) -> None:
+        serving.count(by)
+        self._outstanding += by
+        self._metrics.outstanding.set(self._outstanding)
+        if self._outstanding:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def _answer(
+        self, serving: Serving, method: Method, request: PredictMessage, incoming: Incoming
+    ) -> tuple[bytes, str]:
+        what = serving.what
+        instances = request.instances(method)
+        outcomes = await self._runner.run(
+            what, method, serving.models, instances, incoming.deadline
+        )
+        failures = [each for each in outcomes if isinstance(each, ServingError)]
+        if failures:
+            log.info(
+                "instances failed",
+                request_id=incoming.request_id,
+                what=str(what),
+                method=method.name,
+                failed=len(failures),
+                of=len(outcomes),
+                error=type(failures[0]).__name__,
+                reason=failures[0].message,
+            )
+            if len(failures) == len(outcomes) and isinstance(failures[0], REAL_STATUSES):
+                raise failures[0]
+        reply = write_reply(what, method, outcomes)
+        return reply, type(failures[0]).__name__ if failures else "ok"
+
+
+def _parse(payload: bytes) -> dispatch_pb2.DispatchedPredict:
+    try:
+        return dispatch_pb2.DispatchedPredict.FromString(payload)
+    except DecodeError as failure:
+        raise InvalidRequest("not a DispatchedPredict") from failure

@@ -1,0 +1,1 @@
+"""Servable directories: which versions there are and what they declare."""

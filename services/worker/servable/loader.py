@@ -1,0 +1,74 @@
+"""Loads servables from their directory: the declaration, and where the model files are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.worker.servable.wanted import Wanted
+from shared.declaration import load_servable
+from shared.errors import LoadFailed
+from shared.membership import Assigned, ModelFiles
+from shared.servable import Servable, ServableVersion
+from shared.versions import choose_version
+
+CONFIG_FILE = "servable_config.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A servable version that this worker can serve once agents hold its models."""
+
+    what: ServableVersion
+    servable: Servable
+    assigned: Assigned
+
+
+def find_servables(directory: Path) -> list[str]:
+    """Names of the servables in ``directory``; raises LoadFailed when there is no such folder."""
+    if not directory.is_dir():
+        raise LoadFailed(f"servable directory '{directory}' does not exist")
+    return sorted(config.parent.name for config in directory.glob(f"*/{CONFIG_FILE}"))
+
+
+def version_folders(directory: Path, name: str) -> list[str]:
+    """Names of the folders beside a servable's configuration; none when it is not there."""
+    folder = directory / name
+    return [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+
+
+def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
+    """Import a servable and pick its version. Runs the servable's own code: use a thread.
+
+    Raises LoadFailed naming the servable and the cause.
+    """
+    if wanted.name not in find_servables(directory):
+        raise LoadFailed(f"servable '{wanted.name}': there is no {CONFIG_FILE} for it")
+    servable = load_servable(directory, wanted.name)
+    version = choose_version(
+        version_folders(directory, wanted.name),
+        wanted.version,
+        has_models=bool(servable.models),
+        servable=wanted.name,
+    )
+    what = ServableVersion(wanted.name, version)
+    folder = (directory / wanted.name / str(version)).resolve()
+    models = tuple(
+        ModelFiles(
+            key=model.key,
+            format=model.format,
+            paths=_paths(folder, model.files, what),
+            with_batch_dim=model.with_batch_dim,
+            without_batch_dim_inputs=model.without_batch_dim_inputs,
+            max_batch_size=max_batch_size,
+        )
+        for model in servable.models.values()
+    )
+    return Loaded(what, servable, Assigned(what, models))
+
+
+def _paths(folder: Path, files: Sequence[str], what: ServableVersion) -> tuple[str, ...]:
+    paths = [(folder / file).resolve() for file in files]
+    for file, path in zip(files, paths, strict=True):
+        if not path.is_relative_to(folder):
+            raise LoadFailed(f"{what}: model file '{file}' lies outside its version folder")
+    return tuple(map(str, paths))

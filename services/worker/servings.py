@@ -1,0 +1,194 @@
+"""The servable versions that this worker serves, and which of them it can offer now."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from services.worker.agents.agents import Agents
+from services.worker.batching.queue import BatchQueue
+from services.worker.graph.models import ModelStages
+from services.worker.metrics import Metrics
+from services.worker.servable.fits import check_fits
+from services.worker.servable.loader import Loaded
+from shared.errors import LoadFailed, Unavailable
+from shared.membership import Assignment, Offer, Offers
+from shared.servable import Servable, ServableVersion
+from shared.tasks import TaskScope
+from shared.wire.interface import Wire
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """One servable version: its declaration, its queue, and whether it can be called."""
+
+    loaded: Loaded
+    queue: BatchQueue
+    models: ModelStages
+    ready: bool = False
+    retiring: bool = False
+    misfit: str = ""
+    """Why it can never be ready; empty when nothing is wrong."""
+    outstanding: int = 0
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def what(self) -> ServableVersion:
+        """Name and version."""
+        return self.loaded.what
+
+    @property
+    def servable(self) -> Servable:
+        """What its configuration declares."""
+        return self.loaded.servable
+
+    def count(self, by: int) -> None:
+        """Requests that use it come (+1) and go (-1)."""
+        self.outstanding += by
+        if self.outstanding:
+            self.unused.clear()
+        else:
+            self.unused.set()
+
+
+class Servings:
+    """Every version served, and the agents that hold them; tells the truth about what is ready.
+
+    ``changed`` hears that offers changed, ``reassigned`` that agents must hold
+    something else.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        scope: TaskScope,
+        metrics: Metrics,
+        *,
+        min_agents: int,
+        max_calls: int,
+        max_queued_rows: int,
+        changed: Callable[[], None],
+        reassigned: Callable[[], None],
+    ) -> None:
+        self.agents = Agents(
+            wire,
+            scope,
+            metrics,
+            assignment=self.assignment,
+            idle=self.idle,
+            changed=self.refresh,
+        )
+        self._scope = scope
+        self._metrics = metrics
+        self._min_agents = min_agents
+        self._max_calls = max_calls
+        self._max_queued_rows = max_queued_rows
+        self._changed = changed
+        self._reassigned = reassigned
+        self._servings: dict[ServableVersion, Serving] = {}
+        self.draining = False
+
+    def add(self, loaded: Loaded) -> Serving:
+        """Serve one more version, as soon as agents hold it."""
+        what, models = loaded.what, loaded.servable.models
+        queue = BatchQueue(
+            what,
+            models.values(),
+            self.agents,
+            self._scope,
+            self._metrics,
+            max_queued_rows=self._max_queued_rows,
+        )
+        stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
+        serving = self._servings[what] = Serving(loaded, queue, stages)
+        serving.count(0)
+        self._reassigned()
+        self.refresh()
+        return serving
+
+    async def retire(self, serving: Serving) -> None:
+        """Offer a version no more, let its requests finish, and let agents drop it."""
+        serving.retiring = True
+        self._changed()
+        await serving.unused.wait()
+        del self._servings[serving.what]
+        self._reassigned()
+
+    def drain(self) -> None:
+        """Ask masters for nothing new."""
+        self.draining = True
+        self._changed()
+
+    def find(self, what: ServableVersion) -> Serving | None:
+        """A version that is served here."""
+        return self._servings.get(what)
+
+    def versions(self) -> list[ServableVersion]:
+        """Every version served here."""
+        return list(self._servings)
+
+    def superseded(self) -> list[Serving]:
+        """Versions of which a newer one is ready."""
+        ready = [serving.what for serving in self._servings.values() if serving.ready]
+        return [
+            serving
+            for serving in self._servings.values()
+            if any(serving.what.servable == w.servable and serving.what < w for w in ready)
+        ]
+
+    def idle(self, what: ServableVersion) -> None:
+        """An agent may be idle for ``what``."""
+        serving = self._servings.get(what)
+        if serving is not None:
+            serving.queue.pump()
+
+    def refresh(self) -> None:
+        """Agents changed: see anew which versions enough of them hold."""
+        news = False
+        for serving in self._servings.values():
+            ready = self._is_ready(serving)
+            news = news or ready is not serving.ready
+            serving.ready = ready
+            if not self.agents:
+                serving.queue.give_up(Unavailable(f"{serving.what}: its last agent left"))
+            serving.queue.pump()
+        if news:
+            self._changed()
+
+    def _is_ready(self, serving: Serving) -> bool:
+        if not serving.servable.models:
+            return True
+        if serving.misfit or self.agents.holding(serving.what) < self._min_agents:
+            return False
+        try:
+            check_fits(serving.servable, self.agents.signatures(serving.what))
+        except LoadFailed as failure:
+            serving.misfit = failure.message
+            log.error("not served", what=str(serving.what), reason=failure.message)
+            return False
+        return True
+
+    def assignment(self) -> Assignment:
+        """What every agent must hold."""
+        assigned = (serving.loaded.assigned for serving in self._servings.values())
+        return Assignment(tuple(each for each in assigned if each.models))
+
+    def offers(self) -> Offers:
+        """What masters may send here now."""
+        offers = tuple(
+            Offer(serving.what, frozenset(serving.servable.methods), self._max_calls)
+            for serving in self._servings.values()
+            if serving.ready and not serving.retiring
+        )
+        return Offers(offers, self.draining)
+
+    def readiness(self) -> dict[str, bool]:
+        """Whether each servable has a version that can be called now."""
+        states: dict[str, bool] = {}
+        for serving in self._servings.values():
+            name = serving.what.servable
+            states[name] = states.get(name, False) or (serving.ready and not self.draining)
+        return states

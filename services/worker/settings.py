@@ -1,0 +1,46 @@
+"""What a worker can be told."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from services.worker.servable.wanted import Wanted
+from shared.settings import Address, Addresses, Count, Names, OptionalAddress, ServiceSettings
+
+
+def _check_servables(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        Wanted.parse(text)
+    return texts
+
+
+class WorkerSettings(ServiceSettings):
+    """Runs servables: batches requests, runs Python stages, hands batches to its agents."""
+
+    service: ClassVar[str] = "worker"
+
+    masters: Addresses = ("127.0.0.1:6100",)
+    """Masters to register with; a DNS name stands for every address it resolves to."""
+    listen: Address = "127.0.0.1:6200"
+    """Where masters call and agents register."""
+    advertise: OptionalAddress = ""
+    """Where masters shall call; empty for the listen address as they see this worker."""
+    metrics_address: OptionalAddress = ""
+    """Where Prometheus scrapes; empty for nowhere."""
+    servable_directory: Path = Path("servables")
+    """Folder with NAME/servable_config.py and numbered version folders."""
+    servables: Annotated[Names, AfterValidator(_check_servables)] = ()
+    """Servables to serve as NAME or NAME:VERSION; empty for the newest of every one found."""
+    poll_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How often to look for newer versions of servables without a fixed one; 0 for never."""
+    min_agents: Count = 1
+    """Agents that must hold a servable version before it is offered to masters."""
+    max_calls: Count = 10000
+    """Requests in progress at most; more are refused."""
+    max_queued_rows: Count = 10000
+    """Rows that may wait for one model; more are refused."""
+    max_batch_size: Count = 32
+    """Rows of one batch at most, for models whose batch dimension is dynamic."""
+    stage_threads: Count = 4
+    """Threads that run Python stages."""

@@ -1,0 +1,100 @@
+"""A registrar's connection to one member: an exchange, made again when it breaks."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from shared.deadline import Deadline
+from shared.errors import PeerLost, ServingError, Unavailable
+from shared.wire.exchange import Exchange, open_exchange
+from shared.wire.interface import Wire
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 0.2
+
+
+class Link:
+    """Carries calls to one member for as long as ``keep`` runs."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        address: str,
+        path: str,
+        *,
+        peer: str,
+        max_outstanding: int,
+        lost: Callable[[str], PeerLost],
+        changed: Callable[[], None],
+    ) -> None:
+        self._wire = wire
+        self._address = address
+        self._path = path
+        self._peer = peer
+        self._max_outstanding = max_outstanding
+        self._lost = lost
+        self._changed = changed
+        self._exchange: Exchange | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be sent."""
+        return self._exchange is not None
+
+    @property
+    def outstanding(self) -> int:
+        """Calls in the member's hands."""
+        return self._exchange.outstanding if self._exchange is not None else 0
+
+    async def call(
+        self,
+        payload: bytes,
+        *,
+        deadline: Deadline | None = None,
+        request_id: str = "",
+        subject: str = "this request",
+    ) -> bytes:
+        """See ``Exchange.call``; Unavailable while there is no connection."""
+        if self._exchange is None:
+            raise Unavailable(f"{self._peer} is not connected")
+        return await self._exchange.call(
+            payload, deadline=deadline, request_id=request_id, subject=subject
+        )
+
+    def end(self) -> None:
+        """The member left: fail the calls in its hands at once."""
+        if self._exchange is not None:
+            self._exchange.end("left")
+
+    async def keep(self) -> None:
+        """Stay connected until cancelled; ``changed`` hears of every connection and loss."""
+        said = ""
+        while True:
+            try:
+                await self._connect()
+            except ServingError as failure:
+                if failure.message != said:
+                    said = failure.message
+                    log.info("link lost", peer=self._peer, reason=said)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _connect(self) -> None:
+        async with (
+            self._wire.connect(self._address) as channel,
+            open_exchange(
+                channel,
+                self._path,
+                peer=self._peer,
+                max_outstanding=self._max_outstanding,
+                lost=self._lost,
+            ) as exchange,
+        ):
+            self._exchange = exchange
+            self._changed()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._exchange = None
+                self._changed()

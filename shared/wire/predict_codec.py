@@ -1,0 +1,173 @@
+"""Client requests and replies: ``PredictRequest`` and ``PredictReply``.
+
+Checks, their order and their words follow the original's front door, so that
+scripts which look for its messages keep working.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from protos.ms_service import ms_service_pb2 as pb
+from shared.errors import InvalidRequest, ServingError
+from shared.servable import Method, ServableVersion
+from shared.tensors import ElementType, Value
+
+_FAILED, _INVALID_INPUTS = 1, 2
+
+
+class PredictMessage:
+    """One client request, its tensors not yet looked at."""
+
+    def __init__(self, message: pb.PredictRequest) -> None:
+        self._message = message
+        self.servable = message.servable_spec.name
+        self.method = message.servable_spec.method_name
+
+    def instances(self, method: Method) -> list[tuple[Value, ...]]:
+        """The inputs of ``method`` for each instance; arrays are read-only views.
+
+        Raises InvalidRequest that names the input and what is wrong with it; one bad
+        instance refuses the request, as in the original.
+        """
+        if not self._message.instances:
+            raise InvalidRequest(
+                f"Instances count is 0, servable {self.servable}, method {self.method}:"
+                " expected at least one instance"
+            )
+        return [self._instance(instance, method) for instance in self._message.instances]
+
+    def _instance(self, instance: pb.Instance, method: Method) -> tuple[Value, ...]:
+        if instance.output_buffers:
+            raise InvalidRequest("output_buffers: a request may not name shared memory")
+        values: list[Value] = []
+        for name in method.input_names:
+            if name not in instance.items:
+                raise InvalidRequest(
+                    f"Cannot find input {name} in instance input ,"
+                    f" servable {self.servable}, method {self.method}"
+                )
+            try:
+                values.append(_read_value(instance.items[name]))
+            except InvalidRequest as failure:
+                raise InvalidRequest(
+                    f"Instances input {name} check failed, detail: {failure.message}"
+                ) from None
+        return tuple(values)
+
+
+def read_predict(message: bytes) -> PredictMessage:
+    """A serialized PredictRequest; raises InvalidRequest when the bytes are none."""
+    try:
+        return PredictMessage(pb.PredictRequest.FromString(message))
+    except DecodeError:
+        raise InvalidRequest("the request is not a valid PredictRequest message") from None
+
+
+def _read_value(tensor: pb.Tensor) -> Value:
+    if tensor.HasField("shm_data"):
+        raise InvalidRequest("shm_data: a request may not name shared memory")
+    dims = tuple(tensor.shape.dims)
+    try:
+        kind = ElementType(tensor.dtype)
+    except ValueError:
+        raise InvalidRequest(
+            f"Tensor check failed: input data type {int(tensor.dtype)} invalid"
+        ) from None
+    if any(dim < 0 for dim in dims) or 0 in dims[:-1]:
+        raise InvalidRequest(f"Tensor check failed: input  shape {list(dims)} invalid")
+    if kind in (ElementType.STRING, ElementType.BYTES):
+        return _read_text(tensor, kind, dims)
+    dtype = kind.dtype
+    if len(tensor.data) != math.prod(dims) * dtype.itemsize:
+        raise InvalidRequest(
+            f"Tensor check failed: input data size {len(tensor.data)} invalid,"
+            f" expected {math.prod(dims) * dtype.itemsize} for {dtype.name}{list(dims)}"
+        )
+    return np.frombuffer(tensor.data, dtype).reshape(dims)
+
+
+def _read_text(tensor: pb.Tensor, kind: ElementType, dims: tuple[int, ...]) -> str | bytes:
+    if len(tensor.bytes_val) != 1:
+        raise InvalidRequest(
+            "Instance tensor check failed: bytes or string type shape batch size can only be 1,"
+            f" but {len(tensor.bytes_val)} values are given"
+        )
+    if dims not in ((), (1,)):
+        raise InvalidRequest(
+            "Instance tensor check failed: bytes or string type input  shape can only be (1,) or"
+            f" empty, but given shape is {list(dims)}"
+        )
+    value = tensor.bytes_val[0]
+    if kind is ElementType.BYTES:
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as failure:
+        raise InvalidRequest(
+            f"Instance tensor check failed: text is not UTF-8 at byte {failure.start}"
+        ) from None
+
+
+def write_value(value: Value, tensor: pb.Tensor) -> None:
+    """Fill an empty ``tensor``; raises ValueError for an array of a dtype that has no number."""
+    tensor.shape.SetInParent()
+    if isinstance(value, str):
+        tensor.dtype = pb.MS_STRING
+        tensor.bytes_val.append(value.encode())
+    elif isinstance(value, bytes):
+        tensor.dtype = pb.MS_BYTES
+        tensor.bytes_val.append(value)
+    else:
+        tensor.dtype = cast("pb.DataType", int(ElementType.of(value.dtype)))
+        tensor.shape.dims.extend(value.shape)
+        # The wire is little-endian; tobytes gives C order whatever the strides.
+        tensor.data = value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def write_reply(
+    what: ServableVersion, method: Method, outcomes: Sequence[tuple[Value, ...] | ServingError]
+) -> bytes:
+    """A serialized PredictReply.
+
+    When every instance failed with the same words, one error stands for all and
+    there are no instances; otherwise a failed instance is empty and each instance
+    has an error, code 0 for those that succeeded.
+    """
+    reply = pb.PredictReply(servable_spec=_spec(what.servable, method.name, what.version))
+    errors = [
+        _error(each) if isinstance(each, ServingError) else pb.ErrorMsg() for each in outcomes
+    ]
+    failed = any(error.error_code for error in errors)
+    if failed and all(error == errors[0] for error in errors):
+        reply.error_msg.append(errors[0])
+        return reply.SerializeToString()
+    for outcome in outcomes:
+        instance = reply.instances.add()
+        if not isinstance(outcome, ServingError):
+            for name, value in zip(method.output_names, outcome, strict=True):
+                write_value(value, instance.items[name])
+    if failed:
+        reply.error_msg.extend(errors)
+    return reply.SerializeToString()
+
+
+def write_failure(servable: str, method: str, version: int, failure: ServingError) -> bytes:
+    """A serialized PredictReply for a request that failed as a whole."""
+    reply = pb.PredictReply(servable_spec=_spec(servable, method, version))
+    reply.error_msg.append(_error(failure))
+    return reply.SerializeToString()
+
+
+def _spec(servable: str, method: str, version: int) -> pb.ServableSpec:
+    return pb.ServableSpec(name=servable, method_name=method, version_number=version)
+
+
+def _error(outcome: tuple[Value, ...] | ServingError) -> pb.ErrorMsg:
+    if not isinstance(outcome, ServingError):
+        return pb.ErrorMsg()
+    code = _INVALID_INPUTS if isinstance(outcome, InvalidRequest) else _FAILED
+    return pb.ErrorMsg(error_code=code, error_msg=outcome.message.encode())
