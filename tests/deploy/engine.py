@@ -108,7 +108,7 @@ def open_engine(say: Say) -> Iterator[Engine]:
 def _daemon(program: str, folder: Path, say: Say) -> Iterator[dict[str, str]]:
     bridge = Path("/sys/class/net/docker0")
     had_bridge = bridge.exists()
-    _forward_packets()
+    had_forwarding = _set_forwarding("1")
     address = f"unix://{folder}/docker.sock"
     log = folder / "dockerd.log"
     with log.open("wb") as output:
@@ -138,16 +138,30 @@ def _daemon(program: str, folder: Path, say: Say) -> Iterator[dict[str, str]]:
             process.kill()
             process.wait()
         say(f"ended dockerd, status {process.returncode}")
+        _unmount_below(folder)
+        _set_forwarding(had_forwarding)
         if bridge.exists() and not had_bridge and shutil.which("ip"):
             run("ip", "link", "delete", "docker0", seconds=10)
 
 
-def _forward_packets() -> None:
+def _set_forwarding(value: str) -> str:
+    """Set whether this machine forwards packets, return what it did before."""
     # A daemon that switches this on itself also closes the host's FORWARD chain.
+    switch = Path("/proc/sys/net/ipv4/ip_forward")
     try:
-        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        before = switch.read_text()
+        switch.write_text(value)
     except OSError as failure:
         raise NotToBeHad(f"no right to forward packets: {failure.strerror}") from failure
+    return before
+
+
+def _unmount_below(folder: Path) -> None:
+    # dockerd leaves its network namespace mounted, and the folder could not be removed.
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed(mounted):
+        if Path(place).is_relative_to(folder):
+            run("umount", place, seconds=10)
 
 
 def _answers(environment: dict[str, str]) -> bool:

@@ -31,11 +31,11 @@ for place in ("/harm", "/opt/mindserve/harm", "/servables/harm", "/tmp/harmless"
 @pytest.fixture(scope="module")
 def brought_up(pytestconfig, tmp_path_factory):
     """The deployment, and what happened while it came up."""
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
 
     def say(line):
-        reporter.ensure_newline()
-        reporter.write_line(f"deploy: {line}")
+        with capture.global_and_fixture_disabled():
+            print(f"\ndeploy: {line}", end="", flush=True)
 
     servables = tmp_path_factory.mktemp("servables")
     servables.chmod(0o755)
