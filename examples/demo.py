@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -46,7 +47,8 @@ def main() -> None:
             stack.run([str(EXAMPLES / name / "serving_client.py"), stack.address])
         print(f"\nMindserve answers gRPC clients at {stack.address}, for example:\n")
         print(
-            '  python -c "import numpy as np; from mindspore_serving.client import Client;'
+            f'  {os.path.relpath(sys.executable)} -c "import numpy as np;'
+            " from mindspore_serving.client import Client;"
             f" x = np.ones((2, 2), np.float32); print(Client('{stack.address}', 'tensor_add',"
             " 'add_common').infer({'x1': x, 'x2': x}))\"\n"
         )

@@ -70,7 +70,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
         [Wanted.parse(text) for text in settings.servables],
         max_batch_size=settings.max_batch_size,
     )
-    found = await repository.load_new()
+    found = await asyncio.to_thread(repository.load_new)
     functions = FunctionStages(settings.stage_threads)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
@@ -145,7 +145,7 @@ async def _poll(repository: Repository, servings: Servings, period_seconds: floa
     while True:
         await asyncio.sleep(period_seconds)
         try:
-            for loaded in await repository.load_new(servings.versions()):
+            for loaded in await asyncio.to_thread(repository.load_new, servings.versions()):
                 log.info("found", what=str(loaded.what))
                 servings.add(loaded)
         except LoadFailed as failure:

@@ -111,6 +111,11 @@ class Cluster:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+        # Processes are waited for, which would hold the loop.
+        await asyncio.to_thread(self.stop)
+
+    def stop(self) -> None:
+        """End every process; fails when one does not end by itself."""
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)

@@ -1,6 +1,5 @@
 """Looks for servables and their newer versions, and brings them into service."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -24,17 +23,20 @@ class Repository:
         self._max_batch_size = max_batch_size
         self._reported: dict[str, str] = {}
 
-    async def load_new(self, known: Collection[ServableVersion] = ()) -> list[Loaded]:
+    def load_new(self, known: Collection[ServableVersion] = ()) -> list[Loaded]:
         """What is wanted and not known yet, each at its newest version unless one was named.
 
         A named servable that cannot be loaded raises LoadFailed; one that was only
-        found is left out, and the log says why, once.
+        found is left out, and the log says why, once. Reads files and runs the
+        servables' own code: call it in a thread.
         """
         loaded = []
         for wanted in self._named or tuple(map(Wanted, self._found())):
             try:
                 if not self._is_known(wanted, known):
-                    loaded.append(await self._load(wanted))
+                    loaded.append(
+                        load(self._directory, wanted, max_batch_size=self._max_batch_size)
+                    )
             except LoadFailed as failure:
                 if self._named:
                     raise
@@ -57,9 +59,3 @@ class Repository:
         if self._reported.get(name) != reason:
             self._reported[name] = reason
             log.error("not loaded", servable=name, reason=reason)
-
-    async def _load(self, wanted: Wanted) -> Loaded:
-        # A configuration is the user's code and may import for seconds.
-        return await asyncio.to_thread(
-            load, self._directory, wanted, max_batch_size=self._max_batch_size
-        )

@@ -148,3 +148,24 @@ async def test_a_watcher_sees_each_change_once():
     board.stop()
     assert await anext(states) is False
     await states.aclose()
+
+
+async def test_an_owner_cancelled_while_a_task_of_it_fails_is_cancelled():
+    async def fail_when_cancelled():
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            raise errors.PeerLost("the same moment")
+
+    async def own():
+        async with task_scope() as scope:
+            scope.spawn(fail_when_cancelled(), name="failing")
+            await asyncio.get_running_loop().create_future()
+
+    owner = asyncio.create_task(own())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    assert owner.cancelled()

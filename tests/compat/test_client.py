@@ -1,0 +1,202 @@
+"""``mindspore_serving.client`` as scripts of the original use it."""
+
+import asyncio
+
+import grpc
+import numpy as np
+import pytest
+
+from mindspore_serving.client import AsyncClient, Client, ServingRequestError, SSLConfig
+from tests.support.cluster import free_port
+
+
+@pytest.fixture
+def client(stack):
+    made = []
+
+    def make(method, **options):
+        made.append(Client(stack.front, "toy", method, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+X = np.array([1, 2], np.float32)
+
+
+def test_one_instance_or_several_give_a_list_in_request_order(client):
+    double = client("double")
+    (one,) = double.infer({"x": X})
+    assert one["y"].tolist() == [2, 4]
+    assert not one["y"].flags.writeable
+    several = double.infer(tuple({"x": X * n} for n in range(3)))
+    assert [each["y"].tolist() for each in several] == [[0, 0], [2, 4], [4, 8]]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "shape"),
+    [
+        (True, "bool", (1,)),
+        (7, "int64", (1,)),
+        (0.5, "float64", (1,)),
+        (np.float32(3), "float32", ()),
+        (np.int8(-3), "int8", ()),
+        (np.zeros((2, 3), np.float16), "float16", (2, 3)),
+        (np.arange(6, dtype=np.uint32).reshape(2, 3).T, "uint32", (3, 2)),
+        (np.zeros((1, 0), np.int16), "int16", (1, 0)),
+        (np.array([1.5], ">f8"), "float64", (1,)),
+    ],
+)
+def test_numbers_travel_there_and_back(client, value, dtype, shape):
+    (got,) = client("echo").infer({"x": value})
+    assert got["y"].dtype == np.dtype(dtype)
+    assert got["y"].shape == shape
+    assert np.array_equal(got["y"], np.reshape(value, shape))
+
+
+def test_text_and_bytes_travel_there_and_back(client):
+    assert client("echo").infer([{"x": "grüezi"}, {"x": b"\x00\xff"}]) == [
+        {"y": "grüezi"},
+        {"y": b"\x00\xff"},
+    ]
+    assert client("kinds").infer({"x": 1}) == [{"a": "text", "b": b"raw"}]
+
+
+def test_stage_functions_get_what_the_original_gave_them(client):
+    described = client("describe").infer([{"x": X}, {"x": "text"}, {"x": b"abc"}, {"x": 1}])
+    assert [each["text"] for each in described] == [
+        "float32[2] writable=True", "str", "uint8[3] writable=True", "int64[1] writable=True",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [[1, 2], None, np.bool_(True), {"a": 1}])
+def test_values_that_cannot_be_sent_are_refused_before_sending(client, value):
+    with pytest.raises(RuntimeError, match="Not support value type <class"):
+        client("echo").infer({"x": value})
+    with pytest.raises(RuntimeError, match="Unknown data type object"):
+        client("echo").infer({"x": np.array([None])})
+
+
+def test_an_instance_that_fails_has_an_error_in_its_place(client):
+    bad = np.array([-1, 0], np.float32)
+    good, failed, other = client("positive").infer([{"x": X}, {"x": bad}, {"x": X}])
+    assert good["y"].tolist() == other["y"].tolist() == [2, 4]
+    assert failed == {
+        "error": "Call Function 'toy.only_positive' Failed, method: 'positive', stage index(begin"
+        " with 1): 1, error msg: ValueError: -1.0 is negative"
+    }
+
+
+def test_instances_that_all_fail_alike_are_one_error_for_the_request(client):
+    bad = {"x": np.array([-1, 0], np.float32)}
+    result = client("positive").infer([bad, bad])
+    assert isinstance(result, dict)
+    assert "-1.0 is negative" in result["error"]
+
+
+def test_an_empty_list_is_answered_at_once(client):
+    result = client("double").infer([])
+    assert "Instances count is 0" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (np.zeros(3, np.float32), "float32[3]"),
+        (np.zeros(2, np.int32), "int32[2]"),
+        (np.float32(1), "float32[]"),
+        ("text", "text"),
+    ],
+)
+def test_a_wrong_dtype_shape_or_kind_is_told_what_was_expected(client, value, got):
+    result = client("double").infer({"x": value})
+    assert f"input 'x1' expected float32[2], got {got}" in result["error"]
+
+
+def test_a_wrong_instance_does_not_harm_its_neighbours(client):
+    wrong, right = client("double").infer([{"x": np.zeros(3, np.float32)}, {"x": X}])
+    assert "expected float32[2]" in wrong["error"]
+    assert right["y"].tolist() == [2, 4]
+
+
+def test_infer_async_gives_its_results_later(client):
+    double = client("double")
+    calls = [double.infer_async({"x": X * n}) for n in range(5)]
+    answers = [each.result()[0]["y"].tolist() for each in calls]
+    assert answers == [[2 * n, 4 * n] for n in range(5)]
+
+
+def test_what_is_not_there_is_one_error(stack):
+    with Client(stack.front, "nobody", "double") as client:
+        assert client.infer({"x": X}) == {
+            "error": "Request servable(nobody) method(double) , servable is not available"
+        }
+
+
+def test_a_master_that_is_not_there_is_unavailable(capsys):
+    with Client(f"127.0.0.1:{free_port()}", "toy", "double") as client:
+        assert "(14, 'unavailable')" in client.infer({"x": X})["error"]
+        assert "unavailable" in capsys.readouterr().err
+        with pytest.raises(grpc.RpcError):
+            client.infer_async({"x": X}).result()
+
+
+def test_a_message_over_the_masters_limit_is_resource_exhausted(client):
+    result = client("echo").infer({"x": np.zeros(9 << 20, np.uint8)})
+    assert "(8, 'resource exhausted')" in result["error"]
+
+
+def test_the_form_of_the_first_versions_still_works(stack):
+    host, _, port = stack.front.partition(":")
+    with Client(host, int(port), "toy", "double") as client:
+        assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
+    with Client(host, int(port), "toy", "double", 1) as client:
+        assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
+
+
+def test_a_timeout_is_kept(stack):
+    with Client(stack.front, "toy", "double", raise_on_error=True) as client:
+        with pytest.raises(grpc.RpcError) as late:
+            client.infer({"x": X}, timeout=1e-6)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_errors_are_exceptions_on_request(client):
+    positive = client("positive", raise_on_error=True)
+    assert positive.infer({"x": X})[0]["y"].tolist() == [2, 4]
+    with pytest.raises(ServingRequestError, match="is negative") as failed:
+        positive.infer([{"x": X}, {"x": -X}])
+    assert failed.value.errors[0] is None
+    assert failed.value.results[0]["y"].tolist() == [2, 4]
+
+
+async def test_the_asyncio_client_does_the_same(stack):
+    async with AsyncClient(stack.front, "toy", "double") as client:
+        results = await asyncio.gather(*(client.infer({"x": X * n}) for n in range(20)))
+        assert [each[0]["y"].tolist() for each in results] == [[2 * n, 4 * n] for n in range(20)]
+        assert "Instances count is 0" in (await client.infer([]))["error"]
+    async with AsyncClient(stack.front, "toy", "positive", raise_on_error=True) as client:
+        with pytest.raises(ServingRequestError, match="is negative"):
+            await client.infer({"x": -X})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((1, "s", "m"), "Parameter 'address' should be str, but actually <class 'int'>"),
+        (("a:1", "", "m"), "Parameter 'servable_name' should not be empty str"),
+        (("a:1", "s", None), "Parameter 'method_name' should be str"),
+        (("a:1", "s", "m", -1), "Parameter 'version_number' should be >= 0"),
+        (("a:1", "s", "m", 0, "tls"), "The type of ssl_config should be type of SSLConfig"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_the_originals_words(arguments, reason):
+    with pytest.raises(RuntimeError, match=reason):
+        Client(*arguments)
+
+
+def test_a_certificate_needs_its_key():
+    with pytest.raises(RuntimeError, match="should be passed at the same time"):
+        SSLConfig(certificate="cert.pem")

@@ -1,0 +1,285 @@
+"""The batching queue with agents that a test holds in its hand."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.worker.batching.queue import BatchQueue
+from services.worker.metrics import Metrics
+from shared.deadline import Deadline
+from shared.errors import (
+    AgentLost,
+    DeadlineExceeded,
+    ExecutionFailed,
+    Overloaded,
+    Unavailable,
+)
+from shared.servable import ModelSpec, ServableVersion
+from shared.stage_graph import ModelCall
+from shared.tasks import task_scope
+
+WHAT = ServableVersion("toy", 1)
+CALL = ModelCall("double")
+MODELS = {
+    "double": ModelSpec("double", ("double",), "reference", True),
+    "whole": ModelSpec("whole", ("whole",), "reference", False),
+    "scaled": ModelSpec("scaled", ("scaled",), "reference", True, (1,)),
+}
+
+
+class Agent:
+    """An agent whose batches a test answers one by one; doubles by itself when open."""
+
+    def __init__(self, *, opened=True, max_rows=8):
+        self.batches = []
+        self.free = True
+        self.fails = []
+        self.queue = None
+        self._max_rows = max_rows
+        self._open = asyncio.Event()
+        self._began = asyncio.Event()
+        if opened:
+            self.open()
+
+    def open(self):
+        self._open.set()
+
+    def take_idle(self, what):
+        assert what == WHAT
+        if not self.free:
+            return None
+        self.free = False
+        return self
+
+    def max_rows(self, model):
+        return self._max_rows
+
+    async def execute(self, call, inputs, rows):
+        self.batches.append([each.tolist() for each in inputs])
+        self._began.set()
+        await self._open.wait()
+        if self.fails:
+            raise self.fails.pop(0)
+        return [inputs[0] * (inputs[1] if len(inputs) > 1 else 2)]
+
+    def release(self):
+        self.free = True
+        self.queue.pump()
+
+    async def began(self):
+        async with asyncio.timeout(5):
+            await self._began.wait()
+
+
+class Held:
+    """A queue with one agent."""
+
+    def __init__(self, agent, max_queued_rows=100):
+        self.agent = agent
+        self._limit = max_queued_rows
+
+    async def __aenter__(self):
+        self._scope = task_scope()
+        self.queue = self.agent.queue = BatchQueue(
+            WHAT,
+            MODELS.values(),
+            self.agent,
+            await self._scope.__aenter__(),
+            Metrics(CollectorRegistry()),
+            max_queued_rows=self._limit,
+        )
+        return self
+
+    async def __aexit__(self, *failure):
+        await self._scope.__aexit__(*failure)
+
+    def submit(self, *numbers, model="double", deadline=None):
+        rows = [(np.full(2, number, np.float32),) for number in numbers]
+        return asyncio.create_task(self.queue.submit(ModelCall(model), rows, deadline))
+
+
+def doubled(outcomes):
+    return [outcome[0].tolist() for outcome in outcomes]
+
+
+async def settle():
+    """Let every task run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_one_of_four_callers_in_a_batch_leaves_and_the_others_do_not_notice():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        first = held.submit(0)
+        await agent.began()
+        callers = [held.submit(number) for number in (1, 2, 3, 4)]
+        await settle()
+        callers[1].cancel()
+        await settle()
+        agent.open()
+        async with asyncio.timeout(5):
+            done = await asyncio.gather(first, *callers, return_exceptions=True)
+    assert [doubled(each) for n, each in enumerate(done) if n != 2] == [
+        [[0, 0]], [[2, 2]], [[6, 6]], [[8, 8]],
+    ]  # fmt: skip
+    assert isinstance(done[2], asyncio.CancelledError)
+    # What had not begun for the caller who left never ran.
+    assert agent.batches[1] == [[[1, 1], [3, 3], [4, 4]]]
+
+
+async def test_a_caller_leaves_while_its_batch_runs_and_the_others_are_answered():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        blocker = held.submit(0)
+        await agent.began()
+        callers = [held.submit(number) for number in (1, 2, 3, 4)]
+        agent._open.set()
+        await blocker
+        agent._open.clear()
+        await settle()
+        assert len(agent.batches) == 2
+        callers[0].cancel()
+        await settle()
+        agent.open()
+        async with asyncio.timeout(5):
+            done = await asyncio.gather(*callers[1:])
+    assert [doubled(each) for each in done] == [[[4, 4]], [[6, 6]], [[8, 8]]]
+
+
+async def test_a_lone_request_on_an_idle_agent_goes_at_once():
+    agent = Agent()
+    async with Held(agent) as held:
+        assert doubled(await held.submit(5)) == [[10, 10]]
+    assert agent.batches == [[[[5, 5]]]]
+
+
+async def test_rows_that_wait_for_a_busy_agent_form_one_batch():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        callers = [held.submit(number) for number in range(6)]
+        await settle()
+        agent.open()
+        assert [doubled(each) for each in await asyncio.gather(*callers)] == [
+            [[2 * n, 2 * n]] for n in range(6)
+        ]
+    assert [len(batch[0]) for batch in agent.batches] == [1, 5]
+
+
+async def test_more_rows_than_an_agent_takes_come_back_in_their_order():
+    agent = Agent(max_rows=4)
+    async with Held(agent) as held:
+        assert doubled(await held.submit(*range(10))) == [[2 * n, 2 * n] for n in range(10)]
+    assert [len(batch[0]) for batch in agent.batches] == [4, 4, 2]
+
+
+async def test_ragged_rows_of_one_request_go_in_batches_of_one_shape_each():
+    agent = Agent()
+    async with Held(agent) as held:
+        rows = [(np.full(size, size, np.float32),) for size in (1, 2, 1, 3)]
+        outcomes = await held.queue.submit(CALL, rows, None)
+    assert doubled(outcomes) == [[2], [4, 4], [2], [6, 6, 6]]
+    assert len(agent.batches) == 3
+
+
+async def test_rows_with_other_unbatched_inputs_share_no_batch():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        blocker = held.submit(0)
+        await agent.began()
+        scale = [np.full((), n, np.float32) for n in (2, 3, 2)]
+        callers = [
+            asyncio.create_task(
+                held.queue.submit(ModelCall("scaled"), [(np.ones(2, np.float32), each)], None)
+            )
+            for each in scale
+        ]
+        await settle()
+        agent.open()
+        done = await asyncio.gather(*callers)
+        await blocker
+    assert [doubled(each) for each in done] == [[[2, 2]], [[3, 3]], [[2, 2]]]
+    assert len(agent.batches) == 3
+
+
+async def test_a_model_without_batch_dim_gets_whole_tensors_one_at_a_time():
+    agent = Agent(max_rows=1)
+    async with Held(agent) as held:
+        assert doubled(await held.submit(1, 2, model="whole")) == [[2, 2], [4, 4]]
+    assert agent.batches == [[[1, 1]], [[2, 2]]]
+
+
+async def test_who_expired_in_the_queue_is_told_and_never_runs():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        first = held.submit(1)
+        await agent.began()
+        late = held.submit(2, deadline=Deadline(asyncio.get_running_loop().time()))
+        fine = held.submit(3)
+        await settle()
+        agent.open()
+        outcomes = await late
+        assert isinstance(outcomes[0], DeadlineExceeded)
+        assert doubled(await fine) == [[6, 6]]
+        await first
+    assert agent.batches[1] == [[[3, 3]]]
+
+
+async def test_a_full_queue_refuses_and_those_inside_are_answered():
+    agent = Agent(opened=False)
+    async with Held(agent, max_queued_rows=2) as held:
+        first = held.submit(0)
+        await agent.began()
+        inside = [held.submit(1), held.submit(2)]
+        await settle()
+        with pytest.raises(Overloaded):
+            await held.submit(3)
+        agent.open()
+        assert [doubled(each) for each in await asyncio.gather(*inside)] == [[[2, 2]], [[4, 4]]]
+        await first
+
+
+async def test_a_batch_that_an_agent_refuses_is_run_again():
+    agent = Agent()
+    agent.fails = [Unavailable("not loaded now")]
+    async with Held(agent) as held:
+        assert doubled(await held.submit(4)) == [[8, 8]]
+    assert len(agent.batches) == 2
+
+
+async def test_a_batch_that_was_lost_is_not_run_again():
+    agent = Agent()
+    agent.fails = [AgentLost("the agent left")]
+    async with Held(agent) as held:
+        outcomes = await held.submit(4, 5)
+        assert [type(each) for each in outcomes] == [AgentLost, AgentLost]
+    assert len(agent.batches) == 1
+
+
+async def test_one_callers_values_that_break_a_batch_fail_that_caller_alone():
+    agent = Agent(opened=False)
+    agent.fails = [ExecutionFailed("the batch"), ExecutionFailed("yours")]
+    async with Held(agent) as held:
+        agent.free = False
+        callers = [held.submit(number) for number in (1, 2, 3)]
+        await settle()
+        agent.open()
+        agent.release()
+        done = await asyncio.gather(*callers)
+    assert done[0][0].message == "yours"
+    assert [doubled(each) for each in done[1:]] == [[[4, 4]], [[6, 6]]]
+
+
+async def test_giving_up_fails_what_waits_but_not_what_runs():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        running = held.submit(1)
+        await agent.began()
+        waiting = held.submit(2)
+        await settle()
+        held.queue.give_up(Unavailable("the last agent left"))
+        assert isinstance((await waiting)[0], Unavailable)
+        agent.open()
+        assert doubled(await running) == [[2, 2]]
