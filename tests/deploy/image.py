@@ -58,6 +58,9 @@ def _base(engine: Engine, folder: Path) -> str:
 def _stand_in(engine: Engine, name: str, folder: Path) -> str:
     """A Debian with its own Python, of the release that ``name`` ends with."""
     release = name.rpartition("-")[2]
+    tag = f"mindserve-stand-in:{release}"
+    if engine.docker("images", "--quiet", tag).strip():
+        return tag
     mirror = _debian_mirror()
     if os.geteuid() or not mirror:
         raise NotToBeHad(
@@ -76,7 +79,6 @@ def _stand_in(engine: Engine, name: str, folder: Path) -> str:
         raise NotToBeHad(f"no base image: {str(failure)[-400:]}") from failure
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
-    tag = f"mindserve-stand-in:{release}"
     archive = folder / "base.tar"
     run("tar", "-C", root, "-cf", archive, ".", seconds=60)
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
