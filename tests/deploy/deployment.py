@@ -3,6 +3,8 @@
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,8 @@ class Deployment:
             return []
         began = time.time()
         self.engine.say("docker-compose up")
-        self._compose("up", "-d", seconds=120)
+        with self.explained():
+            self._compose("up", "-d", seconds=120)
         self._up = True
         for service in SERVICES:
             self.healthy(service)
@@ -72,7 +75,10 @@ class Deployment:
 
     def kill_main_process(self, service: str) -> None:
         # Not `docker kill`: Docker takes that for the user's wish and restarts nothing.
-        self.execute(service, _KILL_MAIN_PROCESS)
+        # Detached, because the container's end takes this program with it.
+        self.engine.docker(
+            "exec", "--detach", self.container(service), "python", "-c", _KILL_MAIN_PROCESS
+        )
 
     def container(self, service: str) -> str:
         return self.engine.docker(
@@ -93,10 +99,17 @@ class Deployment:
                 seen["RestartCount"] >= restarts and seen["State"]["Health"]["Status"] == "healthy"
             )
 
-        until(condition, seconds=60, what=f"{service} to be healthy\n{self.logs()}")
+        with self.explained():
+            until(condition, seconds=60, what=f"{service} to be healthy")
 
-    def logs(self) -> str:
-        return self._compose("logs", "--no-color", "--tail=40", seconds=30)
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add what the services printed to a failure."""
+        try:
+            yield
+        except AssertionError as failure:
+            logs = self._compose("logs", "--no-color", "--tail=40", seconds=30)
+            raise AssertionError(f"{failure}\n{logs}") from failure
 
     def _compose(self, *arguments: str, seconds: float) -> str:
         return run(
@@ -113,13 +126,23 @@ class Deployment:
         return [json.loads(line) for line in lines.splitlines()]
 
 
-def moments(events: list[dict[str, Any]], action: str) -> dict[str, tuple[int, dict[str, str]]]:
-    """When ``action`` first happened to each service (nanoseconds), and its attributes."""
-    found: dict[str, tuple[int, dict[str, str]]] = {}
+def moments(events: list[dict[str, Any]], action: str) -> dict[str, int]:
+    """When ``action`` first happened to each service, in nanoseconds."""
+    found: dict[str, int] = {}
     for event in events:
-        attributes = event["Actor"]["Attributes"]
         if event["Action"] == action:
-            found.setdefault(
-                attributes["com.docker.compose.service"], (event["timeNano"], attributes)
-            )
+            found.setdefault(_service(event), event["timeNano"])
     return found
+
+
+def exit_codes(events: list[dict[str, Any]]) -> dict[str, int]:
+    """What each service's process ended with, the last time it did."""
+    return {
+        _service(event): int(event["Actor"]["Attributes"]["exitCode"])
+        for event in events
+        if event["Action"] == "die"
+    }
+
+
+def _service(event: dict[str, Any]) -> str:
+    return event["Actor"]["Attributes"]["com.docker.compose.service"]

@@ -18,19 +18,16 @@ class NotToBeHad(Exception):
 
 def run(*command: str | Path, seconds: float, env: Mapping[str, str] | None = None) -> str:
     """What a command prints; AssertionError with the end of its output when it fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=seconds,
-        env=env,
-    )
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", timeout=seconds, env=env,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError(f"{' '.join(words)}: not done after {seconds:.0f} s") from late
     assert done.returncode == 0, (
-        f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout[-4000:]}"
+        f"{' '.join(words)}: status {done.returncode}\n{done.stdout[-4000:]}"
     )
     return done.stdout
 
@@ -57,7 +54,7 @@ def need(program: str, *packages: str, say: Say) -> str:
                 *install, "--no-install-recommends", *packages, seconds=240,
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             )  # fmt: skip
-        except (AssertionError, subprocess.TimeoutExpired) as failure:
+        except AssertionError as failure:
             raise NotToBeHad(f"{program} is missing and apt: {_last_line(failure)}") from failure
         found = shutil.which(program)
     if not found:
@@ -167,7 +164,7 @@ def _unmount_below(folder: Path) -> None:
 def _answers(environment: dict[str, str]) -> bool:
     try:
         run("docker", "version", "--format", "{{.Server.Version}}", seconds=10, env=environment)
-    except (AssertionError, subprocess.TimeoutExpired):
+    except AssertionError:
         return False
     return True
 
