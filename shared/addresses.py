@@ -34,6 +34,11 @@ class HostPort:
         """Whether this listens everywhere and so names no host to call."""
         return self.host in _WILDCARDS
 
+    @property
+    def as_seen_from_afar(self) -> "HostPort":
+        """What a member says of itself: a wildcard host is left to those who see it."""
+        return HostPort("" if self.is_wildcard else self.host, self.port)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"

@@ -4,9 +4,6 @@
 is what a worker calls. Checks and messages follow the original's register module.
 """
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,21 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared import declaration_arguments as arguments
+from shared.config_import import import_config
 from shared.errors import LoadFailed
 from shared.servable import Method, ModelSpec, Servable
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
-
-MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "reference"})
-_NOT_A_PLACEHOLDER = (
-    "is a placeholder for data and must come from the method inputs or the outputs of add_stage"
-)
-
-
-class _TensorDef:
-    """Stands for a value while a method is traced."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
+from shared.stage_usage import StageUsages, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +26,22 @@ class Model:
     model_key: str
 
 
+@dataclass(slots=True, eq=False)
+class _Tracing:
+    """The method that is being traced."""
+
+    method: str
+    stages: list[Stage] = field(default_factory=list)
+
+
+class _TensorDef:
+    """Stands for a value while a method is traced."""
+
+    def __init__(self, tracing: _Tracing, source: Source) -> None:
+        self.tracing = tracing
+        self.source = source
+
+
 @dataclass(slots=True)
 class _Declaration:
     """Everything one servable_config.py has declared so far."""
@@ -45,8 +49,8 @@ class _Declaration:
     servable: str
     methods: dict[str, Method] = field(default_factory=dict)
     models: dict[str, ModelSpec] = field(default_factory=dict)
-    tracing: str = ""
-    stages: list[Stage] = field(default_factory=list)
+    usages: StageUsages = field(default_factory=StageUsages)
+    tracing: _Tracing | None = None
 
 
 _current: ContextVar[_Declaration | None] = ContextVar("declaration", default=None)
@@ -69,29 +73,21 @@ def declare_model(
     without_batch_dim_inputs: int | Sequence[int] | None,
 ) -> Model:
     """Record a model; raises RuntimeError in the original's words."""
-    declaration = _declaration()
-    files = (model_file,) if isinstance(model_file, str) else tuple(model_file)
-    if not files or not all(files):
-        raise RuntimeError("Declare model failed, model file cannot be empty")
-    if model_format.lower() not in MODEL_FORMATS:
-        raise RuntimeError("model format can only be OM, MindIR or MindIR_Lite, case ignored")
-    for spec in declaration.models.values():
-        for file in files:
-            if file in spec.files:
-                raise RuntimeError(
-                    f"Declare model {model_file} failed, model file '{file}' has already been used"
-                )
-    unbatched = without_batch_dim_inputs
+    models = _declaration().models
+    arguments.check_flag("with_batch_dim", with_batch_dim)
+    files = arguments.model_files_of(model_file)
+    unbatched = arguments.indices_of("without_batch_dim_inputs", without_batch_dim_inputs)
+    known_format = arguments.model_format_of(model_format)
     key = ";".join(files)
-    declaration.models[key] = ModelSpec(
-        key=key,
-        files=files,
-        format=model_format.lower(),
-        with_batch_dim=with_batch_dim,
-        without_batch_dim_inputs=(unbatched,)
-        if isinstance(unbatched, int)
-        else tuple(unbatched or ()),
-    )
+    used = {file for model in models.values() for file in model.files}
+    for file in files:
+        if file in used:
+            raise RuntimeError(
+                f"Declare model {key} failed, model file '{file}' has already been used"
+            )
+    if key in models:
+        raise RuntimeError(f"Declare model {key} failed, the same model has already been declared")
+    models[key] = ModelSpec(key, files, known_format, with_batch_dim, unbatched)
     return Model(key)
 
 
@@ -104,93 +100,109 @@ def add_stage(
 ) -> Any:
     """Record a stage of the method being traced; gives its output placeholders."""
     declaration = _declaration()
-    inputs = tuple(_sources(args, "Each value of parameter *args"))
+    tracing = declaration.tracing
+    if tracing is None:
+        raise RuntimeError("add_stage can only be called in a function given to register_method")
+    if tag is not None:
+        arguments.check_text("tag", tag)
+    inputs = tuple(_sources(tracing, args, "Each value of parameter *args"))
+    arguments.check_count("outputs_count", outputs_count, at_least=1)
     call: FunctionCall | ModelCall
     if isinstance(stage, Model):
-        call, name = ModelCall(stage.model_key), f"Model '{stage.model_key}'"
+        usage = Usage(len(inputs), outputs_count)
+        call = _model_call(declaration, tracing.method, stage.model_key, usage)
+        name = f"Model '{call.model}'"
     elif callable(stage):
-        function = getattr(stage, "__name__", type(stage).__name__)
-        call, name = _function_call(declaration, stage, function, len(inputs), batch_size)
+        if batch_size is not None:
+            arguments.check_count("batch_size", batch_size, at_least=0)
+        usage = Usage(len(inputs), outputs_count, batched=batch_size is not None)
+        call = _function_call(declaration, tracing.method, stage, usage, batch_size)
+        name = f"Function '{call.name}'"
     else:
-        raise RuntimeError(
-            f"Check failed in method '{declaration.tracing}', the parameter 'stage' of add_stage"
-            f" must be function or Model returned by declare_model, but actually {type(stage)}"
-        )
-    index = len(declaration.stages)
-    declaration.stages.append(Stage(call, inputs, outputs_count, tag or name))
-    outputs = tuple(_TensorDef(Source(index, n)) for n in range(outputs_count))
+        raise RuntimeError(f"{_wrong_stage(tracing.method)}, now is {type(stage)}")
+    index = len(tracing.stages)
+    tracing.stages.append(Stage(call, inputs, outputs_count, tag or name))
+    outputs = tuple(_TensorDef(tracing, Source(index, n)) for n in range(outputs_count))
     return outputs[0] if outputs_count == 1 else outputs
+
+
+def _wrong_stage(method: str) -> str:
+    return (
+        f"Check failed in method '{method}', the parameter 'stage' of add_stage must be function"
+        " or Model returned by declare_model"
+    )
+
+
+def _model_call(declaration: _Declaration, method: str, key: str, usage: Usage) -> ModelCall:
+    if key not in declaration.models:
+        raise RuntimeError(f"{_wrong_stage(method)}, but the model '{key}' is not declared")
+    declaration.usages.check_model(key, usage)
+    return ModelCall(key)
 
 
 def _function_call(
     declaration: _Declaration,
-    stage: Callable[..., Any],
-    name: str,
-    inputs_count: int,
+    method: str,
+    function: Callable[..., Any],
+    usage: Usage,
     batch_size: int | None,
-) -> tuple[FunctionCall, str]:
-    if batch_size is not None and batch_size < 0:
-        raise RuntimeError("Parameter 'batch_size' should be >= 0")
-    if batch_size is None:
-        count = len(inspect.signature(stage).parameters)
-        if count != inputs_count:
-            raise RuntimeError(
-                f"function {name} input args count {count} not match the count {inputs_count}"
-                " registered in method"
-            )
+) -> FunctionCall:
+    name = getattr(function, "__name__", type(function).__name__)
     full_name = f"{declaration.servable}.{name}"
-    return FunctionCall(full_name, stage, batch_size), f"Function '{full_name}'"
+    if not usage.batched:
+        arguments.check_stage_function(function, name, usage.inputs)
+    declaration.usages.check_function(function, full_name, method, usage)
+    if usage.batched:
+        arguments.check_batch_function(function, name)
+    return FunctionCall(full_name, function, batch_size)
 
 
 def register_method(
     output_names: str | Sequence[str],
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Trace the decorated function once and record it as a method."""
-    names = (output_names,) if isinstance(output_names, str) else tuple(output_names)
+    names = arguments.names_of("output_names", output_names)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         declaration = _declaration()
+        input_names = arguments.input_names(function)
+        graph = _trace(declaration, function, len(input_names), len(names))
         name = function.__name__
         if name in declaration.methods:
             raise RuntimeError(f"Method {name} has been registered more than once.")
-        input_names = _input_names(function)
-        declaration.tracing, declaration.stages = name, []
-        returned = function(
-            *(_TensorDef(Source(METHOD_INPUTS, n)) for n in range(len(input_names)))
-        )
-        values = returned if isinstance(returned, tuple | list) else (returned,)
-        outputs = tuple(_sources(values, "Each value returned"))
-        if len(outputs) != len(names):
-            raise RuntimeError(
-                f"Method return output size {len(outputs)} not match registered {len(names)}"
-            )
-        graph = StageGraph(len(input_names), tuple(declaration.stages), outputs)
         declaration.methods[name] = Method(name, input_names, names, graph)
         return function
 
     return register
 
 
-def _input_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    kinds = inspect.Parameter
-    forbidden = {
-        kinds.VAR_POSITIONAL: "VAR_POSITIONAL",
-        kinds.VAR_KEYWORD: "VAR_KEYWORD",
-        kinds.KEYWORD_ONLY: "KEYWORD_ONLY",
-    }
-    parameters = inspect.signature(function).parameters
-    for name, parameter in parameters.items():
-        if parameter.kind in forbidden:
-            raise RuntimeError(
-                f"'{function.__name__}' input {name} cannot be {forbidden[parameter.kind]} !"
-            )
-    return tuple(parameters)
+def _trace(
+    declaration: _Declaration, function: Callable[..., Any], inputs_count: int, outputs_count: int
+) -> StageGraph:
+    outer, declaration.tracing = declaration.tracing, _Tracing(function.__name__)
+    tracing = declaration.tracing
+    try:
+        returned = function(
+            *(_TensorDef(tracing, Source(METHOD_INPUTS, n)) for n in range(inputs_count))
+        )
+    finally:
+        declaration.tracing = outer
+    values = returned if isinstance(returned, tuple | list) else (returned,)
+    outputs = tuple(_sources(tracing, values, "Each value returned"))
+    if len(outputs) != outputs_count:
+        raise RuntimeError(
+            f"Method return output size {len(outputs)} not match registered {outputs_count}"
+        )
+    return StageGraph(inputs_count, tuple(tracing.stages), outputs)
 
 
-def _sources(values: Iterable[Any], subject: str) -> Iterator[Source]:
+def _sources(tracing: _Tracing, values: Iterable[Any], subject: str) -> Iterator[Source]:
     for value in values:
-        if not isinstance(value, _TensorDef):
-            raise RuntimeError(f"{subject} {_NOT_A_PLACEHOLDER}")
+        if not isinstance(value, _TensorDef) or value.tracing is not tracing:
+            raise RuntimeError(
+                f"{subject} is a placeholder for data and must come from the method inputs or the"
+                " outputs of add_stage"
+            )
         yield value.source
 
 
@@ -207,21 +219,12 @@ def _declaring(name: str) -> Iterator[_Declaration]:
 def load_servable(directory: Path, name: str) -> Servable:
     """Import ``directory/name/servable_config.py`` and return what it declared.
 
+    Every call imports it afresh; any thread may call. ``directory`` stays importable,
+    so that stage functions can import what lies beside them at run time.
     Raises LoadFailed naming the servable and the cause.
     """
-    module = f"{name}.servable_config"
-    sys.path.insert(0, str(directory))
-    try:
-        with _declaring(name) as declaration:
-            for loaded in [each for each in sys.modules if each in (name, module)]:
-                del sys.modules[loaded]
-            importlib.import_module(module)
-    except Exception as failure:
-        raise LoadFailed(
-            f"import {module} failed, {type(failure).__name__}: {failure}"
-        ) from failure
-    finally:
-        sys.path.remove(str(directory))
+    with _declaring(name) as declaration:
+        import_config(directory, name)
     if not declaration.methods:
         raise LoadFailed(f"There is no method registered for servable '{name}'")
     return Servable(name, declaration.methods, declaration.models)

@@ -6,7 +6,8 @@
     ├── Refused              not begun: safe to send again, here or elsewhere
     │   ├── Overloaded       a bounded place is full
     │   ├── Draining         this member is finishing and takes nothing new
-    │   └── Unavailable      nobody can serve this right now
+    │   ├── Unavailable      nobody can serve this right now
+    │   └── MemoryNotShared  the tensors must travel inside the message
     ├── DeadlineExceeded     the caller's time ran out
     ├── Cancelled            the caller left
     ├── StageFailed          a Python stage of the servable failed
@@ -60,6 +61,10 @@ class Draining(Refused):
 
 class Unavailable(Refused):
     """Nobody can serve this right now."""
+
+
+class MemoryNotShared(Refused):
+    """The tensors' memory cannot be reached from here; they must travel inside the message."""
 
 
 class DeadlineExceeded(ServingError):

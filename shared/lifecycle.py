@@ -13,6 +13,8 @@ import uvloop
 
 log = structlog.get_logger()
 
+_STDIN = 0
+
 
 class Drainable(Protocol):
     """A running service that can stop taking work and finish what it has."""
@@ -22,22 +24,32 @@ class Drainable(Protocol):
 
 
 def run(
-    open_service: Callable[[], AbstractAsyncContextManager[Drainable]], *, drain_seconds: float
+    open_service: Callable[[], AbstractAsyncContextManager[Drainable]],
+    *,
+    drain_seconds: float,
+    stop_with_stdin: bool,
 ) -> None:
-    """Run one service until SIGTERM or SIGINT.
+    """Run one service until SIGTERM or SIGINT, or (``stop_with_stdin``) its parent's end.
 
     The first signal drains for at most ``drain_seconds``; a second one ends the
     process at once with status 128 + signal number.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run_until_signalled(open_service, drain_seconds))
+        runner.run(
+            _run_until_signalled(open_service, drain_seconds, stop_with_stdin=stop_with_stdin)
+        )
 
 
 async def _run_until_signalled(
-    open_service: Callable[[], AbstractAsyncContextManager[Drainable]], drain_seconds: float
+    open_service: Callable[[], AbstractAsyncContextManager[Drainable]],
+    drain_seconds: float,
+    *,
+    stop_with_stdin: bool,
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if stop_with_stdin:
+        loop.add_reader(_STDIN, _on_stdin, loop, stopping)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, number, stopping)
     async with open_service() as service:
@@ -47,6 +59,13 @@ async def _run_until_signalled(
             async with asyncio.timeout(drain_seconds):
                 await service.drain()
     log.info("stopped")
+
+
+def _on_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Whatever is written there is ignored; its end is the end of whoever held it."""
+    if not os.read(_STDIN, 4096):
+        loop.remove_reader(_STDIN)
+        stopping.set()
 
 
 def _on_signal(number: signal.Signals, stopping: asyncio.Event) -> None:

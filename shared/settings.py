@@ -81,6 +81,8 @@ class ServiceSettings(BaseSettings):
     """How long a silent member stays a member of this service."""
     drain_seconds: Seconds = 30.0
     """How long accepted work may take to finish after SIGTERM."""
+    stop_with_stdin: bool = False
+    """Drain and stop when standard input closes, so that no service outlives its parent."""
 
     @classmethod
     def settings_customise_sources(

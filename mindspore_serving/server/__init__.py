@@ -1,5 +1,162 @@
-"""The server side of a user's scripts."""
+"""The server side of a user's scripts: start servables and the front door, stop them.
+
+The services run as child processes of the script and end with it, however it ends.
+"""
+
+import functools
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import ParamSpec, TypeVar
 
 from mindspore_serving.server import register
+from mindspore_serving.server.stack import Stack
+from mindspore_serving.server.start_config import ServableStartConfig
+from shared.addresses import HostPort
 
-__all__ = ["register"]
+__all__ = [
+    "ServableStartConfig",
+    "register",
+    "start_grpc_server",
+    "start_restful_server",
+    "start_servables",
+    "stop",
+]
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+_MAX_MESSAGE_MB = 512
+_stack: Stack | None = None
+_started: set[str] = set()
+
+
+def _stops_all_on_failure(
+    start: Callable[Parameters, Returned],
+) -> Callable[Parameters, Returned]:
+    """Whatever a start function raises, nothing that was started stays."""
+
+    @functools.wraps(start)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        try:
+            return start(*args, **kwargs)
+        except BaseException:
+            stop()
+            raise
+
+    return guarded
+
+
+def _open_stack() -> Stack:
+    global _stack  # noqa: PLW0603 (the original's API is a process-wide server)
+    if _stack is None:
+        _stack = Stack()
+        _stop_on_signals()
+    return _stack
+
+
+def _stop_on_signals() -> None:
+    """The first SIGINT or SIGTERM ends the services, then does what it would have done."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, _: FrameType | None) -> None:
+    stop()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+@_stops_all_on_failure
+def start_servables(
+    servable_configs: ServableStartConfig | Sequence[ServableStartConfig],
+    enable_lite: bool = False,
+) -> None:
+    """Start servables; returns when every one of them can be called.
+
+    The process then stays alive until ``stop`` or a signal. Raises RuntimeError with the
+    reason when a servable cannot be started; nothing started by this script is left then.
+    """
+    if not isinstance(enable_lite, bool):
+        raise RuntimeError(
+            f"Parameter 'enable_lite' should be bool, but actually {type(enable_lite)}"
+        )
+    configs = (
+        servable_configs if isinstance(servable_configs, tuple | list) else (servable_configs,)
+    )
+    for config in configs:
+        if not isinstance(config, ServableStartConfig):
+            raise RuntimeError(
+                "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of"
+                f" ServableStartConfig, but actually {type(config)}"
+            )
+    if "servables" in _started:
+        raise RuntimeError("Serving Error: servables are already running")
+    _started.add("servables")
+    stack = _open_stack()
+    for config in configs:
+        stack.start_servable(config)
+    threading.Thread(target=stack.watch, name="services").start()
+
+
+@_stops_all_on_failure
+def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: None = None) -> None:
+    """Answer gRPC clients at ``address`` (HOST:PORT); messages up to ``max_msg_mb_size`` MB.
+
+    Raises RuntimeError when the address cannot be had.
+    """
+    _check_front(address, max_msg_mb_size, ssl_config)
+    if "grpc" in _started:
+        raise RuntimeError("Serving Error: Serving gRPC server is already running")
+    _started.add("grpc")
+    try:
+        _open_stack().start_master(address, max_msg_mb_size)
+    except RuntimeError as failure:
+        raise RuntimeError(f"Serving Error: Serving gRPC server start failed, {failure}") from None
+    print(f"Serving: Serving gRPC server start success, listening on {address}", flush=True)
+
+
+@_stops_all_on_failure
+def start_restful_server(address: str, max_msg_mb_size: int = 100, ssl_config: None = None) -> None:
+    """Accepted so that scripts run; the RESTful server does not exist yet, and this says so."""
+    _check_front(address, max_msg_mb_size, ssl_config)
+    print(
+        "Serving: the RESTful server is not part of this version yet, nothing listens on"
+        f" {address}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _check_front(address: str, max_msg_mb_size: int, ssl_config: object) -> None:
+    try:
+        port = HostPort.parse(address).port
+    except ValueError:
+        raise RuntimeError(
+            f"Serving Error: The format of the Serving gRPC address '{address}' is illegal"
+        ) from None
+    if not port:
+        raise RuntimeError(
+            f"The port of the Serving gRPC address '{address}' is out of legal range [1 ~ 65535]"
+        )
+    if not isinstance(max_msg_mb_size, int) or not 1 <= max_msg_mb_size <= _MAX_MESSAGE_MB:
+        raise RuntimeError(
+            f"Parameter 'max_msg_mb_size' should be in range [1,{_MAX_MESSAGE_MB}],"
+            f" but actually {max_msg_mb_size}"
+        )
+    if ssl_config is not None:
+        raise RuntimeError("Parameter 'ssl_config': TLS is not supported yet")
+
+
+def stop() -> None:
+    """End every service this script started; may be called at any time, and again."""
+    global _stack  # noqa: PLW0603
+    if _stack is not None:
+        _stack.stop()
+        _stack = None
+    _started.clear()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared import declaration
+from shared import declaration, declaration_arguments
 from shared.declaration import Model
 
 __all__ = ["Model", "add_stage", "declare_model", "register_method"]
@@ -24,17 +24,10 @@ def declare_model(
     model_format: "MindIR", case ignored ("Reference" for the NumPy backend).
     with_batch_dim: whether dim 0 of inputs and outputs counts instances.
     without_batch_dim_inputs: indices of inputs without that dim.
-    options, context, config_file: None; others are not supported.
+    options, context, config_file: known by name only, not supported yet.
     Raises RuntimeError when the declaration is wrong.
     """
-    unsupported: tuple[tuple[str, str, object], ...] = (
-        ("options", "None, GpuOptions or AclOptions", options),
-        ("context", "Context", context),
-        ("config_file", "str", config_file),
-    )
-    for name, kinds, value in unsupported:
-        if value is not None:
-            raise RuntimeError(f"Parameter '{name}' should be {kinds}, but gotten {type(value)}")
+    declaration_arguments.refuse_unsupported(options, context, config_file)
     return declaration.declare_model(
         model_file,
         model_format,

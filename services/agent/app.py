@@ -24,16 +24,28 @@ from shared.wire.membership import Membership
 log = structlog.get_logger()
 
 
+# Time for the last answers to be written.
+_CLOSE_GRACE_SECONDS = 0.5
+
+
 class Agent:
     """A running agent."""
 
-    def __init__(self, server: Server, board: HealthBoard, drain_seconds: float) -> None:
-        self.server = server
+    def __init__(self, server: Server, board: HealthBoard, holder: Holder) -> None:
+        self._server = server
         self._board = board
-        self._drain_seconds = drain_seconds
+        self._holder = holder
+
+    @property
+    def address(self) -> str:
+        """Where the worker calls."""
+        return self._server.addresses[0]
 
     async def drain(self) -> None:
+        """Take no more batches and return when those at work are answered."""
         self._board.stop()
+        await self._holder.drain()
+        await self._server.close(_CLOSE_GRACE_SECONDS)
 
 
 @asynccontextmanager
@@ -42,31 +54,39 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
     wire = GrpcioWire()
     registry = new_registry()
     board = HealthBoard()
+    member_id = uuid.uuid4().hex
     device = Device(settings.device_type, settings.device_id)
     limits = Limits(
         settings.hang_seconds, settings.load_timeout_seconds, settings.onednn_max_cpu_isa
     )
     metrics_at = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
+    # A socket of the abstract namespace: reachable on this host alone, and gone with
+    # the process, however that ends.
+    local = f"unix-abstract:mindserve-agent-{member_id}" if settings.local_socket else ""
     async with task_scope() as scope:
 
         def changed() -> None:
             # The membership below speaks of this holder: each needs the other.
             membership.changed()
+            for holding in holder.holdings().holdings:
+                board.set(holding.what.servable, holding.state == "ready")
 
         holder = Holder(scope, device, limits, changed)
         door = ExecutionDoor(holder, AgentMetrics(registry))
-        async with wire.serve(door.routes | health_routes(board), [settings.listen]) as server:
+        routes = door.routes | health_routes(board)
+        async with wire.serve(routes, [settings.listen, *filter(None, [local])]) as server:
             bound = HostPort.parse(server.addresses[0])
-            address = HostPort("" if bound.is_wildcard else bound.host, bound.port)
-            hello = Hello(uuid.uuid4().hex, str(address), device=device)
+            hello = Hello(member_id, str(bound.as_seen_from_afar), local, device)
 
             def noticed(notice: Notice) -> None:
                 if isinstance(notice, Assignment):
                     holder.assign(notice)
 
-            membership = Membership(wire, lambda: hello, holder.holdings, lambda: 0, noticed)
+            membership = Membership(
+                wire, lambda: hello, holder.holdings, lambda: holder.running, noticed
+            )
             scope.spawn(membership.keep_joined(settings.worker), name="membership")
             with exporter(registry, metrics_at):
                 board.set("", True)
                 log.info("listening", worker_calls=str(bound), worker=settings.worker)
-                yield Agent(server, board, settings.drain_seconds)
+                yield Agent(server, board, holder)

@@ -20,6 +20,8 @@ class AgentSettings(ServiceSettings):
     """Number of the device on this host."""
     listen: Address = "127.0.0.1:0"
     """Where the worker calls; port 0 takes a free one."""
+    local_socket: bool = True
+    """Let a worker on this host use a Unix socket and shared memory."""
     metrics_address: OptionalAddress = ""
     """Where Prometheus scrapes; empty for nowhere."""
     hang_seconds: Seconds = 60.0

@@ -51,7 +51,7 @@ class Workers:
         """See ``MemberObserver``."""
         link = Link(
             self._wire,
-            hello.address,
+            [hello.address],
             DISPATCH_PATH,
             peer="the worker",
             max_outstanding=self._max_outstanding,

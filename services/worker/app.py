@@ -100,7 +100,9 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 async with wire.serve(
                     door.routes | registrar.routes | health_routes(health), [settings.listen]
                 ) as server:
-                    hello = Hello(uuid.uuid4().hex, _advertised(settings, server))
+                    bound = HostPort.parse(server.addresses[0])
+                    advertised = settings.advertise or str(bound.as_seen_from_afar)
+                    hello = Hello(uuid.uuid4().hex, advertised)
                     membership = Membership(
                         wire,
                         lambda: hello,
@@ -133,11 +135,6 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     yield Worker(server, servings, door, health)
             finally:
                 functions.close()
-
-
-def _advertised(settings: WorkerSettings, server: Server) -> str:
-    bound = HostPort.parse(server.addresses[0])
-    return settings.advertise or str(HostPort("" if bound.is_wildcard else bound.host, bound.port))
 
 
 async def _poll(repository: Repository, servings: Servings, period_seconds: float) -> None:

@@ -43,4 +43,18 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
+        handovers = Counter(
+            "mindserve_worker_handovers",
+            "Batches handed to agents, by where their tensors were.",
+            ["tensors"],
+            registry=registry,
+        )
+        self.in_messages = handovers.labels("message")
+        self.in_shared_memory = handovers.labels("shared_memory")
+        self.agents_holding = Gauge(
+            "mindserve_worker_agents_holding",
+            "Agents that hold a servable version, ready for batches.",
+            ["servable", "version"],
+            registry=registry,
+        )
         self.agents = Gauge("mindserve_worker_agents", "Agents connected.", registry=registry)

@@ -159,15 +159,18 @@ class Servings:
             self._changed()
 
     def _is_ready(self, serving: Serving) -> bool:
+        what = serving.what
+        holding = self.agents.holding(what)
+        self._metrics.agents_holding.labels(what.servable, what.version).set(holding)
         if not serving.servable.models:
             return True
-        if serving.misfit or self.agents.holding(serving.what) < self._min_agents:
+        if serving.misfit or holding < self._min_agents:
             return False
         try:
-            check_fits(serving.servable, self.agents.signatures(serving.what))
+            check_fits(serving.servable, self.agents.signatures(what))
         except LoadFailed as failure:
             serving.misfit = failure.message
-            log.error("not served", what=str(serving.what), reason=failure.message)
+            log.error("not served", what=str(what), reason=failure.message)
             return False
         return True
 

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 # behind others that were ready at the same moment.
 _WRITE_CALLS = 64
 _WRITE_BYTES = 1 << 20
+_OPENING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,9 @@ class Exchange:
             message.calls.append(pending.call)
             size += len(pending.call.payload)
 
-    async def read_from(self, stream: Stream) -> None:
+    async def read_from(self, messages: AsyncIterator[bytes]) -> None:
         """Hand answers to their callers until the peer closes."""
-        async for message in stream:
+        async for message in messages:
             for answer in exchange_pb2.Answers.FromString(message).answers:
                 pending = self._pending.get(answer.id)
                 if pending is None or pending.answer.done():
@@ -188,17 +189,27 @@ async def open_exchange(
 ) -> AsyncIterator[Exchange]:
     """An exchange over ``channel`` while inside; the body ends with PeerLost when it breaks.
 
-    ``peer`` is what messages call the other side, ``lost`` makes the error of the
-    calls that were in its hands.
+    The body begins when the other side has said that it is there. ``peer`` is what
+    messages call it, ``lost`` makes the error of the calls that were in its hands.
     """
     exchange = Exchange(peer, max_outstanding, lost)
     try:
         async with channel.stream(path) as stream, task_scope() as scope:
+            messages = aiter(stream)
+            await _hear_from(peer, messages)
             scope.spawn(exchange.write_to(stream), name=f"exchange writer to {peer}")
-            scope.spawn(exchange.read_from(stream), name=f"exchange reader from {peer}")
+            scope.spawn(exchange.read_from(messages), name=f"exchange reader from {peer}")
             yield exchange
     finally:
         exchange.end("closed the connection")
+
+
+async def _hear_from(peer: str, messages: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(_OPENING_SECONDS):
+            await anext(messages)
+    except (TimeoutError, StopAsyncIteration):
+        raise PeerLost(f"{peer} does not answer") from None
 
 
 class _Served:
@@ -251,6 +262,7 @@ class _Served:
         self._wake.set()
 
     async def write_to(self, stream: Stream) -> None:
+        await stream.send(exchange_pb2.Answers().SerializeToString())
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -99,6 +99,8 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
         port = server.add_insecure_port(address)
     except RuntimeError as failure:
         raise OSError(f"cannot listen on {address}: is it in use?") from failure
+    if address.startswith("unix-abstract:"):
+        return address
     if address.startswith("unix:"):
         Path(address.removeprefix("unix:")).chmod(0o600)
         return address

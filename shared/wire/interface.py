@@ -83,7 +83,7 @@ class Wire(Protocol):
         max_concurrent_calls: int | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
-        """Listen on ``HOST:PORT`` and ``unix:PATH`` addresses while inside.
+        """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.
 
         ``reflect`` names protobuf services that server reflection describes.
         Raises OSError naming the address that cannot be had.

@@ -1,7 +1,8 @@
 """A registrar's connection to one member: an exchange, made again when it breaks."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -16,12 +17,15 @@ _RETRY_SECONDS = 0.2
 
 
 class Link:
-    """Carries calls to one member for as long as ``keep`` runs."""
+    """Carries calls to one member for as long as ``keep`` runs.
+
+    ``addresses`` are tried in their order; empty ones are skipped.
+    """
 
     def __init__(
         self,
         wire: Wire,
-        address: str,
+        addresses: Sequence[str],
         path: str,
         *,
         peer: str,
@@ -30,13 +34,15 @@ class Link:
         changed: Callable[[], None],
     ) -> None:
         self._wire = wire
-        self._address = address
+        self._addresses = [address for address in addresses if address]
         self._path = path
         self._peer = peer
         self._max_outstanding = max_outstanding
         self._lost = lost
         self._changed = changed
         self._exchange: Exchange | None = None
+        self.address = ""
+        """Where it is connected; the latest one when it is not."""
 
     @property
     def connected(self) -> bool:
@@ -71,18 +77,18 @@ class Link:
     async def keep(self) -> None:
         """Stay connected until cancelled; ``changed`` hears of every connection and loss."""
         said = ""
-        while True:
+        for address in itertools.cycle(self._addresses):
             try:
-                await self._connect()
+                await self._connect(address)
             except ServingError as failure:
                 if failure.message != said:
                     said = failure.message
                     log.info("link lost", peer=self._peer, reason=said)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _connect(self) -> None:
+    async def _connect(self, address: str) -> None:
         async with (
-            self._wire.connect(self._address) as channel,
+            self._wire.connect(address) as channel,
             open_exchange(
                 channel,
                 self._path,
@@ -91,7 +97,7 @@ class Link:
                 lost=self._lost,
             ) as exchange,
         ):
-            self._exchange = exchange
+            self._exchange, self.address = exchange, address
             self._changed()
             try:
                 await asyncio.get_running_loop().create_future()

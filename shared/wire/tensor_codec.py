@@ -5,14 +5,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from protos.serving.v1 import tensor_pb2
+from shared.arena import Placed
 from shared.errors import InvalidRequest
 from shared.tensors import Array, ElementType
 
 
-def write_tensor(array: Array) -> tensor_pb2.Tensor:
-    """An array with its bytes inline."""
-    kind = tensor_pb2.ElementType.Name(ElementType.of(array.dtype))
-    return tensor_pb2.Tensor(element_type=kind, dims=array.shape, data=array.tobytes())
+def write_tensor(array: Array | Placed) -> tensor_pb2.Tensor:
+    """An array with its bytes, or where it lies in the call's region."""
+    if isinstance(array, Placed):
+        return tensor_pb2.Tensor(
+            element_type=_kind(np.dtype(array.dtype)), dims=array.dims, offset=array.offset
+        )
+    return tensor_pb2.Tensor(
+        element_type=_kind(array.dtype), dims=array.shape, data=array.tobytes()
+    )
+
+
+def _kind(dtype: np.dtype[np.generic]) -> str:
+    return tensor_pb2.ElementType.Name(ElementType.of(dtype))
 
 
 def read_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> list[Array]:
@@ -24,3 +34,13 @@ def read_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> list[Array]:
         ]
     except (ValueError, KeyError) as failure:
         raise InvalidRequest(f"a tensor's bytes do not fit its dims: {failure}") from failure
+
+
+def read_placed(tensors: Iterable[tensor_pb2.Tensor]) -> list[Placed]:
+    """Where arrays lie; raises InvalidRequest for an element type that has no array."""
+    try:
+        return [
+            Placed(t.offset, ElementType(t.element_type).dtype.name, tuple(t.dims)) for t in tensors
+        ]
+    except (ValueError, KeyError) as failure:
+        raise InvalidRequest(f"a tensor of no known type: {failure}") from failure

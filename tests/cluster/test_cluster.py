@@ -5,9 +5,12 @@ import random
 import signal
 
 import grpc
+import numpy as np
 import pytest
 
 from tests.support.cluster import add_servable, outputs, until
+
+PREDICTED = "method=predict outcome=ok servable=toy"
 
 
 async def test_a_request_walks_through_all_three_services(cluster):
@@ -145,7 +148,13 @@ async def test_two_workers_share_load_and_a_draining_one_loses_nothing(cluster):
                 failures.append(failure)
 
     callers = [asyncio.create_task(caller()) for _ in range(8)]
-    await asyncio.sleep(0)
+
+    async def both_work():
+        counts = [await asyncio.to_thread(cluster.metrics_of, name) for name in addresses]
+        name = "mindserve_worker_requests_total " + PREDICTED
+        return all(each.get(name, 0) > 20 for each in counts)
+
+    await until(both_work, what="both workers to have a share")
     cluster.processes["one"].send_signal(signal.SIGTERM)
     await until(
         lambda: cluster.processes["one"].poll() is not None, what="the drained worker's end"
@@ -197,3 +206,94 @@ async def test_readiness_tells_the_truth_when_the_last_agent_goes(cluster):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await cluster.predict([1, 2])
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_large_batches_travel_in_shared_memory_and_small_ones_in_messages(cluster):
+    add_servable(cluster.servables, dims=(-1, 20_000))
+    await cluster.start_all()
+    wide = np.arange(20_000, dtype=np.float32)
+    for rows in (1, 5, 32):
+        answers = outputs(await cluster.predict(*(wide + n for n in range(rows))))
+        assert np.array_equal(answers, [(wide + n) * 2 for n in range(rows)])
+    counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+    assert counted["mindserve_worker_handovers_total tensors=shared_memory"] == 3
+    assert counted["mindserve_worker_handovers_total tensors=message"] == 0
+
+
+async def test_an_agent_that_cannot_reach_the_workers_memory_gets_tensors_in_messages(cluster):
+    add_servable(cluster.servables, dims=(-1, 20_000))
+    cluster.start_master()
+    # An address that is not on this host as far as the worker can see.
+    cluster.start_agent("agent", cluster.start_worker("worker"), "--no-local-socket")
+    await cluster.ready("toy")
+    wide = np.arange(20_000, dtype=np.float32)
+    assert np.array_equal(outputs(await cluster.predict(wide)), [wide * 2])
+    counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+    assert counted["mindserve_worker_handovers_total tensors=message"] == 1
+
+
+async def test_every_service_counts_and_times_what_it_does(cluster):
+    add_servable(cluster.servables, faults={"-1": "raise"})
+    await cluster.start_all()
+    outputs(await cluster.predict([1, 2], [3, 4]))
+    await cluster.predict([-1, 0])
+    master, worker, agent = [
+        await asyncio.to_thread(cluster.metrics_of, name) for name in ("master", "worker", "agent0")
+    ]
+    assert master["mindserve_master_requests_total outcome=ok"] == 2
+    assert master["mindserve_master_request_seconds_count"] == 2
+    assert master["mindserve_master_workers"] == 1
+    assert worker["mindserve_worker_requests_total " + PREDICTED] == 1
+    failed = "method=predict outcome=ExecutionFailed servable=toy"
+    assert worker["mindserve_worker_requests_total " + failed] == 1
+    assert worker["mindserve_worker_queue_seconds_count"] == 2
+    assert worker["mindserve_worker_batch_rows_sum"] == 3
+    stage = "method=predict servable=toy stage=Model 'model.json'"
+    assert worker["mindserve_worker_stage_seconds_count " + stage] == 2
+    assert agent["mindserve_agent_device_seconds_count"] == 1
+    assert agent["mindserve_agent_failures_total reason=ExecutionFailed"] == 1
+
+
+async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
+    add_servable(cluster.servables, latency_seconds=0.5)
+    await cluster.start_all(agents=2)
+
+    async def both_ready():
+        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+        return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
+
+    await until(both_ready, what="both agents to hold the servable")
+    calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(2)]
+
+    async def both_busy():
+        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+        return counted["mindserve_worker_handovers_total tensors=message"] == 2
+
+    await until(both_busy, what="a batch on each agent")
+    cluster.processes["agent0"].terminate()
+    answers = [outputs(await call) for call in calls]
+    assert answers == [[[0, 0]], [[2, 2]]]
+    await until(lambda: cluster.processes["agent0"].poll() == 0, what="the agent's end")
+    assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+
+async def test_a_newer_version_is_found_served_and_takes_over(cluster):
+    add_servable(cluster.servables, function="identity")
+    await cluster.start_all(worker=("--poll-seconds", "0.1"))
+    assert outputs(await cluster.predict([1, 2])) == [[1, 2]]
+    add_servable(cluster.servables, version=2, function="double")
+
+    async def doubled():
+        return outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+    await until(doubled, what="version 2")
+
+    await until(lambda: version_1_is_gone(cluster), what="the end of version 1")
+
+
+async def version_1_is_gone(cluster):
+    try:
+        outputs(await cluster.predict([1, 2], version=1))
+    except grpc.aio.AioRpcError as failure:
+        return failure.code() is grpc.StatusCode.UNAVAILABLE
+    return False

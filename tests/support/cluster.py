@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 
 from protos.ms_service import ms_service_pb2 as pb
 from shared.wire.check import serves
@@ -94,6 +96,7 @@ class Cluster:
         self.front = f"127.0.0.1:{free_port()}"
         self.membership = f"127.0.0.1:{free_port()}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._metrics: dict[str, str] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Cluster":
@@ -131,6 +134,8 @@ class Cluster:
         assert not stuck, f"did not end within 10 s of SIGTERM: {stuck}\n{self.logs()}"
 
     def start(self, name: str, service: str, *arguments: str) -> subprocess.Popen[bytes]:
+        self._metrics[name] = f"127.0.0.1:{free_port()}"
+        arguments = (*arguments, "--metrics-address", self._metrics[name])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
         with (self.folder / f"{name}.log").open("ab") as output:
             process = subprocess.Popen(
@@ -142,6 +147,16 @@ class Cluster:
             )
         self.processes[name] = process
         return process
+
+    def metrics_of(self, name: str) -> dict[str, float]:
+        """What a service counts, by name with labels."""
+        text = urllib.request.urlopen(f"http://{self._metrics[name]}/metrics", timeout=5).read()
+        families = text_string_to_metric_families(text.decode())
+        return {
+            " ".join([each.name, *(f"{k}={v}" for k, v in sorted(each.labels.items()))]): each.value
+            for family in families
+            for each in family.samples
+        }
 
     def start_master(self, *arguments: str) -> None:
         self.start(

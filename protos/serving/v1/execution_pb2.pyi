@@ -24,9 +24,9 @@ class ExecuteRequest(_message.Message):
     subgraph: int
     rows: int
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
-    region: int
+    region: Region
     output_offset: int
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., model: _Optional[str] = ..., subgraph: _Optional[int] = ..., rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[int] = ..., output_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., model: _Optional[str] = ..., subgraph: _Optional[int] = ..., rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., output_offset: _Optional[int] = ...) -> None: ...
 
 class ExecuteReply(_message.Message):
     __slots__ = ("outputs", "device_seconds")
@@ -36,20 +36,12 @@ class ExecuteReply(_message.Message):
     device_seconds: float
     def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., device_seconds: _Optional[float] = ...) -> None: ...
 
-class AttachRequest(_message.Message):
-    __slots__ = ("name", "size_bytes", "nonce", "replaces")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+class Region(_message.Message):
+    __slots__ = ("pid", "fd", "nonce")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    FD_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
-    REPLACES_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    size_bytes: int
+    pid: int
+    fd: int
     nonce: bytes
-    replaces: int
-    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., nonce: _Optional[bytes] = ..., replaces: _Optional[int] = ...) -> None: ...
-
-class AttachReply(_message.Message):
-    __slots__ = ("region",)
-    REGION_FIELD_NUMBER: _ClassVar[int]
-    region: int
-    def __init__(self, region: _Optional[int] = ...) -> None: ...
+    def __init__(self, pid: _Optional[int] = ..., fd: _Optional[int] = ..., nonce: _Optional[bytes] = ...) -> None: ...

@@ -11,9 +11,12 @@ from dataclasses import asdict
 from typing import Any
 
 from services.agent.backends import Backend, LoadedModel, backend_for
-from services.agent.device.channel import LENGTH, Arena, pack
+from services.agent.device.channel import LENGTH, describe, pack, placed_in
+from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
-from shared.errors import ExecutionFailed, ServingError
+from services.agent.device.work import Region
+from shared.arena import Arena
+from shared.errors import ExecutionFailed, InvalidRequest, ServingError
 from shared.membership import Device, ModelFiles
 
 _PR_SET_PDEATHSIG = 1
@@ -26,6 +29,7 @@ class DeviceProcess:
         self._reader = connection.makefile("rb")
         self._connection = connection
         self._arena = arena
+        self._regions = Regions()
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
 
     def run(self) -> None:
@@ -50,7 +54,15 @@ class DeviceProcess:
 
     def _execute(self, message: dict[str, Any]) -> dict[str, Any]:
         files, model = self._models[message["model"]]
-        inputs = self._arena.read(message["inputs"])
+        arena = self._arena
+        if region := message["region"]:
+            arena = self._regions.open(
+                Region(region["pid"], region["fd"], bytes.fromhex(region["nonce"]))
+            )
+        try:
+            inputs = arena.read(placed_in(message["inputs"]))
+        except (ValueError, TypeError) as failure:
+            raise InvalidRequest(f"model '{files.key}': {failure}") from None
         subgraph, rows = message["subgraph"], message["rows"]
         began = time.perf_counter()
         try:
@@ -64,8 +76,13 @@ class DeviceProcess:
             reason = str(failure).partition("\n")[0]
             raise ExecutionFailed(f"model '{files.key}', {rows} rows: {reason}") from failure
         took = time.perf_counter() - began
-        described, _ = self._arena.write(outputs, message["end"])
-        return {"outputs": described, "device_seconds": took}
+        try:
+            placed, _ = arena.write(outputs, message["end"])
+        except OSError as failure:
+            raise ExecutionFailed(
+                f"model '{files.key}', {rows} rows: no memory for outputs: {failure.strerror}"
+            ) from failure
+        return {"outputs": describe(placed), "device_seconds": took}
 
 
 def main() -> None:

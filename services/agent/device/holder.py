@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from services.agent.device.supervisor import Limits, Supervisor
-from shared.errors import Unavailable
+from services.agent.device.work import Done, Work
+from shared.errors import Draining, Unavailable
 from shared.membership import Assigned, Assignment, Device, Holdings
-from shared.servable import ServableVersion
 from shared.tasks import TaskScope
-from shared.tensors import Array
 
 
 class Holder:
@@ -21,10 +20,16 @@ class Holder:
         self._device = device
         self._limits = limits
         self._changed = changed
+        self._draining = False
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._held: dict[Assigned, tuple[Supervisor, asyncio.Task[None]]] = {}
 
     def holdings(self) -> Holdings:
-        """How far each servable version is."""
+        """How far each servable version is; nothing once this agent drains."""
+        if self._draining:
+            return Holdings()
         return Holdings(tuple(supervisor.holding for supervisor, _ in self._held.values()))
 
     def assign(self, assignment: Assignment) -> None:
@@ -38,11 +43,32 @@ class Holder:
                 self._held[assigned] = (supervisor, task)
         self._changed()
 
-    async def execute(
-        self, what: ServableVersion, model: str, subgraph: int, inputs: list[Array], rows: int
-    ) -> tuple[list[Array], float]:
-        """Run one batch of ``what``; Unavailable when it is not held here."""
+    async def execute(self, work: Work) -> Done:
+        """Run one batch; Unavailable when its servable version is not held here."""
+        if self._draining:
+            raise Draining("this agent is shutting down")
         for assigned, (supervisor, _) in self._held.items():
-            if assigned.what == what:
-                return await supervisor.execute(model, subgraph, inputs, rows)
-        raise Unavailable(f"{what} is not held by this agent")
+            if assigned.what == work.what:
+                return await self._run(supervisor, work)
+        raise Unavailable(f"{work.what} is not held by this agent")
+
+    async def _run(self, supervisor: Supervisor, work: Work) -> Done:
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await supervisor.execute(work)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    @property
+    def running(self) -> int:
+        """Batches in the hands of device processes."""
+        return self._running
+
+    async def drain(self) -> None:
+        """Offer nothing more and wait until every batch is answered."""
+        self._draining = True
+        self._changed()
+        await self._idle.wait()

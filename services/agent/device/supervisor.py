@@ -6,17 +6,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
 
-from services.agent.device.channel import LENGTH, Arena, pack
+from services.agent.device.channel import LENGTH, describe, pack, placed_in
+from services.agent.device.work import Done, SharedInputs, Work
+from shared.arena import Arena
 from shared.errors import AgentLost, DeviceHung, Overloaded, Unavailable, rebuild
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
-from shared.tensors import Array, ElementType, TensorSpec
+from shared.tensors import ElementType, TensorSpec
 
 log = structlog.get_logger()
 
@@ -48,13 +50,11 @@ class Supervisor:
         self._waiting = 0
         self._process: _Process | None = None
 
-    async def execute(
-        self, model: str, subgraph: int, inputs: Sequence[Array], rows: int
-    ) -> tuple[list[Array], float]:
-        """One batch; gives the outputs and the seconds in the backend.
+    async def execute(self, work: Work) -> Done:
+        """Run one batch.
 
-        Raises Overloaded, Unavailable (not begun), AgentLost or DeviceHung (may
-        have run), or what the backend says.
+        Raises Overloaded, Unavailable or MemoryNotShared (not begun), AgentLost or
+        DeviceHung (may have run), or what the backend says.
         """
         if self._waiting >= _MAX_LINE:
             raise Overloaded(f"{_MAX_LINE} batches wait for this device already")
@@ -66,36 +66,31 @@ class Supervisor:
                     raise Unavailable(f"{self._assigned.what} is not loaded here now")
                 # A batch once begun is finished even if its caller leaves: the
                 # next one would otherwise read its answer.
-                work = asyncio.ensure_future(self._execute(process, model, subgraph, inputs, rows))
+                running = asyncio.ensure_future(self._execute(process, work))
                 try:
-                    return await asyncio.shield(work)
+                    return await asyncio.shield(running)
                 except asyncio.CancelledError:
-                    await asyncio.wait([work])
+                    await asyncio.wait([running])
                     raise
         finally:
             self._waiting -= 1
 
-    async def _execute(
-        self, process: "_Process", model: str, subgraph: int, inputs: Sequence[Array], rows: int
-    ) -> tuple[list[Array], float]:
-        task = f"{self._assigned.what}, model '{model}', {rows} rows"
-        described, end = process.arena.write(inputs)
-        message = {
-            "model": model, "subgraph": subgraph, "inputs": described, "end": end, "rows": rows,
-        }  # fmt: skip
+    async def _execute(self, process: "_Process", work: Work) -> Done:
         try:
             async with asyncio.timeout(self._limits.hang_seconds):
-                answer = await process.ask(message)
+                answer = await process.ask(_message(process, work))
         except TimeoutError:
             process.kill()
             limit = self._limits.hang_seconds
-            raise DeviceHung(f"the device process did not finish in {limit} s: {task}") from None
+            raise DeviceHung(f"the device process did not finish in {limit} s: {work}") from None
         except (EOFError, OSError):
-            raise AgentLost(f"the device process ended ({await process.cause()}): {task}") from None
+            raise AgentLost(f"the device process ended ({await process.cause()}): {work}") from None
         if "error" in answer:
             raise rebuild(answer["error"], answer["message"])
-        outputs = [output.copy() for output in process.arena.read(answer["outputs"])]
-        return outputs, float(answer["device_seconds"])
+        placed, seconds = placed_in(answer["outputs"]), float(answer["device_seconds"])
+        if isinstance(work.inputs, SharedInputs):
+            return Done(placed, seconds)
+        return Done([output.copy() for output in process.arena.read(placed)], seconds)
 
     async def run(self) -> None:
         """Keep a device process alive until cancelled."""
@@ -173,25 +168,39 @@ class _Process:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
+def _message(process: _Process, work: Work) -> dict[str, Any]:
+    region = None
+    if isinstance(work.inputs, SharedInputs):
+        shared = work.inputs
+        region = asdict(shared.region) | {"nonce": shared.region.nonce.hex()}
+        placed, end = shared.placed, shared.output_offset
+    else:
+        placed, end = process.arena.write(work.inputs)
+    return {
+        "model": work.model, "subgraph": work.subgraph, "rows": work.rows,
+        "region": region, "inputs": describe(placed), "end": end,
+    }  # fmt: skip
+
+
 @asynccontextmanager
 async def _spawn(limits: Limits) -> AsyncIterator[_Process]:
     ours, theirs = socket.socketpair()
-    memory = os.memfd_create("mindserve")
+    arena = Arena.create()
     environment = {"ONEDNN_MAX_CPU_ISA": limits.onednn_max_cpu_isa, "GLOG_v": "3"} | os.environ
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(memory),
-        pass_fds=(theirs.fileno(), memory), env=environment, stdin=asyncio.subprocess.DEVNULL,
+        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(arena.fd),
+        pass_fds=(theirs.fileno(), arena.fd), env=environment, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     theirs.close()
     reader, writer = await asyncio.open_connection(sock=ours)
-    started = _Process(process, reader, writer, Arena(memory))
+    started = _Process(process, reader, writer, arena)
     try:
         yield started
     finally:
         started.kill()
         writer.close()
         await process.wait()
-        os.close(memory)
+        arena.close()
 
 
 def _signature(described: dict[str, Any]) -> ModelSignature:

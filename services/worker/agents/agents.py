@@ -5,9 +5,13 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from services.worker.agents.execution import EXECUTION_PATH, read_reply, write_request
+from services.worker.agents.memory import SHARED_FROM_BYTES, SharedMemory, size_of
 from services.worker.metrics import Metrics
-from shared.errors import AgentLost, Refused
+from shared.arena import Column
+from shared.errors import AgentLost, MemoryNotShared, Refused
 from shared.membership import (
     Assignment,
     Hello,
@@ -24,6 +28,8 @@ from shared.tensors import Array
 from shared.wire.interface import Wire
 from shared.wire.link import Link
 
+log = structlog.get_logger()
+
 # An agent that refused a batch is not asked again before this time is over.
 _REST_SECONDS = 0.1
 
@@ -37,10 +43,29 @@ class _Agent:
     holdings: dict[ServableVersion, Holding] = field(default_factory=dict)
     busy: set[ServableVersion] = field(default_factory=set)
     last_used: int = 0
+    memories: dict[ServableVersion, SharedMemory] = field(default_factory=dict)
+    shares_memory: bool = True
+    """Until an attempt shows that it does not."""
 
     def holds(self, what: ServableVersion) -> bool:
         holding = self.holdings.get(what)
         return self.link.connected and holding is not None and holding.state == "ready"
+
+    def memory_for(self, what: ServableVersion) -> SharedMemory | None:
+        """Memory shared with the device process of ``what``; None when it is not on this host."""
+        if not self.shares_memory or not self.link.address.startswith("unix"):
+            return None
+        memory = self.memories.get(what)
+        if memory is None:
+            memory = self.memories[what] = SharedMemory()
+        return memory
+
+    def close(self) -> None:
+        self.link.end()
+        self.task.cancel()
+        for memory in self.memories.values():
+            memory.close()
+        self.memories.clear()
 
 
 class Agents:
@@ -74,7 +99,7 @@ class Agents:
         """See ``MemberObserver``: the new agent is told what to load."""
         link = Link(
             self._wire,
-            hello.address,
+            [hello.local_address, hello.address],
             EXECUTION_PATH,
             peer="the agent",
             max_outstanding=64,
@@ -99,8 +124,7 @@ class Agents:
     def left(self, hello: Hello, reason: str) -> None:
         """See ``MemberObserver``: the batch in the agent's hands fails at once."""
         agent = self._agents.pop(hello.member_id)
-        agent.link.end()
-        agent.task.cancel()
+        agent.close()
         self._agents_changed()
 
     def _agents_changed(self) -> None:
@@ -128,7 +152,13 @@ class Agents:
         agent = min(idle, key=lambda each: (len(each.busy), each.last_used))
         agent.last_used = next(self._uses)
         agent.busy.add(what)
-        return TakenAgent(agent.link, what, self._signatures[what], lambda: self._free(agent, what))
+        return TakenAgent(
+            agent,
+            what,
+            self._signatures[what],
+            self._metrics,
+            free=lambda: self._free(agent, what),
+        )
 
     def _free(self, agent: _Agent, what: ServableVersion) -> None:
         agent.busy.discard(what)
@@ -140,38 +170,61 @@ class TakenAgent:
 
     def __init__(
         self,
-        link: Link,
+        agent: _Agent,
         what: ServableVersion,
         signatures: dict[str, ModelSignature],
+        metrics: Metrics,
+        *,
         free: Callable[[], None],
     ) -> None:
-        self._link = link
+        self._metrics = metrics
+        self._agent = agent
         self._what = what
         self._signatures = signatures
         self._free = free
-        self._refused = False
+        self._rests = False
 
     def max_rows(self, model: str) -> int:
         """Rows that the model takes in one call."""
         return self._signatures[model].batch_size
 
-    async def execute(self, call: ModelCall, inputs: Sequence[Array], rows: int) -> list[Array]:
+    async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
         """Run one batch.
 
         Raises Refused (not begun), AgentLost, DeviceHung, ExecutionFailed or
         InvalidRequest, each naming version, model and rows.
         """
-        subject = f"{self._what}, model '{call.model}', {rows} rows"
-        request = write_request(self._what, call, inputs, rows)
+        memory = None
+        if size_of(columns) >= SHARED_FROM_BYTES:
+            memory = self._agent.memory_for(self._what)
         try:
-            return read_reply(await self._link.call(request, subject=subject))
-        except Refused:
-            self._refused = True
+            return await self._execute(call, columns, rows, memory)
+        except MemoryNotShared as failure:
+            log.info("tensors travel inside messages", reason=failure.message)
+            self._agent.shares_memory = False
             raise
+        except Refused:
+            self._rests = True
+            raise
+
+    async def _execute(
+        self,
+        call: ModelCall,
+        columns: Sequence[Column],
+        rows: int,
+        memory: SharedMemory | None,
+    ) -> list[Array]:
+        try:
+            request = write_request(self._what, call, columns, rows, memory)
+        except OSError as failure:
+            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
+        (self._metrics.in_messages if memory is None else self._metrics.in_shared_memory).inc()
+        subject = f"{self._what}, model '{call.model}', {rows} rows"
+        return read_reply(await self._agent.link.call(request, subject=subject), memory)
 
     def release(self) -> None:
         """Give the agent back; one that refused rests first."""
-        if self._refused:
+        if self._rests:
             asyncio.get_running_loop().call_later(_REST_SECONDS, self._free)
         else:
             self._free()

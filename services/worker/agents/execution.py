@@ -3,28 +3,46 @@
 from collections.abc import Sequence
 
 from protos.serving.v1 import execution_pb2
+from services.worker.agents.memory import SharedMemory
+from shared.arena import Column, join
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tensors import Array
-from shared.wire.tensor_codec import read_tensors, write_tensor
+from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 
 EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
 
 
 def write_request(
-    what: ServableVersion, call: ModelCall, inputs: Sequence[Array], rows: int
+    what: ServableVersion,
+    call: ModelCall,
+    columns: Sequence[Column],
+    rows: int,
+    memory: SharedMemory | None,
 ) -> bytes:
-    """One batch for one model."""
-    return execution_pb2.ExecuteRequest(
+    """One batch for one model, its tensors in ``memory`` or inside the message.
+
+    Raises OSError when the memory has no room for them.
+    """
+    request = execution_pb2.ExecuteRequest(
         servable=what.servable,
         version=what.version,
         model=call.model,
         subgraph=call.subgraph,
         rows=rows,
-        inputs=map(write_tensor, inputs),
-    ).SerializeToString()
+    )
+    if memory is None:
+        request.inputs.extend(write_tensor(join(column)) for column in columns)
+    else:
+        placed, request.output_offset = memory.write(columns)
+        request.inputs.extend(map(write_tensor, placed))
+        request.region.pid = memory.pid
+        request.region.fd = memory.fd
+        request.region.nonce = memory.nonce
+    return request.SerializeToString()
 
 
-def read_reply(message: bytes) -> list[Array]:
+def read_reply(message: bytes, memory: SharedMemory | None) -> list[Array]:
     """The model's outputs."""
-    return read_tensors(execution_pb2.ExecuteReply.FromString(message).outputs)
+    outputs = execution_pb2.ExecuteReply.FromString(message).outputs
+    return read_tensors(outputs) if memory is None else memory.read(read_placed(outputs))

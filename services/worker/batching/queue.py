@@ -9,11 +9,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import structlog
 
 from services.worker.batching.batcher import Batch, Batcher, Row, Submission
 from services.worker.metrics import Metrics
+from shared.arena import Column
 from shared.deadline import Deadline
 from shared.errors import (
     DeadlineExceeded,
@@ -41,8 +41,8 @@ class Executor(Protocol):
     def max_rows(self, model: str) -> int:
         """Rows it takes in one call."""
 
-    async def execute(self, call: ModelCall, inputs: Sequence[Array], rows: int) -> list[Array]:
-        """Run one batch; Refused means that it did not begin."""
+    async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
+        """Run one batch, stacking its columns; Refused means that it did not begin."""
 
     def release(self) -> None:
         """Let the next batch have it."""
@@ -181,7 +181,7 @@ class BatchQueue:
             self._metrics.queue_seconds.observe(now - part.submission.submitted_at)
         self._metrics.batch_rows.observe(batch.rows)
         try:
-            outputs = await executor.execute(call, self._join(call, batch), batch.rows)
+            outputs = await executor.execute(call, self._columns(call, batch), batch.rows)
         except Refused:
             batcher.restore(self._still_wanted(batch))
         except ExecutionFailed as failure:
@@ -208,13 +208,14 @@ class BatchQueue:
     def _still_wanted(self, batch: Batch) -> Batch:
         return Batch(tuple(part for part in batch.parts if part.submission in self._callers))
 
-    def _join(self, call: ModelCall, batch: Batch) -> list[Array]:
+    def _columns(self, call: ModelCall, batch: Batch) -> list[Column]:
+        """The batch input by input: rows to stack, or one array for all of them."""
         model = self._models[call.model]
         rows = [row for part in batch.parts for row in part.rows]
         if not model.with_batch_dim:
             return list(rows[0])
         return [
-            column[0] if index in model.without_batch_dim_inputs else np.stack(column)
+            column[0] if index in model.without_batch_dim_inputs else list(column)
             for index, column in enumerate(zip(*rows, strict=True))
         ]
 

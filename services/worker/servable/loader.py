@@ -1,6 +1,5 @@
 """Loads servables from their directory: the declaration, and where the model files are."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +50,12 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
         servable=wanted.name,
     )
     what = ServableVersion(wanted.name, version)
-    folder = (directory / wanted.name / str(version)).resolve()
+    folder = (directory / wanted.name / str(version)).absolute()
     models = tuple(
         ModelFiles(
             key=model.key,
             format=model.format,
-            paths=_paths(folder, model.files, what),
+            paths=tuple(str(folder / file) for file in model.files),
             with_batch_dim=model.with_batch_dim,
             without_batch_dim_inputs=model.without_batch_dim_inputs,
             max_batch_size=max_batch_size,
@@ -64,11 +63,3 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
         for model in servable.models.values()
     )
     return Loaded(what, servable, Assigned(what, models))
-
-
-def _paths(folder: Path, files: Sequence[str], what: ServableVersion) -> tuple[str, ...]:
-    paths = [(folder / file).resolve() for file in files]
-    for file, path in zip(files, paths, strict=True):
-        if not path.is_relative_to(folder):
-            raise LoadFailed(f"{what}: model file '{file}' lies outside its version folder")
-    return tuple(map(str, paths))

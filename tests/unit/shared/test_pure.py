@@ -112,7 +112,7 @@ def test_an_error_is_rebuilt_from_its_name():
 
 def test_only_what_was_not_begun_is_retryable():
     retryable = {name for name, kind in errors.BY_NAME.items() if kind.retryable}
-    assert retryable == {"Refused", "Overloaded", "Draining", "Unavailable"}
+    assert retryable == {"Refused", "Overloaded", "Draining", "Unavailable", "MemoryNotShared"}
 
 
 async def test_a_scope_ends_its_tasks_and_shows_the_plain_error():

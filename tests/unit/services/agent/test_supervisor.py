@@ -2,15 +2,26 @@
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
 from services.agent.device.supervisor import Limits, Supervisor
-from shared.errors import AgentLost, DeviceHung, ExecutionFailed, InvalidRequest
+from services.agent.device.work import Region, SharedInputs, Work
+from shared.arena import Arena, Placed
+from shared.errors import (
+    AgentLost,
+    DeviceHung,
+    ExecutionFailed,
+    InvalidRequest,
+    MemoryNotShared,
+)
 from shared.membership import Assigned, Device, ModelFiles
 from shared.servable import ServableVersion
+
+WHAT = ServableVersion("toy", 1)
 
 
 @asynccontextmanager
@@ -30,7 +41,7 @@ async def running(tmp_path, *, dims=(-1, 2), hang_seconds=20.0):
     files = ModelFiles("m.json", "reference", (str(tmp_path / "m.json"),), True, (), 4)
     news = asyncio.Event()
     supervisor = Supervisor(
-        Assigned(ServableVersion("toy", 1), (files,)),
+        Assigned(WHAT, (files,)),
         Device("CPU", 0),
         Limits(hang_seconds, 60.0, "AVX2"),
         news.set,
@@ -55,9 +66,9 @@ def rows(*values):
     return np.repeat(np.asarray(values, np.float32)[:, None], 2, axis=1)
 
 
-async def run(supervisor, array):
-    outputs, _ = await supervisor.execute("m.json", 0, [array], len(array))
-    return outputs[0]
+async def run(supervisor, *inputs):
+    work = Work(WHAT, "m.json", 0, len(inputs[0]), inputs)
+    return (await supervisor.execute(work)).outputs[0]
 
 
 @pytest.mark.parametrize("dims", [(-1, 2), (4, 2)])
@@ -73,7 +84,7 @@ async def test_wrong_inputs_are_named_and_harm_nobody(tmp_path):
         with pytest.raises(InvalidRequest, match=r"expected float32\[2\], got int32\[2\]"):
             await run(supervisor, rows(1).astype(np.int32))
         with pytest.raises(InvalidRequest, match="expected 1 inputs, got 2"):
-            await supervisor.execute("m.json", 0, [rows(1), rows(1)], 1)
+            await run(supervisor, rows(1), rows(1))
         with pytest.raises(ExecutionFailed, match="fault on demand"):
             await run(supervisor, rows(-1))
         assert np.array_equal(await run(supervisor, rows(1)), rows(2))
@@ -98,3 +109,59 @@ async def test_a_hung_device_process_is_ended(tmp_path):
     async with running(tmp_path, hang_seconds=0.5) as (supervisor, _):
         with pytest.raises(DeviceHung, match=r"0.5 s: servable 'toy'"):
             await run(supervisor, rows(-3))
+
+
+NONCE = b"0123456789abcdef"
+
+
+@pytest.fixture
+def arena():
+    made = Arena.create()
+    made.write([np.frombuffer(NONCE, np.uint8)])
+    yield made
+    made.close()
+
+
+def shared(arena, batch, *, nonce=NONCE, fd=None, pid=None):
+    placed, end = arena.write([batch], 64)
+    region = Region(os.getpid() if pid is None else pid, arena.fd if fd is None else fd, nonce)
+    return Work(WHAT, "m.json", 0, len(batch), SharedInputs(region, placed, end))
+
+
+async def test_tensors_in_shared_memory_are_read_and_written_in_place(tmp_path, arena):
+    async with running(tmp_path) as (supervisor, _):
+        for count in (2, 100_000, 3):
+            batch = rows(*range(count))
+            done = await supervisor.execute(shared(arena, batch))
+            (placed,) = done.outputs
+            assert np.array_equal(arena.read([placed])[0], batch * 2)
+
+
+async def test_memory_that_is_not_the_workers_is_refused_and_the_process_lives_on(tmp_path, arena):
+    async with running(tmp_path) as (supervisor, _):
+        with (tmp_path / "other").open("wb+") as other:
+            other.write(b"x" * 100)
+            other.flush()
+            for wrong in (
+                {"fd": other.fileno()},
+                {"fd": 99_999},
+                {"pid": 2**31 - 1},
+                {"nonce": b"short"},
+                {"nonce": b"f" * 16},
+            ):
+                with pytest.raises(MemoryNotShared, match="the worker's memory"):
+                    await supervisor.execute(shared(arena, rows(1), **wrong))
+        assert (await supervisor.execute(shared(arena, rows(1)))).outputs
+
+
+@pytest.mark.parametrize(
+    "place",
+    [Placed(1 << 40, "float32", (1, 2)), Placed(64, "float32", (-1, 2))],
+)
+async def test_places_outside_the_memory_are_refused(tmp_path, arena, place):
+    async with running(tmp_path) as (supervisor, _):
+        region = Region(os.getpid(), arena.fd, NONCE)
+        work = Work(WHAT, "m.json", 0, 1, SharedInputs(region, [place], 1 << 41))
+        with pytest.raises(InvalidRequest, match=r"model 'm.json'"):
+            await supervisor.execute(work)
+        assert np.array_equal(await run(supervisor, rows(1)), rows(2))

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from services.worker.batching.queue import BatchQueue
 from services.worker.metrics import Metrics
+from shared.arena import join
 from shared.deadline import Deadline
 from shared.errors import (
     AgentLost,
@@ -56,7 +57,8 @@ class Agent:
     def max_rows(self, model):
         return self._max_rows
 
-    async def execute(self, call, inputs, rows):
+    async def execute(self, call, columns, rows):
+        inputs = [join(column) for column in columns]
         self.batches.append([each.tolist() for each in inputs])
         self._began.set()
         await self._open.wait()

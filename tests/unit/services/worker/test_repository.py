@@ -71,7 +71,7 @@ def test_a_model_file_outside_its_version_folder_is_refused(tmp_path):
     add_servable(tmp_path, "sly")
     config = tmp_path / "sly" / "servable_config.py"
     config.write_text(config.read_text().replace("model.json", "../../secret.json"))
-    with pytest.raises(LoadFailed, match="lies outside its version folder"):
+    with pytest.raises(LoadFailed, match="must lie in the version directory"):
         load(tmp_path, Wanted("sly"), max_batch_size=8)
 
 

@@ -1,0 +1,151 @@
+"""The services that a user's script starts: child processes that never outlive it."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import grpc
+
+from mindspore_serving.server.start_config import ServableStartConfig
+from shared.wire.health import CHECK_PATH, check_request, is_serving
+
+LOG_FOLDER = Path("serving_logs")
+_DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
+_READY_SECONDS = 600.0
+_STOP_SECONDS = 40.0
+_POLL_SECONDS = 0.1
+
+
+class Stack:
+    """Master, workers and agents. Closing a child's standard input makes it drain and end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._children: list[_Child] = []
+        self._membership = _free_address()
+        self._stopped = threading.Event()
+
+    def start_master(self, address: str, max_message_mb: int) -> None:
+        """Open the front door at ``address``; returns when it listens."""
+        master = self._start(
+            "master",
+            "master",
+            "--listen", address,
+            "--membership-address", self._membership,
+            "--max-message-mb", str(max_message_mb),
+        )  # fmt: skip
+        self._wait(master, address, "", f"create server failed, address {address}")
+
+    def start_servable(self, config: ServableStartConfig) -> None:
+        """Start a worker and its agents; returns when the servable can be called."""
+        address = _free_address()
+        name = config.servable_name
+        version = f":{config.version_number}" if config.version_number else ""
+        worker = self._start(
+            f"{name}_worker",
+            "worker",
+            "--listen", address,
+            "--masters", self._membership,
+            "--servable-directory", config.servable_directory,
+            "--servables", name + version,
+        )  # fmt: skip
+        self._wait(worker, address, "", f"Fail to start workers: servable {name}")
+        devices = config.device_ids or tuple(range(config.num_parallel_workers))
+        agents = [
+            self._start(
+                f"{name}_device{device}",
+                "agent",
+                "--worker",
+                address,
+                "--device-id",
+                str(device),
+                "--device-type",
+                _DEVICE_TYPES[config.device_type],
+            )  # fmt: skip
+            for device in devices
+        ]
+        self._wait(agents[0], address, name, f"Fail to start workers: servable {name}")
+
+    def watch(self) -> None:
+        """Keep this process alive until ``stop`` or until every child is gone."""
+        while not self._stopped.wait(_POLL_SECONDS):
+            if all(child.process.poll() is not None for child in self._children):
+                break
+
+    def stop(self) -> None:
+        """End every child, those that take requests first; each finishes what it has."""
+        with self._lock:
+            self._stopped.set()
+            # The master first, then workers, then agents: nothing accepted is lost.
+            for service in ("master", "worker", "agent"):
+                ending = [child for child in self._children if child.service == service]
+                for child in ending:
+                    child.close()
+                for child in ending:
+                    child.wait(_STOP_SECONDS)
+            self._children.clear()
+
+    def _start(self, name: str, service: str, *arguments: str) -> "_Child":
+        with self._lock:
+            child = _Child(name, service, arguments)
+            self._children.append(child)
+            return child
+
+    def _wait(self, child: "_Child", address: str, service: str, failure: str) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
+            while True:
+                if child.process.poll() is not None:
+                    raise RuntimeError(f"{failure}: {child.last_line()}")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{failure}: not ready in {_READY_SECONDS:.0f} s")
+                try:
+                    if is_serving(check(check_request(service), timeout=5)):
+                        return
+                except grpc.RpcError:
+                    pass
+                time.sleep(_POLL_SECONDS)
+
+
+class _Child:
+    """One service; what it says goes to a file of ``serving_logs``."""
+
+    def __init__(self, name: str, service: str, arguments: Sequence[str]) -> None:
+        LOG_FOLDER.mkdir(exist_ok=True)
+        self.service = service
+        self._log = LOG_FOLDER.absolute() / f"log_{name}.log"
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl+C is for the script, which then ends its children.
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}", "--stop-with-stdin", *arguments],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def last_line(self) -> str:
+        """The reason a service gave before it ended."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "no reason given")
+
+    def close(self) -> None:
+        """Have it drain and end."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, and end it when that takes too long."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"

@@ -1,0 +1,96 @@
+"""What ``start_servables`` is told, checked in the original's words."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
+_MAX_PARALLEL_WORKERS = 64
+
+
+class ServableStartConfig:
+    """A servable to start, and on which devices.
+
+    servable_directory: folder that holds the servable's folder; a relative one is taken from
+    the folder of the started script.
+    device_ids: an int, a tuple or list of ints, or None; each gets an agent.
+    version_number: 0 means the newest.
+    device_type: "Ascend", "GPU", "CPU" (case ignored) or None, which means CPU.
+    num_parallel_workers: agents to start when there are no device_ids.
+    Raises RuntimeError for arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        servable_directory: str,
+        servable_name: str,
+        device_ids: int | Sequence[int] | None = None,
+        version_number: int = 0,
+        device_type: str | None = None,
+        num_parallel_workers: int = 0,
+        dec_key: bytes | None = None,
+        dec_mode: str = "AES-GCM",
+    ) -> None:
+        _check_text("servable_directory", servable_directory)
+        _check_text("servable_name", servable_name)
+        _check_count("version_number", version_number)
+        _check_count("num_parallel_workers", num_parallel_workers)
+        if num_parallel_workers > _MAX_PARALLEL_WORKERS:
+            raise RuntimeError(
+                "Parameter 'num_parallel_workers' should be in range"
+                f" [0,{_MAX_PARALLEL_WORKERS}], but actually {num_parallel_workers}"
+            )
+        if dec_key is not None or dec_mode != "AES-GCM":
+            raise RuntimeError("Parameter 'dec_key': encrypted models are not supported yet")
+        self.servable_directory = str(script_folder() / servable_directory)
+        self.servable_name = servable_name
+        self.device_ids = _device_ids(device_ids)
+        self.version_number = version_number
+        self.device_type = _device_type(device_type)
+        self.num_parallel_workers = num_parallel_workers or int(not self.device_ids)
+
+
+def script_folder() -> Path:
+    """Folder of the script that was started: what relative paths are taken from."""
+    return Path(sys.argv[0]).resolve().parent
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise RuntimeError(f"Parameter '{name}' should be str, but actually {type(value)}")
+    if not value:
+        raise RuntimeError(f"Parameter '{name}' should not be empty str")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RuntimeError(f"Parameter '{name}' should be int, but actually {type(value)}")
+    if value < 0:
+        raise RuntimeError(f"Parameter '{name}' should be >= 0, but actually {value}")
+
+
+def _device_ids(value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    ids = (value,) if isinstance(value, int) else value
+    if not isinstance(ids, tuple | list) or not all(type(each) is int for each in ids):
+        raise RuntimeError(
+            f"Parameter 'device_ids' should be int or tuple/list of int, but actually {type(value)}"
+        )
+    for each in ids:
+        if each < 0:
+            raise RuntimeError(f"The item value '{each}' in parameter 'device_ids' should be >= 0")
+    if len(set(ids)) != len(ids):
+        raise RuntimeError("The item value in parameter 'device_ids' should not be repeated")
+    return tuple(ids)
+
+
+def _device_type(value: Any) -> str:
+    text = "none" if value is None else value.lower() if isinstance(value, str) else ""
+    if text not in _DEVICE_TYPES:
+        raise RuntimeError(
+            f"Unsupported device type '{value}', only support 'Ascend', 'GPU', 'CPU' and None,"
+            " case ignored"
+        )
+    return text

@@ -1,0 +1,50 @@
+"""Memory that this worker shares with one device process on the same host."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.arena import Arena, Column, Placed
+from shared.tensors import Array
+
+# Below this, bytes inside the message cost less than their place in shared memory.
+SHARED_FROM_BYTES = 64 << 10
+_HEADER_BYTES = 64
+
+
+def size_of(columns: Sequence[Column]) -> int:
+    """Bytes of columns, stacked."""
+    return sum(
+        len(each) * each[0].nbytes if isinstance(each, list) else each.nbytes for each in columns
+    )
+
+
+class SharedMemory:
+    """One region. It begins with a nonce, which proves to the agent that it found it.
+
+    There is at most one batch in it, because there is one in flight.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.nonce = os.urandom(16)
+        self._arena = Arena.create()
+        self._arena.write([np.frombuffer(self.nonce, np.uint8)])
+
+    @property
+    def fd(self) -> int:
+        """The region's descriptor in this process."""
+        return self._arena.fd
+
+    def write(self, columns: Sequence[Column]) -> tuple[list[Placed], int]:
+        """Stack columns into the region; raises OSError when there is no memory for them."""
+        return self._arena.write(columns, _HEADER_BYTES)
+
+    def read(self, placed: Sequence[Placed]) -> list[Array]:
+        """Copies of arrays, because the next batch overwrites them."""
+        return [array.copy() for array in self._arena.read(placed)]
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._arena.close()

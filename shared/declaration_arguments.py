@@ -1,0 +1,164 @@
+"""Checks of what a servable_config.py passes, in the original's words."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "reference"})
+
+
+def check_text(parameter: str, value: object) -> None:
+    """Refuse what is no text, and the empty one."""
+    if not isinstance(value, str):
+        raise RuntimeError(f"Parameter '{parameter}' should be str, but actually {type(value)}")
+    if not value:
+        raise RuntimeError(f"Parameter '{parameter}' should not be empty str")
+
+
+def check_flag(parameter: str, value: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise RuntimeError(f"Parameter '{parameter}' should be bool, but actually {type(value)}")
+
+
+def check_count(parameter: str, value: object, *, at_least: int) -> None:
+    """Refuse what is no whole number from ``at_least`` on."""
+    _check_whole(f"Parameter '{parameter}'", value, at_least)
+
+
+def _check_whole(subject: str, value: object, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RuntimeError(f"{subject} should be int, but actually {type(value)}")
+    if value < at_least:
+        raise RuntimeError(f"{subject} should be >= {at_least}")
+
+
+def names_of(parameter: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a tuple of distinct texts that are not empty."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, tuple | list):
+        raise RuntimeError(
+            f"Parameter '{parameter}' should be str or tuple/list of str,"
+            f" but actually {type(value)}"
+        )
+    for name in names:
+        if not isinstance(name, str):
+            raise RuntimeError(
+                f"The item of parameter '{parameter}' should be str, but actually {type(name)}"
+            )
+        if not name:
+            raise RuntimeError(f"The item of parameter '{parameter}' should not be empty str")
+    _check_distinct(parameter, names)
+    return tuple(names)
+
+
+def indices_of(parameter: str, value: int | Sequence[int] | None) -> tuple[int, ...]:
+    """No index, one or several, as a tuple of distinct whole numbers."""
+    indices = () if value is None else (value,) if isinstance(value, int) else value
+    if not isinstance(indices, tuple | list):
+        raise RuntimeError(
+            f"Parameter '{parameter}' should be int or tuple/list of int,"
+            f" but actually {type(value)}"
+        )
+    for index in indices:
+        _check_whole(f"The item value '{index}' in parameter '{parameter}'", index, 0)
+    _check_distinct(parameter, indices)
+    return tuple(indices)
+
+
+def _check_distinct(parameter: str, values: Sequence[Any]) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise RuntimeError(
+                f"The item value '{value}' in parameter '{parameter}' should not be repeated"
+            )
+
+
+def model_files_of(value: str | Sequence[str]) -> tuple[str, ...]:
+    """The files of one model: names inside the version folder."""
+    files = names_of("model_file", value)
+    if not files:
+        raise RuntimeError("Declare model failed, model file cannot be empty")
+    for file in files:
+        if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+            raise RuntimeError(
+                f"Declare model {';'.join(files)} failed, model file '{file}' must lie in the"
+                " version directory"
+            )
+    return files
+
+
+def model_format_of(value: str) -> str:
+    """The format in lower case."""
+    check_text("model_format", value)
+    if value.lower() not in MODEL_FORMATS:
+        raise RuntimeError("model format can only be OM, MindIR or MindIR_Lite, case ignored")
+    return value.lower()
+
+
+def refuse_unsupported(options: object, context: object, config_file: object) -> None:
+    """Refuse what the original takes and Mindserve does not know yet."""
+    if options is not None:
+        raise RuntimeError(
+            "Parameter 'options' should be None, GpuOptions or AclOptions,"
+            f" but gotten {type(options)}; it is not supported yet, leave it out"
+        )
+    if context is not None:
+        raise RuntimeError(
+            f"Parameter 'context' should be Context, but gotten {type(context)};"
+            " it is not supported yet, leave it out"
+        )
+    if config_file is not None:
+        check_text("config_file", config_file)
+        raise RuntimeError("Parameter 'config_file' is not supported yet, leave it out")
+
+
+def check_stage_function(function: Callable[..., Any], name: str, inputs_count: int) -> None:
+    """Refuse a function that cannot be called with one argument per input."""
+    count = _unfit_count(function, inputs_count)
+    if count is not None:
+        raise RuntimeError(
+            f"function {name} input args count {count} not match the count {inputs_count}"
+            " registered in method"
+        )
+
+
+def check_batch_function(function: Callable[..., Any], name: str) -> None:
+    """Refuse a function that cannot be called with the instances as its one argument."""
+    count = _unfit_count(function, 1)
+    if count is not None:
+        raise RuntimeError(
+            f"function {name} input args count {count} not match the count 1: with 'batch_size' it"
+            " gets one argument, the instances"
+        )
+
+
+def _unfit_count(function: Callable[..., Any], arguments: int) -> int | None:
+    """How many parameters a function has that cannot take so many arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function written in C need not have one
+        return None
+    try:
+        signature.bind(*range(arguments))
+    except TypeError:
+        return len(signature.parameters)
+    return None
+
+
+def input_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a method's inputs; refuses parameters that are no plain ones."""
+    kinds = inspect.Parameter
+    forbidden = {
+        kinds.VAR_POSITIONAL: "VAR_POSITIONAL",
+        kinds.VAR_KEYWORD: "VAR_KEYWORD",
+        kinds.KEYWORD_ONLY: "KEYWORD_ONLY",
+    }
+    parameters = inspect.signature(function).parameters
+    for name, parameter in parameters.items():
+        if parameter.kind in forbidden:
+            raise RuntimeError(
+                f"'{function.__name__}' input {name} cannot be {forbidden[parameter.kind]} !"
+            )
+    return tuple(parameters)
