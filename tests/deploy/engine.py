@@ -55,7 +55,7 @@ def need(program: str, *packages: str, say: Say) -> str:
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             )  # fmt: skip
         except AssertionError as failure:
-            raise NotToBeHad(f"{program} is missing and apt: {_last_line(failure)}") from failure
+            raise NotToBeHad(f"{program} is missing and apt: {last_line(failure)}") from failure
         found = shutil.which(program)
     if not found:
         raise NotToBeHad(f"{program} is not there even after installing {' '.join(packages)}")
@@ -123,9 +123,9 @@ def _daemon(program: str, folder: Path, say: Say) -> Iterator[dict[str, str]]:
                 seconds=60, what="dockerd",
             )  # fmt: skip
         except AssertionError as failure:
-            raise NotToBeHad(f"{failure}: {_last_line(log.read_text())}") from failure
+            raise NotToBeHad(f"{failure}: {last_line(log.read_text())}") from failure
         if process.poll() is not None:
-            raise NotToBeHad(f"dockerd ended: {_last_line(log.read_text())}")
+            raise NotToBeHad(f"dockerd ended: {last_line(log.read_text())}")
         yield environment
     finally:
         process.terminate()
@@ -169,5 +169,6 @@ def _answers(environment: dict[str, str]) -> bool:
     return True
 
 
-def _last_line(text: object) -> str:
+def last_line(text: object) -> str:
+    """What a program said last, which is mostly why it failed."""
     return (str(text).strip().splitlines() or ["no word"])[-1]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.deploy.engine import Engine, NotToBeHad, need, run
+from tests.deploy.engine import Engine, NotToBeHad, last_line, need, run
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -26,7 +26,9 @@ def built(engine: Engine) -> Iterator[str]:
     tag = f"mindserve-test:{secrets.token_hex(4)}"
     trusting = f"{tag}-base"
     with tempfile.TemporaryDirectory(prefix="mindserve-image-") as folder:
-        base = _trusting(engine, _base(engine, Path(folder)), trusting, Path(folder))
+        plain = _base(engine, Path(folder))
+        _try_out(engine, plain)
+        base = _trusting(engine, plain, trusting, Path(folder))
     engine.say("building the image")
     engine.docker(
         "build", "--network", "host", *_from_the_host(), "--build-arg", f"PYTHON_IMAGE={base}",
@@ -36,6 +38,14 @@ def built(engine: Engine) -> Iterator[str]:
         yield tag
     finally:
         engine.docker("rmi", tag, *([trusting] if base == trusting else []))
+
+
+def _try_out(engine: Engine, base: str) -> None:
+    """Tell a machine that runs no containers from an image of ours that is broken."""
+    try:
+        engine.docker("run", "--rm", base, "python", "--version")
+    except AssertionError as failure:
+        raise NotToBeHad(f"the engine cannot run {base}: {last_line(failure)}") from failure
 
 
 def _base(engine: Engine, folder: Path) -> str:
@@ -75,7 +85,7 @@ def _stand_in(engine: Engine, name: str, folder: Path) -> str:
             release, root, mirror, seconds=240,
         )  # fmt: skip
     except AssertionError as failure:
-        raise NotToBeHad(f"no base image: {str(failure)[-400:]}") from failure
+        raise NotToBeHad(f"no base image: debootstrap: {last_line(failure)}") from failure
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     archive = folder / "base.tar"
