@@ -1,6 +1,7 @@
 """The image and docker-compose.yml on a real engine, with the reference backend."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import grpc
@@ -40,6 +41,7 @@ def brought_up(pytestconfig, tmp_path_factory):
     servables = tmp_path_factory.mktemp("servables")
     servables.chmod(0o755)
     add_servable(servables)
+    add_servable(servables, "slow", latency_seconds=3.0)
     with ExitStack() as stack:
         try:
             engine = stack.enter_context(open_engine(say))
@@ -96,8 +98,13 @@ class TestOnDocker:
         assert predict(deployment, [5, 6]) == [[10, 12]]
         deployment.start("agent-1")
 
-    def test_down_lets_every_service_end_by_itself(self, deployment):
-        assert exit_codes(deployment.down()) == dict.fromkeys(SERVICES, 0)
+    def test_down_lets_every_service_finish_what_it_accepted(self, deployment):
+        until_answered(deployment, "slow")
+        with ThreadPoolExecutor() as callers:
+            call = callers.submit(predict, deployment, [7, 8], servable="slow")
+            codes = exit_codes(deployment.down())
+            assert call.result() == [[14, 16]]
+        assert codes == dict.fromkeys(SERVICES, 0)
 
 
 def test_the_compose_file_is_what_compose_v2_reads_too():
@@ -107,9 +114,9 @@ def test_the_compose_file_is_what_compose_v2_reads_too():
     )  # fmt: skip
 
 
-def predict(deployment, *rows):
+def predict(deployment, *rows, servable="toy"):
     """What the servable answers to these rows, asked on the published port."""
-    request = pb.PredictRequest(servable_spec=pb.ServableSpec(name="toy", method_name="predict"))
+    request = pb.PredictRequest(servable_spec=pb.ServableSpec(name=servable, method_name="predict"))
     for row in rows:
         array = np.asarray(row, np.float32)
         tensor = request.instances.add().items["x1"]
@@ -122,13 +129,13 @@ def predict(deployment, *rows):
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictReply.FromString,
         )
-        return outputs(call(request, timeout=5))
+        return outputs(call(request, timeout=20))
 
 
-def until_answered(deployment):
+def until_answered(deployment, servable="toy"):
     def answered():
         try:
-            return predict(deployment, [1, 2]) == [[2, 4]]
+            return predict(deployment, [1, 2], servable=servable) == [[2, 4]]
         except (grpc.RpcError, AssertionError):
             return False
 
