@@ -27,6 +27,10 @@ from shared import logs
 from shared.addresses import HostPort
 from shared.membership import DEFAULT_LEASE_SECONDS
 
+# What --help calls values, by the type that pydantic-settings names.
+_METAVARS = {
+    "str": "TEXT", "float": "NUMBER", "int": "NUMBER", "Path": "PATH", "tuple[str,...]": "A,B,...",
+}  # fmt: skip
 _CONFIG_FLAG = "--config"
 _CONFIG_VARIABLE = "MINDSERVE_CONFIG"
 
@@ -51,6 +55,15 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Addresses = Annotated[Names, AfterValidator(lambda many: tuple(map(_check_address, many)))]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Calls values what people call them."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        if "metavar" in kwargs:
+            kwargs["metavar"] = _METAVARS.get(kwargs["metavar"], kwargs["metavar"])
+        return super().add_argument(*args, **kwargs)
 
 
 class SettingsError(Exception):
@@ -136,7 +149,7 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
         settings_class.__name__, (settings_class,), {"_file_section": section}
     )
     with_file.model_config["env_prefix"] = prefix
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m services.{settings_class.service}",
         description=settings_class.__doc__,
         epilog=f"Every option can also be set as {prefix}NAME in the environment, or as a key of "
@@ -208,4 +221,7 @@ def _refuse_unknown(kind: str, given: Iterable[str], known: set[str], *, where: 
 def _reasons(failure: ValidationError) -> Iterable[str]:
     for error in failure.errors():
         name = ".".join(str(part) for part in error["loc"])
-        yield f"setting {name}: {error['msg']}, got {error['input']!r}"
+        reason = error["msg"].removeprefix("Value error, ")
+        given = repr(error["input"])
+        got = "" if given in reason else f", got {given}"
+        yield f"setting {name}: {reason}{got}"
