@@ -57,13 +57,11 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Parser(argparse.ArgumentParser):
+def _add_argument(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> argparse.Action:
     """Calls values what people call them."""
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        if "metavar" in kwargs:
-            kwargs["metavar"] = _METAVARS.get(kwargs["metavar"], kwargs["metavar"])
-        return super().add_argument(*args, **kwargs)
+    if "metavar" in kwargs:
+        kwargs["metavar"] = _METAVARS.get(kwargs["metavar"], kwargs["metavar"])
+    return parser.add_argument(*args, **kwargs)
 
 
 class SettingsError(Exception):
@@ -149,7 +147,7 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
         settings_class.__name__, (settings_class,), {"_file_section": section}
     )
     with_file.model_config["env_prefix"] = prefix
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog=f"python -m services.{settings_class.service}",
         description=settings_class.__doc__,
         epilog=f"Every option can also be set as {prefix}NAME in the environment, or as a key of "
@@ -160,7 +158,7 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
         _CONFIG_FLAG, metavar="FILE", help=f"TOML file to read (also {_CONFIG_VARIABLE})"
     )
     command_line: CliSettingsSource[argparse.ArgumentParser] = CliSettingsSource(
-        with_file, root_parser=parser, cli_parse_args=argv
+        with_file, root_parser=parser, cli_parse_args=argv, add_argument_method=_add_argument
     )
     try:
         settings: Loaded = with_file(_cli_settings_source=command_line)
