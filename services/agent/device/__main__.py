@@ -73,7 +73,7 @@ class DeviceProcess:
                 files, model.signature, subgraph, inputs, rows,
                 lambda arrays: model.execute(subgraph, arrays),
             )  # fmt: skip
-        except ServingError:
+        except InvalidRequest:
             raise
         except Exception as failure:
             reason = str(failure).partition("\n")[0]
