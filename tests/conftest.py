@@ -1,6 +1,9 @@
 """What holds for every test."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -11,3 +14,11 @@ def no_blocking_calls() -> Iterator[None]:
     """A blocking call of ours on the event loop fails the test that caused it."""
     with blockbuster_ctx(["shared", "services"]):
         yield
+
+
+@pytest.fixture(scope="session")
+def mindir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of MINDIR files, exported by MindSpore in a process of its own."""
+    folder = tmp_path_factory.mktemp("mindir")
+    subprocess.run([sys.executable, "-m", "tests.device.models", str(folder)], check=True)
+    return folder
