@@ -1,6 +1,9 @@
 """What holds for every test."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -13,3 +16,11 @@ def no_blocking_calls() -> Iterator[None]:
         # Starting a thread takes a lock for a moment, and asyncio starts one per child process.
         guard.functions["threading.Lock.acquire"].deactivate()
         yield
+
+
+@pytest.fixture(scope="session")
+def mindir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of MINDIR files, exported by MindSpore in a process of its own."""
+    folder = tmp_path_factory.mktemp("mindir")
+    subprocess.run([sys.executable, "-m", "tests.device.models", str(folder)], check=True)
+    return folder

@@ -68,6 +68,7 @@ class Graph:
         self._ms = ms
         self._signature = signature
         self._where = f"model file '{path.name}'"
+        self._example: list[Array] | None = [_example(spec) for spec in signature.inputs]
         try:
             self._graph = ms.load(str(path))
         except (RuntimeError, ValueError) as failure:
@@ -81,17 +82,20 @@ class Graph:
         except Exception as failure:
             # A failed call leaves a compiled graph unusable for ever.
             self.warm_up()
-            raise ExecutionFailed(f"{self._where}: {reason_of(failure)}") from failure
+            raise ExecutionFailed(reason_of(failure)) from failure
 
     def warm_up(self) -> None:
         """Compile, so that no client pays for it."""
         self._compiled = self._fresh()
+        if self._example is None:
+            return
         try:
-            self._call([_example(spec) for spec in self._signature.inputs])
+            self._call(self._example)
         except Exception as failure:
             if not any(-1 in spec.dims[1:] for spec in self._signature.inputs):
                 raise LoadFailed(f"{self._where}: {reason_of(failure)}") from failure
-            # Sizes that the graph leaves open were guessed wrong: the first client compiles.
+            # The sizes that the graph leaves open were guessed wrong: the first client compiles.
+            self._example = None
             self._compiled = self._fresh()
 
     def _fresh(self) -> Any:

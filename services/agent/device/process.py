@@ -79,7 +79,7 @@ class DeviceProcess:
                 files, model.signature, subgraph, inputs, rows,
                 lambda arrays: model.execute(subgraph, arrays),
             )  # fmt: skip
-        except ServingError:
+        except InvalidRequest:
             raise
         except Exception as failure:
             reason = _one_line(failure)
@@ -108,6 +108,8 @@ def _loading(files: ModelFiles) -> Iterator[None]:
 
 def _one_line(failure: Exception) -> str:
     """The first line of a text that backends may follow with pages."""
+    if isinstance(failure, ServingError):
+        return failure.message
     text = next((line for line in str(failure).splitlines() if line.strip()), "")
     return f"{type(failure).__name__}: {text.strip()}"
 

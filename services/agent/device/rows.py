@@ -44,7 +44,7 @@ def run_rows(
             _cut(value, start, count, target) if has_rows else value
             for value, has_rows in zip(inputs, batched, strict=True)
         ]
-        parts.append([_trim(output, target, count, where) for output in execute(cut)])
+        parts.append([_trim(output, target, count) for output in execute(cut)])
     if len(parts) == 1:
         return parts[0]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -78,7 +78,7 @@ def _cut(value: Array, start: int, count: int, target: int) -> Array:
     return np.concatenate([part, np.repeat(part[:1], target - count, axis=0)])
 
 
-def _trim(output: Array, target: int, count: int, where: str) -> Array:
+def _trim(output: Array, target: int, count: int) -> Array:
     if output.ndim == 0 or output.shape[0] != target:
-        raise ExecutionFailed(f"{where}: an output of shape {output.shape} for {target} rows")
+        raise ExecutionFailed(f"an output of shape {shape_text(output.shape)} for {target} rows")
     return output[:count]

@@ -1,21 +1,15 @@
 """Starts a device process, watches it, starts it again when it ends."""
 
 import asyncio
-import json
-import os
-import signal
-import socket
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
 
-from services.agent.device.channel import LENGTH, describe, pack, placed_in
+from services.agent.device.channel import describe, placed_in
+from services.agent.device.child import Child, spawn
 from services.agent.device.work import Done, SharedInputs, Work
-from shared.arena import Arena
 from shared.errors import AgentLost, DeviceHung, Overloaded, Unavailable, rebuild
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
@@ -48,7 +42,7 @@ class Supervisor:
         self._changed = changed
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._process: _Process | None = None
+        self._process: Child | None = None
 
     async def execute(self, work: Work) -> Done:
         """Run one batch.
@@ -75,7 +69,7 @@ class Supervisor:
         finally:
             self._waiting -= 1
 
-    async def _execute(self, process: "_Process", work: Work) -> Done:
+    async def _execute(self, process: Child, work: Work) -> Done:
         try:
             async with asyncio.timeout(self._limits.hang_seconds):
                 answer = await process.ask(_message(process, work))
@@ -96,7 +90,7 @@ class Supervisor:
         """Keep a device process alive until cancelled."""
         retry = _FIRST_RETRY_SECONDS
         while True:
-            async with _spawn(self._limits) as process:
+            async with spawn(self._limits.onednn_max_cpu_isa) as process:
                 if await self._load(process):
                     retry = _FIRST_RETRY_SECONDS
                     self._process = process
@@ -106,7 +100,7 @@ class Supervisor:
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
-    async def _load(self, process: "_Process") -> bool:
+    async def _load(self, process: Child) -> bool:
         message = {
             "device": asdict(self._device),
             "models": [asdict(files) for files in self._assigned.models],
@@ -134,41 +128,7 @@ class Supervisor:
         self._changed()
 
 
-class _Process:
-    """A living device process, its socket and its memory."""
-
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        arena: Arena,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self.arena = arena
-
-    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send one message and wait for its answer; EOFError or OSError when it ends."""
-        self._writer.write(pack(message))
-        await self._writer.drain()
-        head = await self._reader.readexactly(LENGTH.size)
-        answer: dict[str, Any] = json.loads(await self._reader.readexactly(LENGTH.unpack(head)[0]))
-        return answer
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process.returncode is None:
-            self._process.kill()
-
-    async def cause(self) -> str:
-        """How it ended, when it has."""
-        code = await self._process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _message(process: _Process, work: Work) -> dict[str, Any]:
+def _message(process: Child, work: Work) -> dict[str, Any]:
     region = None
     if isinstance(work.inputs, SharedInputs):
         shared = work.inputs
@@ -180,27 +140,6 @@ def _message(process: _Process, work: Work) -> dict[str, Any]:
         "model": work.model, "subgraph": work.subgraph, "rows": work.rows,
         "region": region, "inputs": describe(placed), "end": end,
     }  # fmt: skip
-
-
-@asynccontextmanager
-async def _spawn(limits: Limits) -> AsyncIterator[_Process]:
-    ours, theirs = socket.socketpair()
-    arena = Arena.create()
-    environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": limits.onednn_max_cpu_isa}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(arena.fd),
-        pass_fds=(theirs.fileno(), arena.fd), env=environment, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    theirs.close()
-    reader, writer = await asyncio.open_connection(sock=ours)
-    started = _Process(process, reader, writer, arena)
-    try:
-        yield started
-    finally:
-        started.kill()
-        writer.close()
-        await process.wait()
-        arena.close()
 
 
 def _signature(described: dict[str, Any]) -> ModelSignature:
