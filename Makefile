@@ -3,6 +3,8 @@
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# At a terminal pip shows what it downloads; in a log one line is enough.
+QUIET := $(if $(MAKE_TERMOUT),,--quiet)
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
@@ -19,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@ldconfig -p | grep -q libgomp.so.1 || { echo "MindSpore needs libgomp1:"; \
 	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq libgomp1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mindspore,dev]'
+	@$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt -e '.[mindspore,dev]'
 	@touch $@
 
 lint: venv

@@ -1,14 +1,14 @@
 """Master, worker and agents as real processes, with the reference backend."""
 
 import asyncio
-import random
 import signal
+import socket
 
 import grpc
 import numpy as np
 import pytest
 
-from tests.support.cluster import add_servable, outputs, until
+from tests.support.cluster import add_servable, free_port, outputs, until
 
 PREDICTED = "method=predict outcome=ok servable=toy"
 
@@ -27,19 +27,6 @@ async def test_services_find_one_another_in_any_order_of_starting(cluster):
     cluster.start_master()
     await cluster.ready("toy")
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
-
-
-async def test_random_request_sizes_give_the_same_answers_batched_and_alone(cluster):
-    add_servable(cluster.servables)
-    await cluster.start_all(agents=2)
-    dice = random.Random(7)
-    requests = [
-        [[dice.random(), dice.random()] for _ in range(dice.randint(1, 40))] for _ in range(100)
-    ]
-    alone = [outputs(await cluster.predict(*rows)) for rows in requests]
-    dice.shuffle(order := list(range(100)))
-    batched = await asyncio.gather(*(cluster.predict(*requests[n]) for n in order))
-    assert [outputs(reply) for reply in batched] == [alone[n] for n in order]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +93,55 @@ async def test_a_deadline_in_the_queue_is_kept(cluster):
         await cluster.predict([3, 4], timeout=0.3)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert outputs(await first) == [[2, 4]]
+
+
+async def test_a_full_queue_refuses_at_once_and_those_inside_are_answered(cluster):
+    add_servable(cluster.servables, latency_seconds=0.5)
+    await cluster.start_all(worker=("--max-queued-rows", "2", "--max-batch-size", "1"))
+    calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(6)]
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [each for each in done if isinstance(each, grpc.aio.AioRpcError)]
+    assert {each.code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert "rows wait already" in refused[0].details()
+    answered = [n for n, each in enumerate(done) if each not in refused]
+    assert len(answered) == 3
+    assert [outputs(done[n]) for n in answered] == [[[2 * n, 2 * n]] for n in answered]
+
+
+async def test_a_master_holds_no_more_requests_than_it_may(cluster):
+    add_servable(cluster.servables, latency_seconds=0.5)
+    cluster.start_master("--max-requests", "2")
+    cluster.start_agent("agent", cluster.start_worker())
+    await cluster.ready("toy")
+    calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(5)]
+    done = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [each for each in done if isinstance(each, grpc.aio.AioRpcError)]
+    assert len(refused) == 3
+    assert {each.code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert "enqueued requests count exceeds the limit 2" in refused[0].details()
+
+
+async def test_a_worker_registers_with_every_master(cluster):
+    add_servable(cluster.servables)
+    cluster.start_master()
+    front, membership = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    cluster.start("second", "master", "--listen", front, "--membership-address", membership)
+    address = cluster.start_worker("worker", "--masters", f"{cluster.membership},{membership}")
+    cluster.start_agent("agent", address)
+    await cluster.ready("toy")
+    await cluster.ready("toy", front)
+    assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
+
+
+async def test_without_arguments_every_service_finds_the_others(cluster):
+    for port in (5500, 6100, 6200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"somebody else listens on port {port}")
+    add_servable(cluster.servables)
+    for name in ("agent", "worker", "master"):
+        cluster.start_bare(name)
+    await cluster.ready("toy", "127.0.0.1:5500")
 
 
 async def test_neighbours_of_a_caller_who_leaves_are_answered(cluster):

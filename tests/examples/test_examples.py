@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -94,28 +93,21 @@ def test_add_sub_pipeline_runs_and_leaves_no_orphans_when_its_script_is_killed(e
 
 
 def test_the_demo_answers_and_cleans_up(tmp_path):
-    before = {process.pid for process in psutil.process_iter()}
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
     demo = subprocess.run(
         [sys.executable, "-m", "examples.demo"],
-        cwd=ROOT, timeout=SECONDS, capture_output=True, text=True, check=False, env=environment,
-        stdin=subprocess.DEVNULL,
+        cwd=ROOT, timeout=SECONDS, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, env=os.environ | {"TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert demo.returncode == 0, demo.stdout + demo.stderr
     for answer in ("[[2., 2.]", "[[4., 4.]", "[[6., 6.]", "[[40., 40.]", "[[42., 42.]"):
         assert answer in demo.stdout
     assert list(tmp_path.iterdir()) == []
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        left = [p for p in psutil.process_iter() if p.pid not in before and _is_ours(p)]
-        if not left:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"left behind: {left}")
+    assert not gone([each for each in psutil.process_iter() if started_with(each, tmp_path)])
 
 
-def _is_ours(process):
+def started_with(process, folder):
+    """Whether a process was started, by whomever, to keep its temporary files in ``folder``."""
     try:
-        return "services." in " ".join(process.cmdline()) and process.status() != "zombie"
+        return process.environ().get("TMPDIR") == str(folder)
     except psutil.Error:
         return False

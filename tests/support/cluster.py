@@ -134,20 +134,22 @@ class Cluster:
                 process.wait()
         assert not stuck, f"did not end within 10 s of SIGTERM: {stuck}\n{self.logs()}"
 
-    def start(self, name: str, service: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, service: str, *arguments: str) -> None:
         self._metrics[name] = f"127.0.0.1:{free_port()}"
-        arguments = (*arguments, "--metrics-address", self._metrics[name])
+        self._spawn(name, service, *arguments, "--metrics-address", self._metrics[name])
+
+    def start_bare(self, service: str) -> None:
+        """Start a service without any argument, in the folder that holds ``servables``."""
+        self._spawn(service, service)
+
+    def _spawn(self, name: str, service: str, *arguments: str) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
         with (self.folder / f"{name}.log").open("ab") as output:
-            process = subprocess.Popen(
+            self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=environment,
-            )
-        self.processes[name] = process
-        return process
+            )  # fmt: skip
 
     def metrics_of(self, name: str) -> dict[str, float]:
         """What a service counts, by name with labels."""

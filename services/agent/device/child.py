@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,13 +29,22 @@ class Child:
         self._writer = writer
         self.arena = arena
 
-    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send one message and wait for its answer; EOFError or OSError when it ends."""
+    async def ask(
+        self, message: dict[str, Any], heard: Callable[[str], None] = lambda progress: None
+    ) -> dict[str, Any]:
+        """Send one message and wait for its answer; EOFError or OSError when it ends.
+
+        ``heard`` hears what it says of its progress before.
+        """
         self._writer.write(pack(message))
         await self._writer.drain()
-        head = await self._reader.readexactly(LENGTH.size)
-        answer: dict[str, Any] = json.loads(await self._reader.readexactly(LENGTH.unpack(head)[0]))
-        return answer
+        while True:
+            head = await self._reader.readexactly(LENGTH.size)
+            body = await self._reader.readexactly(LENGTH.unpack(head)[0])
+            answer: dict[str, Any] = json.loads(body)
+            if "progress" not in answer:
+                return answer
+            heard(answer["progress"])
 
     def kill(self) -> None:
         """End it at once."""

@@ -46,18 +46,23 @@ class DeviceProcess:
             ModelFiles(**each | {"paths": tuple(each["paths"])}) for each in message["models"]
         ]
         behind_others(self._load_models, models, device)
-        for files, model in self._models.values():
+        for number, (files, model) in enumerate(self._models.values(), 1):
+            self._say(f"warming up model '{files.key}' ({number} of {len(models)})")
             with _loading(files):
                 model.warm_up()
         return {"signatures": [asdict(model.signature) for _, model in self._models.values()]}
 
     def _load_models(self, models: list[ModelFiles], device: Device) -> None:
         backends: dict[str, Backend] = {}
-        for files in models:
+        for number, files in enumerate(models, 1):
+            self._say(f"loading model '{files.key}' ({number} of {len(models)})")
             if files.format not in backends:
                 backends[files.format] = backend_for(files.format, device)
             with _loading(files):
                 self._models[files.key] = (files, backends[files.format].load(files))
+
+    def _say(self, progress: str) -> None:
+        self._connection.sendall(pack({"progress": progress}))
 
     def _execute(self, message: dict[str, Any]) -> dict[str, Any]:
         if message["model"] not in self._models:

@@ -107,7 +107,7 @@ class Supervisor:
         }
         try:
             async with asyncio.timeout(self._limits.load_seconds):
-                answer = await process.ask(message)
+                answer = await process.ask(message, lambda text: self._become("loading", text))
         except TimeoutError:
             self._become("failed", f"loading took longer than {self._limits.load_seconds} s")
             return False

@@ -7,7 +7,7 @@ import numpy as np
 from services.worker.batching.queue import BatchQueue
 from services.worker.instances import Outcome, Values
 from shared.deadline import Deadline
-from shared.errors import InvalidRequest
+from shared.errors import ExecutionFailed, InvalidRequest, PeerLost
 from shared.membership import ModelSignature
 from shared.servable import ModelSpec
 from shared.stage_graph import ModelCall
@@ -42,8 +42,9 @@ class ModelStages:
                 outcomes.append(None)
             except InvalidRequest as failure:
                 outcomes.append(failure)
-        executed = iter(await self._queue.submit(call, rows, deadline) if rows else [])
-        return [each if each is not None else next(executed) for each in outcomes]
+        executed = await self._queue.submit(call, rows, deadline) if rows else []
+        answers = (_named(where, outcome) for outcome in executed)
+        return [next(answers) if each is None else each for each in outcomes]
 
     def _check(self, call: ModelCall, where: str, instance: Values) -> tuple[Array, ...]:
         """The instance as arrays; raises InvalidRequest naming what the model expects."""
@@ -63,3 +64,10 @@ class ModelStages:
             expected = tensor.without_batch_dim() if batched else tensor
             arrays += (check_value(expected, value, where=where.removesuffix(": ")),)
         return arrays
+
+
+def _named(where: str, outcome: Outcome) -> Outcome:
+    """A failure of the model or its agent, with the stage that it belongs to."""
+    if isinstance(outcome, ExecutionFailed | PeerLost):
+        return type(outcome)(where + outcome.message)
+    return outcome
