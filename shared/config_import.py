@@ -32,7 +32,6 @@ _FOLDERS_OF_A_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s'\"():]+/)*(?=[\w.])")
 
 # sys.path and sys.modules belong to the process. A config may load another servable.
 _importing = threading.RLock()
-_imported: set[str] = set()
 _directories: set[Path] = set()
 
 
@@ -70,19 +69,16 @@ def import_config(directory: Path, name: str) -> None:
             sys.modules.update(before)
             cause = _describe(failure, directory / name)
             raise LoadFailed(f"import {module} failed, {cause}") from failure
-        _imported.add(name)
 
 
 def _is_taken(name: str) -> bool:
     """Whether ``name`` means a module that is no servable: json, numpy, ..."""
-    if name in _imported:
-        return False
     if name in sys.modules:
         return not any(map(_is_servable, getattr(sys.modules[name], "__path__", ())))
     spec = find_spec(name)
     if spec is None or spec.origin is None:  # nothing, or a folder without code
         return False
-    return not (spec.has_location and _is_servable(str(Path(spec.origin).parent)))
+    return not _is_servable(str(Path(spec.origin).parent))
 
 
 def _is_servable(folder: str) -> bool:

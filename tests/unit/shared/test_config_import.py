@@ -142,18 +142,20 @@ def test_the_directory_is_put_last_on_the_path_and_once(servables):
 
 
 def test_a_relative_directory_stays_importable_when_the_process_moves(servables, monkeypatch):
-    servables.write("add/helper.py", "FOUR = 4")
+    servables.write("common.py", "FOUR = 4")
     servables.write(
         "add/servable_config.py",
-        "def stage(x):\n    from . import helper\n    return helper.FOUR" + METHOD,
+        "def stage(x):\n    from common import FOUR\n    return FOUR" + METHOD,
     )
     monkeypatch.chdir(servables.path.parent)
     servable = load_servable(servables.path.relative_to(servables.path.parent), "add")
     monkeypatch.chdir("/")
     assert stage_of(servable)(0) == 4
+    assert str(servables.path) in sys.path
 
 
-def test_every_load_reads_the_files_as_they_are_now(servables):
+def test_every_load_reads_the_files_as_they_are_now(servables, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for number in range(1, 4):
         # Same length and same time: what a bytecode cache would mistake for unchanged.
         servables.write("add/helper.py", f"NUMBER = {number}")
@@ -214,6 +216,15 @@ async def test_threads_may_load_at_once_without_mixing_their_declarations(servab
     assert [each.name for each in loaded] == names
     assert [list(each.models) for each in loaded] == [[name] for name in names]
     assert [stage_of(each)(0) for each in loaded] == names
+
+
+async def test_threads_may_load_one_servable_at_once(servables):
+    servables.write(
+        "add/servable_config.py",
+        "import time\ntime.sleep(0.01)\ndef stage(x): return x" + METHOD,
+    )
+    loaded = await asyncio.gather(*(asyncio.to_thread(servables.load, "add") for _ in range(8)))
+    assert len({stage_of(each) for each in loaded}) == 8
 
 
 def test_what_is_declared_outside_of_a_load_belongs_to_no_servable(servables):

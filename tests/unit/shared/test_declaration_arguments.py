@@ -246,7 +246,9 @@ def test_a_placeholder_of_another_method_is_refused(servables):
 
 
 def test_a_stage_outside_of_a_method_is_refused(servables):
-    text = refused(servables, MODEL + "register.add_stage(add, outputs_count=1)")
+    text = refused(
+        servables, MODEL + method("return x1") + "register.add_stage(add, outputs_count=1)"
+    )
     assert text.startswith("RuntimeError: add_stage can only be called in a function given to")
 
 
