@@ -2,6 +2,7 @@
 .PHONY: demo test lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
@@ -15,6 +16,8 @@ test: venv lint
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing Mindserve with MindSpore into $(VENV) (downloads about 1 GB the first time) ..."
+	@ldconfig -p | grep -q libgomp.so.1 || { echo "MindSpore needs libgomp1:"; \
+	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq libgomp1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mindspore,dev]'
 	@touch $@

@@ -27,6 +27,10 @@ from shared import logs
 from shared.addresses import HostPort
 from shared.membership import DEFAULT_LEASE_SECONDS
 
+# What --help calls values, by the type that pydantic-settings names.
+_METAVARS = {
+    "str": "TEXT", "float": "NUMBER", "int": "NUMBER", "Path": "PATH", "tuple[str,...]": "A,B,...",
+}  # fmt: skip
 _CONFIG_FLAG = "--config"
 _CONFIG_VARIABLE = "MINDSERVE_CONFIG"
 
@@ -51,6 +55,13 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Addresses = Annotated[Names, AfterValidator(lambda many: tuple(map(_check_address, many)))]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _add_argument(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> argparse.Action:
+    """Calls values what people call them."""
+    if "metavar" in kwargs:
+        kwargs["metavar"] = _METAVARS.get(kwargs["metavar"], kwargs["metavar"])
+    return parser.add_argument(*args, **kwargs)
 
 
 class SettingsError(Exception):
@@ -147,7 +158,7 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
         _CONFIG_FLAG, metavar="FILE", help=f"TOML file to read (also {_CONFIG_VARIABLE})"
     )
     command_line: CliSettingsSource[argparse.ArgumentParser] = CliSettingsSource(
-        with_file, root_parser=parser, cli_parse_args=argv
+        with_file, root_parser=parser, cli_parse_args=argv, add_argument_method=_add_argument
     )
     try:
         settings: Loaded = with_file(_cli_settings_source=command_line)
@@ -208,4 +219,7 @@ def _refuse_unknown(kind: str, given: Iterable[str], known: set[str], *, where: 
 def _reasons(failure: ValidationError) -> Iterable[str]:
     for error in failure.errors():
         name = ".".join(str(part) for part in error["loc"])
-        yield f"setting {name}: {error['msg']}, got {error['input']!r}"
+        reason = error["msg"].removeprefix("Value error, ")
+        given = repr(error["input"])
+        got = "" if given in reason else f", got {given}"
+        yield f"setting {name}: {reason}{got}"

@@ -28,6 +28,8 @@ class Stack:
         self._children: list[_Child] = []
         self._membership = _free_address()
         self._stopped = threading.Event()
+        self._front = ""
+        self._servables: list[str] = []
 
     def start_master(self, address: str, max_message_mb: int) -> None:
         """Open the front door at ``address``; returns when it listens."""
@@ -39,6 +41,8 @@ class Stack:
             "--max-message-mb", str(max_message_mb),
         )  # fmt: skip
         self._wait(master, address, "", f"create server failed, address {address}")
+        self._front = address
+        self._wait_until_known()
 
     def start_servable(self, config: ServableStartConfig) -> None:
         """Start a worker and its agents; returns when the servable can be called."""
@@ -59,16 +63,22 @@ class Stack:
             self._start(
                 f"{name}_device{device}",
                 "agent",
-                "--worker",
-                address,
-                "--device-id",
-                str(device),
-                "--device-type",
-                _DEVICE_TYPES[config.device_type],
-            )  # fmt: skip
+                *("--worker", address),
+                *("--device-id", str(device)),
+                *("--device-type", _DEVICE_TYPES[config.device_type]),
+            )
             for device in devices
         ]
         self._wait(agents[0], address, name, f"Fail to start workers: servable {name}")
+        self._servables.append(name)
+        self._wait_until_known()
+
+    def _wait_until_known(self) -> None:
+        """Let a client that calls next find what was started."""
+        if self._front:
+            for name in self._servables:
+                master = next(child for child in self._children if child.service == "master")
+                self._wait(master, self._front, name, f"servable {name} is not served")
 
     def watch(self) -> None:
         """Keep this process alive until ``stop`` or until every child is gone."""

@@ -82,6 +82,9 @@ class Router:
         return Choice(min(fitting, key=outstanding), version)
 
     def _resolve(self, spec: Spec) -> tuple[int, _Serving]:
+        if not self._known:
+            # A master that has just started: workers are on their way.
+            raise Unavailable(f"{_text(spec)}, servable is not available, no worker has joined yet")
         known = self._known.get(spec.servable)
         if known is None or (spec.version and spec.version not in known):
             raise NotServed(f"{_text(spec)}, servable is not available")

@@ -33,6 +33,7 @@ async def until(
     condition: Callable[[], object],
     *,
     seconds: float = READY_SECONDS,
+    every: float = 0.02,
     what: str | Callable[[], str],
 ) -> None:
     """Poll ``condition`` (plain or async) until it holds; fail at the deadline."""
@@ -47,7 +48,7 @@ async def until(
             raise AssertionError(
                 f"waited {seconds} s in vain for {what() if callable(what) else what}"
             )
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
 
 
 def add_servable(

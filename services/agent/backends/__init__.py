@@ -18,6 +18,9 @@ class LoadedModel(Protocol):
     def signature(self) -> ModelSignature:
         """What it takes and gives."""
 
+    def warm_up(self) -> None:
+        """Run once on inputs of its own, so that no client pays for compilation."""
+
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
         """Run once; inputs fit the signature. Whatever it raises, the next call works."""
 
@@ -30,7 +33,7 @@ class Backend(Protocol):
     def __init__(self, device: Device) -> None: ...
 
     def load(self, files: ModelFiles) -> LoadedModel:
-        """Load and warm up; raises LoadFailed naming the model file."""
+        """Load, on a thread of its own; raises LoadFailed naming the model file."""
 
 
 def backend_for(model_format: str, device: Device) -> Backend:

@@ -40,25 +40,29 @@ class MindSporeBackend:
         signatures = tuple(read_signature(Path(path)) for path in files.paths)
         signature = ModelSignature(files.key, signatures, batch_size_of(files, signatures))
         graphs = [
-            WarmGraph(self._ms, Path(path), subgraph)
+            Graph(self._ms, Path(path), subgraph)
             for path, subgraph in zip(files.paths, signatures, strict=True)
         ]
         return MindSporeModel(signature, graphs)
 
 
 class MindSporeModel:
-    """A loaded and warm model."""
+    """A loaded model: one graph for each subgraph."""
 
-    def __init__(self, signature: ModelSignature, graphs: "list[WarmGraph]") -> None:
+    def __init__(self, signature: ModelSignature, graphs: "list[Graph]") -> None:
         self._graphs = graphs
         self.signature = signature
+
+    def warm_up(self) -> None:
+        for graph in self._graphs:
+            graph.warm_up()
 
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
         return self._graphs[subgraph].run(inputs)
 
 
-class WarmGraph:
-    """One MINDIR graph, compiled before anybody calls it."""
+class Graph:
+    """One MINDIR graph; ``warm_up`` comes before the first ``run``."""
 
     def __init__(self, ms: Any, path: Path, signature: SubgraphSignature) -> None:
         self._ms = ms
@@ -69,7 +73,7 @@ class WarmGraph:
             self._graph = ms.load(str(path))
         except (RuntimeError, ValueError) as failure:
             raise LoadFailed(f"{self._where}: {reason_of(failure)}") from failure
-        self._warm_up()
+        self._compiled: Any = None
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Execute once; raises ExecutionFailed with MindSpore's reason in one line."""
@@ -77,10 +81,10 @@ class WarmGraph:
             return self._call(inputs)
         except Exception as failure:
             # A failed call leaves a compiled graph unusable for ever.
-            self._warm_up()
+            self.warm_up()
             raise ExecutionFailed(reason_of(failure)) from failure
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
         """Compile, so that no client pays for it."""
         self._compiled = self._fresh()
         if self._example is None:

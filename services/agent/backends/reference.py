@@ -74,6 +74,9 @@ class ReferenceModel:
         self.signature = signature
         self._toys = toys
 
+    def warm_up(self) -> None:
+        """There is nothing to compile."""
+
     def execute(self, subgraph: int, inputs: Sequence[Array]) -> list[Array]:
         toy = self._toys[subgraph]
         for key, fault in toy.faults.items():

@@ -38,6 +38,13 @@ def test_version_0_is_the_newest_that_lives_and_does_not_drain():
     assert made.choose(RUN, idle) == Choice("a", 1)
 
 
+def test_a_master_that_no_worker_has_joined_yet_may_be_asked_again():
+    with pytest.raises(Unavailable, match="no worker has joined yet"):
+        router().choose(RUN, idle)
+    with pytest.raises(NotServed):
+        router(a=offers(1)).choose(Spec("other", "run"), idle)
+
+
 def test_a_named_version_is_kept():
     made = router(a=offers(1), b=offers(2))
     assert made.choose(Spec("add", "run", 1), idle) == Choice("a", 1)

@@ -1,0 +1,143 @@
+"""The image and docker-compose.yml on a real engine, with the reference backend."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+import pytest
+
+from protos.ms_service import ms_service_pb2 as pb
+from tests.deploy.deployment import COMPOSE_FILE, SERVICES, Deployment, exit_codes, moments
+from tests.deploy.engine import NotToBeHad, open_engine, run, until
+from tests.deploy.image import built
+from tests.support.cluster import add_servable, outputs
+
+on_docker = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+# What a container must not be able to do, as a program that runs inside it.
+_TRY_TO_HARM = """
+import os, pathlib
+print(os.getuid())
+for place in ("/harm", "/opt/mindserve/harm", "/servables/harm", "/tmp/harmless"):
+    try:
+        pathlib.Path(place).touch()
+        print(place, "written")
+    except OSError as refusal:
+        print(place, refusal.strerror)
+"""
+
+
+@pytest.fixture(scope="module")
+def brought_up(pytestconfig, tmp_path_factory):
+    """The deployment, and what happened while it came up."""
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+
+    def say(line):
+        with capture.global_and_fixture_disabled():
+            print(f"\ndeploy: {line}", end="", flush=True)
+
+    servables = tmp_path_factory.mktemp("servables")
+    servables.chmod(0o755)
+    add_servable(servables)
+    add_servable(servables, "slow", latency_seconds=3.0)
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(open_engine(say))
+            image = stack.enter_context(built(engine))
+            deployment = Deployment(engine, image, servables)
+        except NotToBeHad as reason:
+            say(f"skipped: {reason}")
+            pytest.skip(str(reason))
+        stack.callback(deployment.down)
+        yield deployment, deployment.up()
+
+
+@pytest.fixture
+def deployment(brought_up):
+    deployment, _ = brought_up
+    deployment.up()
+    return deployment
+
+
+class TestOnDocker:
+    pytestmark = on_docker
+
+    def test_services_start_when_what_they_need_is_healthy(self, brought_up):
+        _, events = brought_up
+        started, healthy = moments(events, "start"), moments(events, "health_status: healthy")
+        assert set(started) == set(SERVICES)
+        assert healthy["master"] < started["worker"]
+        assert healthy["worker"] < min(started["agent-0"], started["agent-1"])
+
+    def test_a_client_on_the_host_is_answered_through_the_published_port(self, deployment):
+        until_answered(deployment)
+        assert predict(deployment, [1, 2], [3, 4]) == [[2, 4], [6, 8]]
+
+    @pytest.mark.parametrize("service", SERVICES)
+    def test_a_container_runs_without_rights(self, deployment, service):
+        user, *attempts = deployment.execute(service, _TRY_TO_HARM).splitlines()
+        assert user == "10001"
+        refused = "Read-only file system"
+        mounted = "No such file or directory" if service == "master" else refused
+        assert attempts == [
+            f"/harm {refused}",
+            f"/opt/mindserve/harm {refused}",
+            f"/servables/harm {mounted}",
+            "/tmp/harmless written",
+        ]
+
+    def test_an_agent_whose_process_is_killed_comes_back_and_serves(self, deployment):
+        until_answered(deployment)
+        deployment.kill_main_process("agent-0")
+        deployment.healthy("agent-0", restarts=1)
+        # With its neighbour gone, the one that came back must answer.
+        deployment.stop("agent-1")
+        until_answered(deployment)
+        assert predict(deployment, [5, 6]) == [[10, 12]]
+        deployment.start("agent-1")
+
+    def test_down_lets_every_service_finish_what_it_accepted(self, deployment):
+        until_answered(deployment, "slow")
+        with ThreadPoolExecutor() as callers:
+            call = callers.submit(predict, deployment, [7, 8], servable="slow")
+            codes = exit_codes(deployment.down())
+            assert call.result() == [[14, 16]]
+        assert codes == dict.fromkeys(SERVICES, 0)
+
+
+def test_the_compose_file_is_what_compose_v2_reads_too():
+    run(
+        sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec",
+        COMPOSE_FILE, seconds=60,
+    )  # fmt: skip
+
+
+def predict(deployment, *rows, servable="toy"):
+    """What the servable answers to these rows, asked on the published port."""
+    request = pb.PredictRequest(servable_spec=pb.ServableSpec(name=servable, method_name="predict"))
+    for row in rows:
+        array = np.asarray(row, np.float32)
+        tensor = request.instances.add().items["x1"]
+        tensor.dtype = pb.MS_FLOAT32
+        tensor.shape.dims.extend(array.shape)
+        tensor.data = array.tobytes()
+    with grpc.insecure_channel(f"127.0.0.1:{deployment.port}") as channel:
+        call = channel.unary_unary(
+            "/mindspore.serving.proto.MSService/Predict",
+            request_serializer=pb.PredictRequest.SerializeToString,
+            response_deserializer=pb.PredictReply.FromString,
+        )
+        return outputs(call(request, timeout=20))
+
+
+def until_answered(deployment, servable="toy"):
+    def answered():
+        try:
+            return predict(deployment, [1, 2], servable=servable) == [[2, 4]]
+        except (grpc.RpcError, AssertionError):
+            return False
+
+    with deployment.explained():
+        until(answered, seconds=60, what="an answer")
