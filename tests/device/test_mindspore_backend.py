@@ -166,3 +166,9 @@ async def test_a_damaged_file_is_named_wherever_the_damage_is(loading, mindir, t
         with pytest.raises(LoadFailed, match=rf"model file '{name}.mindir'") as failed:
             await loading.load(files(tmp_path, name, content))
         assert str(tmp_path) not in failed.value.message
+
+
+async def test_a_file_that_mindspore_itself_refuses_is_named(loading, mindir):
+    with pytest.raises(LoadFailed) as failed:
+        await loading.load(files(mindir, "lost_weights"))
+    assert failed.value.message == "model file 'lost_weights.mindir': Load MindIR failed."

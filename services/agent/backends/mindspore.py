@@ -125,5 +125,7 @@ def _example(spec: TensorSpec) -> Array:
 
 def reason_of(failure: Exception) -> str:
     """The line of MindSpore's message that says what happened; the rest is for its makers."""
-    lines = (line.strip("- ") for line in str(failure).splitlines())
-    return next(filter(None, lines), type(failure).__name__)
+    lines = (line.strip() for line in str(failure).splitlines())
+    # Lines that begin with "-" rule off and name sections.
+    said = (line for line in lines if line and not line.startswith("-"))
+    return next(said, type(failure).__name__)
