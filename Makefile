@@ -29,6 +29,7 @@ lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/contract/test_generated_code.py
 
 format: venv
 	@$(BIN)/ruff check --fix .

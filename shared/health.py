@@ -1,7 +1,7 @@
 """What this service can do right now, for probes and load balancers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 
 class HealthBoard:
@@ -24,6 +24,12 @@ class HealthBoard:
     def get(self, name: str) -> bool | None:
         """Whether ``name`` serves; None when the name was never stated."""
         return self._serving.get(name)
+
+    def set_servables(self, states: Mapping[str, bool]) -> None:
+        """State every servable; one that is not named any more serves no more."""
+        for name in [*self._serving, *states]:
+            if name:
+                self.set(name, states.get(name, False))
 
     def stop(self) -> None:
         """State that nothing serves any more."""

@@ -1,7 +1,7 @@
 """Wires an agent together and owns everything it runs."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -13,7 +13,7 @@ from services.agent.rpc import ExecutionDoor
 from services.agent.settings import AgentSettings
 from shared.addresses import HostPort
 from shared.health import HealthBoard
-from shared.membership import Assignment, Device, Hello, Notice
+from shared.membership import Assignment, Device, Hello, Holding, Notice
 from shared.metrics import exporter, new_registry
 from shared.tasks import task_scope
 from shared.wire.grpcio import GrpcioWire
@@ -68,8 +68,7 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
         def changed() -> None:
             # The membership below speaks of this holder: each needs the other.
             membership.changed()
-            for holding in holder.holdings().holdings:
-                board.set(holding.what.servable, holding.state == "ready")
+            board.set_servables(_readiness(holder.holdings().holdings))
 
         holder = Holder(scope, device, limits, changed)
         door = ExecutionDoor(holder, AgentMetrics(registry))
@@ -90,3 +89,12 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
                 board.set("", True)
                 log.info("listening", worker_calls=str(bound), worker=settings.worker)
                 yield Agent(server, board, holder)
+
+
+def _readiness(holdings: Iterable[Holding]) -> dict[str, bool]:
+    """A servable can be called here when one of its versions is ready."""
+    states: dict[str, bool] = {}
+    for holding in holdings:
+        name = holding.what.servable
+        states[name] = states.get(name, False) or holding.state == "ready"
+    return states

@@ -79,8 +79,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             # it is first spoken to.
             def offers_changed() -> None:
                 membership.changed()
-                for name, ready in servings.readiness().items():
-                    health.set(name, ready)
+                health.set_servables(servings.readiness())
 
             servings = Servings(
                 wire,

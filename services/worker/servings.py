@@ -115,6 +115,7 @@ class Servings:
         self._changed()
         await serving.unused.wait()
         del self._servings[serving.what]
+        self.agents.forget(serving.what)
         self._reassigned()
 
     def drain(self) -> None:

@@ -16,7 +16,9 @@ from shared.tensors import ElementType, TensorSpec
 
 log = structlog.get_logger()
 
-_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 5.0
+# Each start in a row waits twice as long, until a process has lived for a while.
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 30.0
+_STABLE_SECONDS = 10.0
 _MAX_LINE = 64
 
 
@@ -88,14 +90,17 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep a device process alive until cancelled."""
+        loop = asyncio.get_running_loop()
         retry = _FIRST_RETRY_SECONDS
         while True:
             async with spawn(self._limits.onednn_max_cpu_isa) as process:
                 if await self._load(process):
-                    retry = _FIRST_RETRY_SECONDS
+                    loaded_at = loop.time()
                     self._process = process
                     cause = await process.cause()
                     self._process = None
+                    if loop.time() - loaded_at > _STABLE_SECONDS:
+                        retry = _FIRST_RETRY_SECONDS
                     self._become("loading", f"the device process ended ({cause})")
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)

@@ -127,6 +127,14 @@ class Agents:
         agent.close()
         self._agents_changed()
 
+    def forget(self, what: ServableVersion) -> None:
+        """Let go of what was kept for a version that is served no more."""
+        self._signatures.pop(what, None)
+        for agent in self._agents.values():
+            memory = agent.memories.pop(what, None)
+            if memory is not None:
+                memory.close()
+
     def _agents_changed(self) -> None:
         self._metrics.agents.set(sum(agent.link.connected for agent in self._agents.values()))
         self._changed()

@@ -169,3 +169,11 @@ async def test_an_owner_cancelled_while_a_task_of_it_fails_is_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await owner
     assert owner.cancelled()
+
+
+def test_a_servable_that_is_not_named_any_more_serves_no_more():
+    board = HealthBoard()
+    board.set("", True)
+    board.set_servables({"a": True, "b": False})
+    board.set_servables({"b": True})
+    assert [board.get(name) for name in ("", "a", "b", "c")] == [True, False, True, None]
