@@ -154,6 +154,11 @@ class MembershipTable:
         if lease is not None:
             lease.ends_at = now + self.lease_seconds
 
+    def renew_all(self, *, now: float) -> None:
+        """Extend every lease, because the registrar itself could not listen."""
+        for member_id in self._leases:
+            self.renew(member_id, now=now)
+
     def leave(self, member_id: str) -> None:
         """Remove a member at once."""
         self._leases.pop(member_id, None)

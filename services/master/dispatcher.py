@@ -25,7 +25,7 @@ class Dispatcher:
         A worker that refuses has not begun, so another is tried; any other
         failure is final, because the request may have run.
         """
-        refused_by: set[str] = set()
+        refused_by: set[Choice] = set()
         refusal: Refused | None = None
         while True:
             choice = self._choose(spec, refused_by, refusal)
@@ -40,9 +40,9 @@ class Dispatcher:
                 )
             except Refused as failure:
                 refusal = failure
-                refused_by.add(choice.worker)
+                refused_by.add(choice)
 
-    def _choose(self, spec: Spec, refused_by: set[str], refusal: Refused | None) -> Choice:
+    def _choose(self, spec: Spec, refused_by: set[Choice], refusal: Refused | None) -> Choice:
         try:
             return self._router.choose(spec, self._workers.outstanding, refused_by)
         except Unavailable as nobody:

@@ -57,9 +57,12 @@ class Router:
         return {name: name in self._serving for name in self._known}
 
     def choose(
-        self, spec: Spec, outstanding: Callable[[str], int], exclude: Collection[str] = ()
+        self, spec: Spec, outstanding: Callable[[str], int], exclude: Collection[Choice] = ()
     ) -> Choice:
         """The less busy of two workers picked at random among those that fit.
+
+        ``exclude`` are earlier choices that refused: a worker that has let go of one
+        version may still serve another.
 
         ``outstanding`` counts the calls in a worker's hands. Raises NotServed, or
         Unavailable when nobody outside ``exclude`` serves it now.
@@ -70,7 +73,7 @@ class Router:
         fitting = [
             worker
             for worker, methods in serving.items()
-            if spec.method in methods and worker not in exclude
+            if spec.method in methods and Choice(worker, version) not in exclude
         ]
         if not fitting:
             named = _text(Spec(spec.servable, spec.method, version))

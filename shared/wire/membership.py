@@ -65,8 +65,13 @@ class Registrar:
 
     async def expel_silent(self) -> None:
         """End the membership of members whose lease ran out; runs until cancelled."""
+        period = self._table.lease_seconds / (2 * REPORTS_PER_LEASE)
         while True:
-            await asyncio.sleep(self._table.lease_seconds / (2 * REPORTS_PER_LEASE))
+            due = _now() + period
+            await asyncio.sleep(period)
+            if _now() - due > period:
+                # This process was held up and has not read what members said meanwhile.
+                self._table.renew_all(now=_now())
             for member_id in self._table.expired(now=_now()):
                 session = self._sessions.get(member_id)
                 if session is not None:

@@ -1,6 +1,7 @@
 """Members and registrars over a real wire."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 from shared import membership as m
@@ -127,6 +128,18 @@ async def test_a_silent_member_is_gone_after_its_lease():
     ):
         await stream.send(write_report(m.Hello("mute", "127.0.0.1:1")))
         await witness.until("left", "mute", "was silent for a whole lease")
+
+
+async def test_a_registrar_that_was_held_up_itself_blames_nobody():
+    witness = Witness()
+    async with registrar(witness, lease_seconds=0.5) as (_, address):
+        async with member(address) as (membership, state):
+            await witness.until("reported", "one", NOTHING)
+            time.sleep(1.0)  # the whole loop stands still, longer than the lease
+            state[0] = m.Offers(draining=True)
+            membership.changed()
+            await witness.until("reported", "one", state[0])
+            assert not [event for event in witness.events if event[0] == "left"]
 
 
 async def test_members_come_back_to_a_registrar_that_restarted():

@@ -69,11 +69,18 @@ def test_the_busiest_of_many_is_never_chosen(loads, seed):
     assert made.choose(RUN, lambda worker: load[int(worker)]).worker != "99"
 
 
-def test_an_excluded_worker_is_not_chosen_again():
+def test_a_choice_that_refused_is_not_made_again():
     made = router(a=offers(1), b=offers(1))
-    assert made.choose(RUN, idle, {"a"}).worker == "b"
+    assert made.choose(RUN, idle, {Choice("a", 1)}).worker == "b"
     with pytest.raises(Unavailable):
-        made.choose(RUN, idle, {"a", "b"})
+        made.choose(RUN, idle, {Choice("a", 1), Choice("b", 1)})
+
+
+def test_a_worker_that_let_go_of_one_version_still_serves_the_next():
+    made = router(a=offers(1))
+    refused = {made.choose(RUN, idle)}
+    made.update("a", offers(2))
+    assert made.choose(RUN, idle, refused) == Choice("a", 2)
 
 
 @pytest.mark.parametrize(
