@@ -313,18 +313,28 @@ async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
 
 
-async def test_a_newer_version_is_found_served_and_takes_over(cluster):
+async def test_a_newer_version_is_found_and_takes_over_without_losing_a_request(cluster):
     add_servable(cluster.servables, function="identity")
     await cluster.start_all(worker=("--poll-seconds", "0.1"))
-    assert outputs(await cluster.predict([1, 2])) == [[1, 2]]
+    answers = []
+
+    async def caller():
+        while True:
+            answers.extend(outputs(await cluster.predict([1, 2])))
+
+    callers = [asyncio.create_task(caller()) for _ in range(8)]
+    await until(lambda: answers.count([1, 2]) > 50, what="answers of version 1")
     add_servable(cluster.servables, version=2, function="double")
-
-    async def doubled():
-        return outputs(await cluster.predict([1, 2])) == [[2, 4]]
-
-    await until(doubled, what="version 2")
-
+    await until(lambda: answers.count([2, 4]) > 50, what="answers of version 2")
     await until(lambda: version_1_is_gone(cluster), what="the end of version 1")
+    after = len(answers)
+    await until(lambda: len(answers) > after + 50, what="answers when version 1 is gone")
+    assert not [each for each in callers if each.done()]
+    for each in callers:
+        each.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert answers[-1] == [2, 4]
+    assert {tuple(each) for each in answers} == {(1, 2), (2, 4)}
 
 
 async def version_1_is_gone(cluster):
