@@ -77,8 +77,8 @@ def test_tensor_add_runs_as_its_readme_says(example, server):
     assert answered.stdout.count("array([[2., 2.]") == 2
     below = family(server.pid)
     assert len(below) >= 6  # the script, master, worker, two agents and their device processes
-    server.send_signal(signal.SIGINT)
-    assert server.wait(SECONDS) == -signal.SIGINT
+    server.terminate()
+    assert server.wait(SECONDS) == -signal.SIGTERM
     assert not gone(below)
 
 
