@@ -40,8 +40,23 @@ _ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
 }
 
 
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+
 def error_of(code: grpc.StatusCode, details: str, name: str | None) -> errors.ServingError:
     """The domain error for a failed call."""
     if name is not None:
         return errors.rebuild(name, details)
     return _ERRORS.get(code, errors.InternalError)(details)
+
+
+def error_of_number(number: int, details: str, name: str | None) -> errors.ServingError:
+    """The domain error for a failed call whose status is a number."""
+    code = _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
+    return error_of(code, details or code.name, name)
+
+
+def number_of(failure: errors.ServingError) -> int:
+    """The number of the status that a domain error has."""
+    number: int = CODES[type(failure)].value[0]
+    return number

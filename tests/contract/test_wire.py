@@ -21,6 +21,7 @@ from shared.errors import (
 from shared.wire.exchange import Incoming, open_exchange, serve_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import CallContext, Routes, Stream, Wire
+from shared.wire.native import NativeWire
 from shared.wire.status import CODES
 
 ECHO = "/test.Service/Echo"
@@ -28,7 +29,7 @@ TALK = "/test.Service/Talk"
 EXCHANGE = "/test.Service/Exchange"
 
 
-@pytest.fixture(params=[GrpcioWire], ids=lambda wire: wire.__name__)
+@pytest.fixture(params=[GrpcioWire, NativeWire], ids=lambda wire: wire.__name__)
 def wire(request) -> Wire:
     return request.param()
 
@@ -162,10 +163,11 @@ async def test_a_stream_carries_messages_both_ways(wire):
 async def test_a_stream_to_nobody_is_an_error(wire):
     async with wire.serve(Routes(), ["127.0.0.1:0"]) as server:
         address = server.addresses[0]
-    async with wire.connect(address) as channel, channel.stream(TALK) as stream:
+    async with wire.connect(address) as channel:
         with pytest.raises(ServingError):
-            async for _ in stream:
-                pass
+            async with channel.stream(TALK) as stream:
+                async for _ in stream:
+                    pass
 
 
 async def exchanging(wire: Wire, handler, max_served: int = 100) -> tuple[Routes, None]:

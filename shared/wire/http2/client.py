@@ -1,0 +1,273 @@
+"""Calls over one HTTP/2 connection: the asyncio shell around the core."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
+from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.frames import Code
+from shared.wire.http2.grpc_protocol import Response
+from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.streams import MessageStream
+from shared.wire.interface import MAX_MESSAGE_BYTES
+from shared.wire.status import ERROR_NAME_KEY, error_of_number
+
+_KEEPALIVE_SECONDS = 5.0
+_WRITE_HIGH_BYTES = 1 << 20
+_writer = HeaderWriter()
+
+
+class _Call:
+    """A call on its way: a future for a unary one, a stream for the other kind."""
+
+    __slots__ = ("answer", "message", "reader", "stream")
+
+    def __init__(self, answer: asyncio.Future[bytes] | None, stream: MessageStream | None) -> None:
+        self.answer = answer
+        self.stream = stream
+        self.message: bytes | None = None
+        self.reader = grpc.MessageReader(MAX_MESSAGE_BYTES, b"gzip")
+
+    def fail(self, failure: ServingError) -> None:
+        if self.stream is not None:
+            self.stream.lose(failure)
+        elif self.answer is not None and not self.answer.done():
+            self.answer.set_exception(failure)
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection to a server; unusable once ``closed``."""
+
+    def __init__(self, authority: str, limits: Limits) -> None:
+        self._authority = authority.encode()
+        self._loop = asyncio.get_running_loop()
+        self._core: Connection[Response] = Connection(
+            self,
+            HeaderReader(grpc.read_response, max_bytes=limits.max_header_bytes),
+            is_client=True,
+            limits=limits,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._calls: dict[int, _Call] = {}
+        self._blocks: dict[str, bytes] = {}
+        self._flushing = False
+        self._heard = True
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a new call can be made on it."""
+        return not self.closed and not self._core.closing
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            self._core.receive(data)
+        except ProtocolFault as fault:
+            self._core.go_away(fault.code, fault.reason)
+            self._lose(PeerLost(f"the connection broke: {fault.reason}"))
+            return
+        self._flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._lose(PeerLost("the connection broke"))
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def close(self) -> None:
+        """End the connection; calls on it are lost."""
+        self._lose(PeerLost("the connection was closed"))
+
+    def _lose(self, failure: ServingError) -> None:
+        self.closed = True
+        self.writable.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+            self._transport = None
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.fail(failure)
+
+    def _keep_alive(self) -> None:
+        """A peer that says nothing, not even to a ping, is gone."""
+        if not self._heard:
+            self._lose(PeerLost("the connection is silent"))
+            return
+        self._heard = False
+        self._core.ping()
+        self._flush()
+        self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        output = self._core.take_output()
+        if output and self._transport is not None:
+            self._transport.writelines(output)
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    # Calls.
+
+    async def call(self, path: str, message: bytes, deadline: Deadline | None) -> bytes:
+        """One request, one answer."""
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        number = self._open(path, deadline, _Call(answer, None))
+        self._core.send_data(number, grpc.frame_message(message), end=True)
+        self._flush_soon()
+        timer = None
+        if deadline is not None:
+            timer = self._loop.call_at(deadline.at, _expire, answer)
+        try:
+            return await answer
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._forget(number)
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[MessageStream]:
+        """A stream; leaving ends it on both sides."""
+        call = _Call(None, None)
+        number = self._open(path, None, call)
+        call.stream = MessageStream(self, number)
+        self._flush_soon()
+        try:
+            yield call.stream
+        finally:
+            self._forget(number)
+
+    def _open(self, path: str, deadline: Deadline | None, call: _Call) -> int:
+        if not self.usable or self._core.open_streams >= self._core.peer_max_streams:
+            raise Unavailable("the connection takes no more calls")
+        block = self._blocks.get(path)
+        if block is None:
+            block = self._blocks[path] = _writer.write(
+                (
+                    (b":method", b"POST"),
+                    (b":scheme", b"http"),
+                    (b":path", path.encode()),
+                    (b":authority", self._authority),
+                    (b"content-type", b"application/grpc"),
+                    (b"te", b"trailers"),
+                    (b"grpc-accept-encoding", b"identity,gzip"),
+                )
+            )
+        if deadline is not None:
+            left = grpc.write_timeout(deadline.remaining(self._loop.time()))
+            block += _writer.write(((b"grpc-timeout", left),))
+        number = self._core.open_stream(block, end=False)
+        self._calls[number] = call
+        return number
+
+    def _forget(self, number: int) -> None:
+        """A call is over for its caller: if the server does not know yet, it hears now."""
+        self._calls.pop(number, None)
+        if self._core.is_open(number):
+            self._core.reset(number, Code.CANCEL)
+            self._flush_soon()
+
+    # What a stream asks of its connection.
+
+    def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
+        sent = self._core.send_data(stream, grpc.frame_message(message))
+        self._flush_soon()
+        return sent
+
+    def consumed_on(self, stream: int, count: int) -> None:
+        self._core.consumed(stream, count)
+        self._flush_soon()
+
+    # Handler of the core.
+
+    def on_headers(self, stream: int, parsed: Response, *, end: bool) -> None:
+        call = self._calls.get(stream)
+        if call is None:
+            return
+        if parsed.http_status not in (None, 200):
+            call.fail(PeerLost(f"the peer answered with HTTP status {parsed.http_status}"))
+            return
+        if not end:
+            return
+        if parsed.grpc_status is None:
+            call.fail(InternalError("the peer ended a call without a status"))
+        elif parsed.grpc_status:
+            name = parsed.metadata.get(ERROR_NAME_KEY)
+            call.fail(error_of_number(parsed.grpc_status, parsed.message, name))
+        elif call.stream is not None:
+            call.stream.end()
+        elif call.answer is not None and not call.answer.done():
+            if call.message is None:
+                call.fail(InternalError("the peer answered without a message"))
+            else:
+                call.answer.set_result(call.message)
+
+    def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
+        call = self._calls.get(stream)
+        if call is None:
+            self._core.consumed(stream, len(data))
+            return
+        try:
+            messages = call.reader.feed(data)
+        except (grpc.BadMessage, grpc.MessageTooLarge) as failure:
+            call.fail(InternalError(str(failure)))
+            self._forget(stream)
+            return
+        if call.stream is not None:
+            call.stream.feed(messages, len(data))
+        else:
+            self._core.consumed(stream, len(data))
+            call.message = messages[-1] if messages else call.message
+        if end:
+            call.fail(InternalError("the peer ended a call without a status"))
+
+    def on_reset(self, stream: int, code: int) -> None:
+        call = self._calls.pop(stream, None)
+        if call is None:
+            return
+        if code == Code.REFUSED_STREAM:
+            call.fail(Unavailable("the peer takes no more calls"))
+        else:
+            call.fail(PeerLost(f"the peer ended the call ({Code(code).name})" if code < 14 else ""))
+
+    def on_drained(self, stream: int) -> None:
+        call = self._calls.get(stream)
+        if call is not None and call.stream is not None:
+            call.stream.drained()
+
+    def on_goaway(self, last_stream: int, code: int) -> None:
+        for number in [each for each in self._calls if each > last_stream]:
+            self._calls.pop(number).fail(Unavailable("the peer takes no more calls"))
+
+
+def _expire(answer: asyncio.Future[bytes]) -> None:
+    if not answer.done():
+        answer.set_exception(DeadlineExceeded("the deadline passed"))

@@ -1,0 +1,499 @@
+"""One HTTP/2 connection without I/O: bytes in, callbacks out, bytes to send collected.
+
+Both roles. The peer controls nothing without a limit: frame sizes, header bytes,
+streams, windows, and how many frames that cost us more than them it may send.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from shared.wire.http2 import frames as f
+from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.headers import BadHeaders, HeaderReader
+
+Parsed_contra = TypeVar("Parsed_contra", contravariant=True)
+Parsed = TypeVar("Parsed")
+_HALF = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may do."""
+
+    max_streams: int = 1000
+    """Streams open at once."""
+    max_header_bytes: int = 16 << 10
+    """One header block, as sent and as read."""
+    frame_bytes: int = 1 << 20
+    """Largest frame we accept."""
+    stream_window: int = 4 << 20
+    """Bytes of one stream under way to us."""
+    connection_window: int = 64 << 20
+    """Bytes of all streams under way to us."""
+    max_nuisance: int = 2000
+    """Resets, pings, settings, priorities and empty frames beyond what useful frames pay for."""
+
+
+class ProtocolFault(Exception):
+    """The peer broke the protocol or a limit: the connection ends."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Handler(Protocol[Parsed_contra]):
+    """What happens on a connection."""
+
+    def on_headers(self, stream: int, parsed: Parsed_contra, *, end: bool) -> None:
+        """A header block has come: the first of a stream, or its trailers."""
+
+    def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
+        """Data has come. Whoever keeps it says ``consumed`` when it is done with it."""
+
+    def on_reset(self, stream: int, code: int) -> None:
+        """The peer ended a stream."""
+
+    def on_drained(self, stream: int) -> None:
+        """Everything given to ``send_data`` for this stream is on its way."""
+
+    def on_goaway(self, last_stream: int, code: int) -> None:
+        """The peer will answer no stream after ``last_stream``."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """An open stream."""
+
+    send_window: int
+    unreported: int = 0
+    """Bytes consumed that the peer has not been told of."""
+    ended_by_peer: bool = False
+    ended_by_us: bool = False
+    waiting: deque[tuple[memoryview, bool]] | None = None
+    """Data that the peer's window does not allow yet, and whether it ends the stream."""
+    trailers: bytes | None = None
+    """Sent when nothing waits any more."""
+
+
+class Connection(Generic[Parsed]):
+    """A connection's state. ``take_output`` after each call that may have made some."""
+
+    def __init__(
+        self,
+        handler: Handler[Parsed],
+        reader: HeaderReader[Parsed],
+        *,
+        is_client: bool,
+        limits: Limits,
+    ) -> None:
+        self._handler = handler
+        self._reader = reader
+        self._is_client = is_client
+        self._limits = limits
+        self._buffer = b""
+        self._preface_missing = not is_client
+        self._streams: dict[int, _Stream] = {}
+        self._last_peer_stream = 0
+        self._next_stream = 1
+        self._block: tuple[int, int, bytearray] | None = None
+        self._send_window = f.DEFAULT_WINDOW
+        self._peer_initial_window = f.DEFAULT_WINDOW
+        self._peer_frame_bytes = f.DEFAULT_FRAME_BYTES
+        self.peer_max_streams = 1 << 31
+        self._unreported = 0
+        self._nuisance = 0
+        self._blocked: dict[int, _Stream] = {}
+        self._output: list[bytes | memoryview] = []
+        self.closing = False
+        self._others: dict[int, Callable[[int, int, bytes], None]] = {
+            f.HEADERS: self._headers,
+            f.WINDOW_UPDATE: self._window_update,
+            f.RST_STREAM: self._rst_stream,
+            f.SETTINGS: self._settings,
+            f.PING: self._ping,
+            f.GOAWAY: self._goaway,
+            f.CONTINUATION: self._continuation,
+            f.PUSH_PROMISE: self._push_promise,
+        }
+        self._start()
+
+    def _start(self) -> None:
+        if self._is_client:
+            self._output.append(f.PREFACE)
+        settings = {
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: self._limits.stream_window,
+            Setting.MAX_FRAME_SIZE: self._limits.frame_bytes,
+            Setting.MAX_HEADER_LIST_SIZE: self._limits.max_header_bytes,
+        }
+        if not self._is_client:
+            settings[Setting.MAX_CONCURRENT_STREAMS] = self._limits.max_streams
+        self._output.append(f.settings_frame(settings))
+        self._output.append(
+            f.window_update_frame(0, self._limits.connection_window - f.DEFAULT_WINDOW)
+        )
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that neither side has finished."""
+        return len(self._streams)
+
+    def is_open(self, stream: int) -> bool:
+        """Whether more can happen on ``stream``."""
+        return stream in self._streams
+
+    def has_waiting(self, stream: int) -> bool:
+        """Whether data of ``stream`` waits for the peer's window."""
+        return stream in self._blocked
+
+    def take_output(self) -> list[bytes | memoryview]:
+        """What is to be written, in its order."""
+        output, self._output = self._output, []
+        return output
+
+    # What we send.
+
+    def open_stream(self, block: bytes, *, end: bool) -> int:
+        """Begin a stream (clients only); returns its number."""
+        number = self._next_stream
+        self._next_stream += 2
+        self._streams[number] = _Stream(self._peer_initial_window, ended_by_us=end)
+        self._output.append(
+            f.header_frames(number, block, end=end, frame_bytes=self._peer_frame_bytes)
+        )
+        return number
+
+    def send_headers(self, number: int, block: bytes) -> None:
+        """Send the first header block of an answer."""
+        if number in self._streams:
+            self._output.append(
+                f.header_frames(number, block, end=False, frame_bytes=self._peer_frame_bytes)
+            )
+
+    def send_data(self, number: int, data: bytes, *, end: bool = False) -> bool:
+        """Send data as far as the peer's windows allow; False when some of it waits."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return True
+        if stream.waiting is None and len(data) <= min(
+            stream.send_window, self._send_window, self._peer_frame_bytes
+        ):
+            stream.send_window -= len(data)
+            self._send_window -= len(data)
+            self._output.append(f.head(f.DATA, f.END_STREAM if end else 0, number, len(data)))
+            self._output.append(data)
+            if end:
+                self._end_by_us(number, stream)
+            return True
+        if stream.waiting is None:
+            stream.waiting = deque()
+        stream.waiting.append((memoryview(data), end))
+        self._pump(number, stream)
+        return stream.waiting is None
+
+    def send_trailers(self, number: int, block: bytes) -> None:
+        """End our side of a stream with a header block, after all its data."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        if stream.waiting is not None:
+            stream.trailers = block
+            return
+        self._output.append(
+            f.header_frames(number, block, end=True, frame_bytes=self._peer_frame_bytes)
+        )
+        self._end_by_us(number, stream)
+
+    def reset(self, number: int, code: Code) -> None:
+        """End a stream at once."""
+        if self._streams.pop(number, None) is not None:
+            self._blocked.pop(number, None)
+            self._output.append(f.rst_stream_frame(number, code))
+
+    def consumed(self, number: int, count: int) -> None:
+        """``count`` bytes of a stream are done with: the peer may send as many more."""
+        self._unreported += count
+        if self._unreported > self._limits.connection_window // _HALF:
+            self._output.append(f.window_update_frame(0, self._unreported))
+            self._unreported = 0
+        stream = self._streams.get(number)
+        if stream is None or stream.ended_by_peer:
+            return
+        stream.unreported += count
+        if stream.unreported > self._limits.stream_window // _HALF:
+            self._output.append(f.window_update_frame(number, stream.unreported))
+            stream.unreported = 0
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        self._output.append(f.frame(f.PING, 0, 0, b"mindserv"))
+
+    def go_away(self, code: Code = Code.NO_ERROR, reason: str = "") -> None:
+        """Take no new streams; those that are open go on."""
+        if not self.closing:
+            self.closing = True
+            self._output.append(f.goaway_frame(self._last_peer_stream, code, reason.encode()))
+
+    def _end_by_us(self, number: int, stream: _Stream) -> None:
+        stream.ended_by_us = True
+        if stream.ended_by_peer:
+            self._streams.pop(number, None)
+
+    def _pump(self, number: int, stream: _Stream) -> None:
+        """Send what waits, as far as the windows allow."""
+        waiting = stream.waiting
+        assert waiting is not None
+        while waiting:
+            data, end = waiting[0]
+            room = min(stream.send_window, self._send_window, self._peer_frame_bytes)
+            if len(data) > max(room, 0) and room <= 0:
+                self._blocked[number] = stream
+                return
+            part, rest = data[:room], data[room:]
+            stream.send_window -= len(part)
+            self._send_window -= len(part)
+            flags = f.END_STREAM if end and not rest else 0
+            self._output.append(f.head(f.DATA, flags, number, len(part)))
+            self._output.append(part)
+            if rest:
+                waiting[0] = (rest, end)
+                continue
+            waiting.popleft()
+            if end:
+                self._end_by_us(number, stream)
+        stream.waiting = None
+        self._blocked.pop(number, None)
+        if stream.trailers is not None:
+            self.send_trailers(number, stream.trailers)
+        self._handler.on_drained(number)
+
+    def _pump_blocked(self) -> None:
+        for number, stream in list(self._blocked.items()):
+            if self._send_window <= 0:
+                return
+            if stream.waiting is not None:
+                self._pump(number, stream)
+
+    # What the peer sends.
+
+    def receive(self, data: bytes) -> None:
+        """Work on bytes of the peer; raises ProtocolFault, after which nothing may follow."""
+        if self._buffer:
+            data = self._buffer + data
+        at = 0
+        if self._preface_missing:
+            if not f.PREFACE.startswith(data[: len(f.PREFACE)]):
+                raise ProtocolFault(Code.PROTOCOL_ERROR, "not HTTP/2")
+            if len(data) < len(f.PREFACE):
+                self._buffer = data
+                return
+            self._preface_missing = False
+            at = len(f.PREFACE)
+        size = len(data)
+        while size - at >= f.HEAD_BYTES:
+            length, kind, flags, number = f.read_head(data, at)
+            if length > self._limits.frame_bytes:
+                raise ProtocolFault(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+            end = at + f.HEAD_BYTES + length
+            if end > size:
+                break
+            self._frame(kind, flags, number, data[at + f.HEAD_BYTES : end])
+            at = end
+        self._buffer = data[at:] if at else data
+
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if self._block is not None and (kind != f.CONTINUATION or number != self._block[0]):
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
+        if kind == f.DATA:
+            self._data(flags, number, payload)
+        elif kind in self._others:
+            self._others[kind](flags, number, payload)
+        else:
+            # PRIORITY says nothing to us, and unknown frames are to be ignored.
+            self._bother()
+
+    def _bother(self) -> None:
+        """Count a frame that is cheaper to send than to receive."""
+        self._nuisance += 1
+        if self._nuisance > self._limits.max_nuisance:
+            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        self._check_began(number)
+        stream = self._streams.get(number)
+        if stream is None or stream.ended_by_peer:
+            # It crossed our reset; its bytes still count on the connection.
+            self.consumed(number, len(payload))
+            self._bother()
+            return
+        content = f.without_padding(payload, flags)
+        if content is None:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "more padding than payload")
+        end = bool(flags & f.END_STREAM)
+        if not content and not end:
+            self._bother()
+        if len(content) < len(payload):
+            self.consumed(number, len(payload) - len(content))
+        if end:
+            self._ended_by_peer(number, stream)
+        self._handler.on_data(number, content, end=end)
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        content = f.without_padding(payload, flags)
+        if content is not None and flags & f.HAS_PRIORITY:
+            content = content[5:] if len(content) >= 5 else None
+        if content is None or number == 0:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "a malformed HEADERS frame")
+        if flags & f.END_HEADERS:
+            self._header_block(number, flags, bytes(content))
+        else:
+            self._block = (number, flags, bytearray(content))
+            self._bother()
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._block is None:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        _, first_flags, block = self._block
+        block += payload
+        self._bother()
+        if len(block) > self._limits.max_header_bytes:
+            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
+        if flags & f.END_HEADERS:
+            self._block = None
+            self._header_block(number, first_flags, bytes(block))
+
+    def _header_block(self, number: int, flags: int, block: bytes) -> None:
+        if len(block) > self._limits.max_header_bytes:
+            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
+        try:
+            # Always read, whatever becomes of the stream: blocks build on one another.
+            parsed = self._reader.read(block)
+        except BadHeaders as failure:
+            raise ProtocolFault(Code.COMPRESSION_ERROR, str(failure)) from failure
+        end = bool(flags & f.END_STREAM)
+        stream = self._streams.get(number)
+        if stream is None:
+            if self._is_client or number <= self._last_peer_stream:
+                self._check_began(number)
+                self._bother()
+                return
+            stream = self._accept(number)
+            if stream is None:
+                return
+        elif stream.ended_by_peer:
+            raise ProtocolFault(Code.STREAM_CLOSED, "headers after the end of a stream")
+        elif not self._is_client and not end:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "trailers that do not end the stream")
+        self._nuisance = max(0, self._nuisance - 1)
+        if end:
+            self._ended_by_peer(number, stream)
+        self._handler.on_headers(number, parsed, end=end)
+
+    def _accept(self, number: int) -> _Stream | None:
+        if number % 2 == 0:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, "a stream number that is not a client's")
+        self._last_peer_stream = number
+        if self.closing or len(self._streams) >= self._limits.max_streams:
+            self._output.append(f.rst_stream_frame(number, Code.REFUSED_STREAM))
+            self._bother()
+            return None
+        stream = self._streams[number] = _Stream(self._peer_initial_window)
+        return stream
+
+    def _ended_by_peer(self, number: int, stream: _Stream) -> None:
+        stream.ended_by_peer = True
+        if stream.ended_by_us:
+            self._streams.pop(number, None)
+
+    def _push_promise(self, flags: int, number: int, payload: bytes) -> None:
+        raise ProtocolFault(Code.PROTOCOL_ERROR, "nobody asked for a push")
+
+    def _window_update(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed WINDOW_UPDATE")
+        by = f.read_uint32(payload) & f.LARGEST_WINDOW
+        if number == 0:
+            self._send_window += by
+            if by == 0 or self._send_window > f.LARGEST_WINDOW:
+                raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "a window outside its bounds")
+            self._pump_blocked()
+            return
+        self._check_began(number)
+        stream = self._streams.get(number)
+        if stream is None:
+            self._bother()
+            return
+        stream.send_window += by
+        if by == 0 or stream.send_window > f.LARGEST_WINDOW:
+            self.reset(number, Code.FLOW_CONTROL_ERROR)
+            self._handler.on_reset(number, Code.FLOW_CONTROL_ERROR)
+        elif stream.waiting is not None:
+            self._pump(number, stream)
+        else:
+            self._nuisance += self._nuisance < self._limits.max_nuisance // _HALF
+
+    def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed RST_STREAM")
+        self._check_began(number)
+        # A reset costs its sender nothing and us the work that had begun (CVE-2023-44487).
+        if not self._is_client:
+            self._nuisance += 2
+        self._bother()
+        if self._streams.pop(number, None) is not None:
+            self._blocked.pop(number, None)
+            self._handler.on_reset(number, f.read_uint32(payload))
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) % 6 or (flags & f.ACK and payload):
+            raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed SETTINGS frame")
+        if flags & f.ACK:
+            return
+        self._bother()
+        for setting, value in f.read_settings(payload):
+            self._setting(setting, value)
+        self._output.append(f.frame(f.SETTINGS, f.ACK, 0))
+
+    def _setting(self, setting: int, value: int) -> None:
+        if setting == Setting.INITIAL_WINDOW_SIZE:
+            if value > f.LARGEST_WINDOW:
+                raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "a window outside its bounds")
+            change, self._peer_initial_window = value - self._peer_initial_window, value
+            for number, stream in list(self._streams.items()):
+                stream.send_window += change
+                if stream.waiting is not None and change > 0:
+                    self._pump(number, stream)
+        elif setting == Setting.MAX_FRAME_SIZE:
+            if not f.DEFAULT_FRAME_BYTES <= value <= f.LARGEST_FRAME_BYTES:
+                raise ProtocolFault(Code.PROTOCOL_ERROR, "a frame size outside its bounds")
+            self._peer_frame_bytes = value
+        elif setting == Setting.MAX_CONCURRENT_STREAMS:
+            self.peer_max_streams = value
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) != 8:
+            raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed PING")
+        if not flags & f.ACK:
+            self._bother()
+            self._output.append(f.frame(f.PING, f.ACK, 0, bytes(payload)))
+
+    def _goaway(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) < 8:
+            raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed GOAWAY")
+        self.closing = True
+        self._handler.on_goaway(
+            f.read_uint32(payload) & f.LARGEST_WINDOW, f.read_uint32(payload, 4)
+        )
+
+    def _check_began(self, number: int) -> None:
+        """Refuse frames of streams that nobody has begun."""
+        if self._is_client:
+            idle = number >= self._next_stream or number % 2 == 0
+        else:
+            idle = number > self._last_peer_stream or number % 2 == 0
+        if idle or number == 0:
+            raise ProtocolFault(Code.PROTOCOL_ERROR, f"a frame of stream {number}, which is idle")

@@ -1,0 +1,215 @@
+"""(pure) gRPC on HTTP/2: requests, answers, messages, timeouts, statuses.
+
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+import base64
+import binascii
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from shared.wire.http2.headers import Headers
+
+PREFIX_BYTES = 5
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_LONGEST_TIMEOUT_DIGITS = 8
+_ENCODINGS = (b"identity", b"gzip")
+# Characters of a grpc-message that need no percent sign.
+_PLAIN = "".join(chr(each) for each in range(0x20, 0x7F) if chr(each) != "%")
+
+
+class MessageTooLarge(Exception):
+    """A message beyond the limit of this side."""
+
+
+class BadMessage(Exception):
+    """Bytes that are no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The header block that opens a call, read."""
+
+    path: str = ""
+    timeout: float | None = None
+    """Seconds left for the call when it was written."""
+    encoding: bytes = b"identity"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    fault: tuple[int, str] | None = None
+    """HTTP status and reason when this is no gRPC call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A header block of an answer: the first, or the trailers, or both in one."""
+
+    http_status: int | None = None
+    grpc_status: int | None = None
+    message: str = ""
+    encoding: bytes = b"identity"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_request(headers: Headers) -> Request:
+    """What a client asks for."""
+    path, method, content_type, timeout, encoding = "", b"", b"", None, b"identity"
+    metadata: dict[str, str] = {}
+    fault: tuple[int, str] | None = None
+    for name, value in headers:
+        if name == b":path":
+            path = value.decode("ascii", "replace")
+        elif name == b":method":
+            method = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"grpc-timeout":
+            timeout = _timeout(value)
+            fault = fault or ((400, "a malformed grpc-timeout") if timeout is None else None)
+        elif name == b"grpc-encoding":
+            encoding = value
+        elif not name.startswith(b":"):
+            metadata[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
+    if method != b"POST":
+        fault = (405, "gRPC calls are POST")
+    elif not content_type.startswith(b"application/grpc"):
+        fault = (415, "gRPC calls have content-type application/grpc")
+    return Request(path, timeout, encoding, metadata, fault)
+
+
+def read_response(headers: Headers) -> Response:
+    """What a server says."""
+    http_status, grpc_status, message, encoding = None, None, "", b"identity"
+    metadata: dict[str, str] = {}
+    for name, value in headers:
+        if name == b":status":
+            http_status = int(value) if value.isdigit() else 0
+        elif name == b"grpc-status":
+            grpc_status = int(value) if value.isdigit() else 2
+        elif name == b"grpc-message":
+            message = unquote(value.decode("ascii", "replace"))
+        elif name == b"grpc-encoding":
+            encoding = value
+        elif not name.startswith(b":"):
+            metadata[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
+    return Response(http_status, grpc_status, message, encoding, metadata)
+
+
+def _timeout(value: bytes) -> float | None:
+    digits, unit = value[:-1], _UNITS.get(value[-1:])
+    if unit is None or not digits.isdigit() or len(digits) > _LONGEST_TIMEOUT_DIGITS:
+        return None
+    return int(digits) * unit
+
+
+def write_timeout(seconds: float) -> bytes:
+    """A timeout of at most eight digits, never longer than ``seconds``."""
+    microseconds = int(seconds * 1e6)
+    if microseconds < 10**_LONGEST_TIMEOUT_DIGITS:
+        return b"%du" % microseconds
+    milliseconds = microseconds // 1000
+    if milliseconds < 10**_LONGEST_TIMEOUT_DIGITS:
+        return b"%dm" % milliseconds
+    return b"%dS" % min(int(seconds), 10**_LONGEST_TIMEOUT_DIGITS - 1)
+
+
+def write_message(text: str) -> bytes:
+    """A grpc-message: percent-encoded UTF-8."""
+    return quote(text, safe=_PLAIN).encode("ascii")
+
+
+def write_binary(value: bytes) -> bytes:
+    """The value of a metadata key that ends in ``-bin``."""
+    return base64.b64encode(value).rstrip(b"=")
+
+
+def read_binary(value: str) -> bytes:
+    """The bytes of a metadata value under a key that ends in ``-bin``."""
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+    except (binascii.Error, ValueError) as failure:
+        raise BadMessage("binary metadata that is not base64") from failure
+
+
+def frame_message(message: bytes) -> bytes:
+    """A message behind its prefix: not compressed, four bytes of length."""
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+class MessageReader:
+    """Cuts the data of one stream into messages."""
+
+    def __init__(self, max_bytes: int, encoding: bytes = b"identity") -> None:
+        self._max_bytes = max_bytes
+        self._encoding = encoding
+        self._parts: list[bytes] = []
+        self._have = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a message has come that is not complete."""
+        return self._have == 0
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """The messages that ``data`` completes; raises MessageTooLarge or BadMessage."""
+        if not self._have and len(data) >= PREFIX_BYTES:
+            # The usual case: one message, whole.
+            size = int.from_bytes(data[1:PREFIX_BYTES], "big")
+            if len(data) == PREFIX_BYTES + size:
+                return (self._message(data[0], data[PREFIX_BYTES:]),)
+        self._parts.append(data)
+        self._have += len(data)
+        messages: list[bytes] = []
+        while self._have >= PREFIX_BYTES:
+            head = self._parts[0]
+            if len(head) < PREFIX_BYTES:
+                head = b"".join(self._parts)
+                self._parts = [head]
+            size = int.from_bytes(head[1:PREFIX_BYTES], "big")
+            if size > self._max_bytes:
+                raise MessageTooLarge(
+                    f"Received message larger than max ({size} vs. {self._max_bytes})"
+                )
+            if self._have < PREFIX_BYTES + size:
+                break
+            whole = b"".join(self._parts)
+            messages.append(self._message(whole[0], whole[PREFIX_BYTES : PREFIX_BYTES + size]))
+            rest = whole[PREFIX_BYTES + size :]
+            self._parts, self._have = ([rest] if rest else []), len(rest)
+        return messages
+
+    def _message(self, compressed: int, content: bytes) -> bytes:
+        if len(content) > self._max_bytes:
+            raise MessageTooLarge(
+                f"Received message larger than max ({len(content)} vs. {self._max_bytes})"
+            )
+        if not compressed:
+            return content
+        if compressed != 1 or self._encoding != b"gzip":
+            raise BadMessage("a compressed message without a grpc-encoding that is known here")
+        return _inflate(content, self._max_bytes)
+
+
+def _inflate(content: bytes, max_bytes: int) -> bytes:
+    """Decompress, but never to more than ``max_bytes``."""
+    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        message = decompressor.decompress(content, max_bytes + 1)
+    except zlib.error as failure:
+        raise BadMessage("a compressed message that is not gzip") from failure
+    if len(message) > max_bytes:
+        raise MessageTooLarge(f"Received message larger than max (vs. {max_bytes}) when inflated")
+    return message
+
+
+def knows_encoding(encoding: bytes) -> bool:
+    """Whether messages in ``encoding`` can be read."""
+    return encoding in _ENCODINGS
+
+
+def compress(message: bytes) -> bytes:
+    """A message behind its prefix, compressed."""
+    content = gzip.compress(message, compresslevel=1)
+    return b"\x01" + len(content).to_bytes(4, "big") + content

@@ -1,0 +1,184 @@
+"""The wire on our own HTTP/2: gRPC without grpcio's machinery per call."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded, PeerLost
+from shared.wire.http2.client import ClientConnection
+from shared.wire.http2.core import Limits
+from shared.wire.http2.server import Calls, ServerConnection
+from shared.wire.interface import MAX_MESSAGE_BYTES, Channel, Routes, Server, Stream
+from shared.wire.reflection import reflection_routes
+
+_CONNECT_SECONDS = 5.0
+_CLOSE_GRACE_SECONDS = 0.5
+_BACKLOG = 1024
+
+
+class NativeWire:
+    """Serves and calls with ``shared.wire.http2``."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+
+    @asynccontextmanager
+    async def serve(
+        self,
+        routes: Routes,
+        addresses: Sequence[str],
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_concurrent_calls: int | None = None,
+        reflect: Sequence[str] = (),
+    ) -> AsyncIterator[Server]:
+        """See ``Wire.serve``."""
+        if reflect:
+            routes = routes | reflection_routes(reflect)
+        calls = Calls(routes, max_message_bytes=max_message_bytes, max_calls=max_concurrent_calls)
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            servers, bound = [], []
+            for address in addresses:
+                listening = _listen(address)
+                stack.callback(listening.close)
+                server = await loop.create_server(
+                    lambda: ServerConnection(calls, self._limits),
+                    sock=listening,
+                    backlog=_BACKLOG,
+                )
+                servers.append(server)
+                bound.append(_address_of(listening, address))
+            listener = _NativeServer(servers, calls, bound)
+            try:
+                yield listener
+            finally:
+                await listener.close(_CLOSE_GRACE_SECONDS)
+
+    @asynccontextmanager
+    async def connect(self, address: str) -> AsyncIterator[Channel]:
+        """See ``Wire.connect``."""
+        channel = _NativeChannel(address, self._limits)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+
+def _listen(address: str) -> socket.socket:
+    """A bound socket; raises OSError naming the address."""
+    is_unix = address.startswith("unix")
+    host, _, port = address.rpartition(":")
+    family = socket.AF_UNIX if is_unix else socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        if is_unix:
+            listening.bind(_unix_path(address))
+            if address.startswith("unix:"):
+                Path(address.removeprefix("unix:")).chmod(0o600)
+        else:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host.strip("[]"), int(port)))
+    except OSError as failure:
+        listening.close()
+        raise OSError(f"cannot listen on {address}: {failure.strerror}") from failure
+    listening.setblocking(False)
+    return listening
+
+
+def _unix_path(address: str) -> str:
+    kind, _, path = address.partition(":")
+    return "\0" + path if kind == "unix-abstract" else path
+
+
+def _address_of(listening: socket.socket, address: str) -> str:
+    if address.startswith("unix"):
+        return address
+    return f"{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
+
+
+class _NativeServer:
+    """A listening server."""
+
+    def __init__(
+        self, servers: Sequence[asyncio.Server], calls: Calls, addresses: Sequence[str]
+    ) -> None:
+        self._servers = servers
+        self._calls = calls
+        self.addresses = addresses
+
+    async def close(self, grace_seconds: float) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in list(self._calls.connections):
+            connection.drain()
+        if self._calls.running:
+            await asyncio.wait(self._calls.running, timeout=grace_seconds)
+        # The answers of calls that have just ended are still to be written.
+        await asyncio.sleep(0)
+        for connection in list(self._calls.connections):
+            connection.close()
+        if self._calls.running:
+            for task in self._calls.running:
+                task.cancel()
+            await asyncio.wait(self._calls.running)
+
+
+class _NativeChannel:
+    """One connection at a time, made when first used and again when lost."""
+
+    def __init__(self, address: str, limits: Limits) -> None:
+        self._address = address
+        self._limits = limits
+        self._connection: ClientConnection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+        connection = self._connection
+        if connection is None or not connection.usable:
+            connection = await self._connect(deadline)
+        return await connection.call(path, message, deadline)
+
+    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
+        return self._stream(path)
+
+    @asynccontextmanager
+    async def _stream(self, path: str) -> AsyncIterator[Stream]:
+        connection = await self._connect(None)
+        async with connection.stream(path) as stream:
+            yield stream
+
+    async def _connect(self, deadline: Deadline | None) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        seconds = _CONNECT_SECONDS if deadline is None else deadline.remaining(loop.time())
+        try:
+            async with asyncio.timeout(min(seconds, _CONNECT_SECONDS)), self._connecting:
+                if self._connection is None or not self._connection.usable:
+                    self._connection = await self._dial()
+                return self._connection
+        except TimeoutError:
+            if deadline is not None and deadline.expired(loop.time()):
+                raise DeadlineExceeded("the deadline passed while connecting") from None
+            raise PeerLost("failed to connect: no answer") from None
+        except OSError as failure:
+            raise PeerLost(f"failed to connect: {failure.strerror or failure}") from None
+
+    async def _dial(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        if self._address.startswith("unix"):
+            _, made = await loop.create_unix_connection(
+                lambda: ClientConnection("localhost", self._limits), _unix_path(self._address)
+            )
+            return made
+        host, _, port = self._address.rpartition(":")
+        _, made = await loop.create_connection(
+            lambda: ClientConnection(self._address, self._limits), host.strip("[]"), int(port)
+        )
+        return made
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
