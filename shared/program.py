@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from shared import lifecycle, logs, settings
+from shared.allocator import keep_large_blocks
 from shared.errors import LoadFailed
 from shared.settings import ServiceSettings
 
@@ -24,6 +25,7 @@ def run_service(
     cannot start, the reason on standard error.
     """
     chosen = settings.load(settings_class)
+    keep_large_blocks()
     logs.configure(chosen.service, level=chosen.log_level, format=chosen.log_format)
     structlog.get_logger().info("settings", **settings.describe(chosen))
     try:

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -90,6 +90,8 @@ class ServiceSettings(BaseSettings):
     """console for people, json for collectors."""
     lease_seconds: Seconds = DEFAULT_LEASE_SECONDS
     """How long a silent member stays a member of this service."""
+    wire: Literal["grpcio", "native"] = "grpcio"
+    """What carries calls: gRPC's own library, or our own HTTP/2, which costs less per call."""
     drain_seconds: Seconds = 30.0
     """How long accepted work may take to finish after SIGTERM."""
     stop_with_stdin: bool = False

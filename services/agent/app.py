@@ -16,10 +16,10 @@ from shared.health import HealthBoard
 from shared.membership import Assignment, Device, Hello, Holding, Notice
 from shared.metrics import exporter, new_registry
 from shared.tasks import task_scope
-from shared.wire.grpcio import GrpcioWire
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Membership
+from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ class Agent:
 @asynccontextmanager
 async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
     """An agent that keeps joining its worker while inside."""
-    wire = GrpcioWire()
+    wire = wire_named(settings.wire)
     registry = new_registry()
     board = HealthBoard()
     member_id = uuid.uuid4().hex

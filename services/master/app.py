@@ -17,11 +17,11 @@ from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.health import HealthBoard
 from shared.tasks import task_scope
-from shared.wire.grpcio import GrpcioWire
 from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Registrar
+from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class Master:
 @asynccontextmanager
 async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     """A master that listens while inside."""
-    wire = GrpcioWire()
+    wire = wire_named(settings.wire)
     registry = shared_metrics.new_registry()
     metrics = Metrics(registry)
     health = HealthBoard()

@@ -22,10 +22,10 @@ from shared.errors import LoadFailed
 from shared.health import HealthBoard
 from shared.membership import REPORTS_PER_LEASE, Hello
 from shared.tasks import task_scope
-from shared.wire.grpcio import GrpcioWire
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Membership, Registrar
+from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class Worker:
 @asynccontextmanager
 async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
     """A worker that listens, and stays registered with its masters, while inside."""
-    wire = GrpcioWire()
+    wire = wire_named(settings.wire)
     registry = shared_metrics.new_registry()
     metrics = Metrics(registry)
     health = HealthBoard()

@@ -45,11 +45,7 @@ class NativeWire:
             for address in addresses:
                 listening = _listen(address)
                 stack.callback(listening.close)
-                server = await loop.create_server(
-                    lambda: ServerConnection(calls, self._limits),
-                    sock=listening,
-                    backlog=_BACKLOG,
-                )
+                server = await _serve_on(loop, listening, calls, self._limits)
                 servers.append(server)
                 bound.append(_address_of(listening, address))
             listener = _NativeServer(servers, calls, bound)
@@ -87,6 +83,17 @@ def _listen(address: str) -> socket.socket:
         raise OSError(f"cannot listen on {address}: {failure.strerror}") from failure
     listening.setblocking(False)
     return listening
+
+
+async def _serve_on(
+    loop: asyncio.AbstractEventLoop, listening: socket.socket, calls: Calls, limits: Limits
+) -> asyncio.Server:
+    def make() -> ServerConnection:
+        return ServerConnection(calls, limits)
+
+    if listening.family == socket.AF_UNIX:
+        return await loop.create_unix_server(make, sock=listening, backlog=_BACKLOG)
+    return await loop.create_server(make, sock=listening, backlog=_BACKLOG)
 
 
 def _unix_path(address: str) -> str:
@@ -169,8 +176,16 @@ class _NativeChannel:
     async def _dial(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
         if self._address.startswith("unix"):
+            # Connected by hand: event loops do not agree on names of the abstract namespace.
+            connected = socket.socket(socket.AF_UNIX)
+            connected.setblocking(False)
+            try:
+                await loop.sock_connect(connected, _unix_path(self._address))
+            except BaseException:
+                connected.close()
+                raise
             _, made = await loop.create_unix_connection(
-                lambda: ClientConnection("localhost", self._limits), _unix_path(self._address)
+                lambda: ClientConnection("localhost", self._limits), sock=connected
             )
             return made
         host, _, port = self._address.rpartition(":")

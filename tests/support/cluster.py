@@ -90,8 +90,9 @@ def add_servable(
 class Cluster:
     """Starts services and ends every one of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wire: str = "grpcio") -> None:
         self.folder = folder
+        self.wire = wire
         self.servables = folder / "servables"
         self.servables.mkdir()
         self.front = f"127.0.0.1:{free_port()}"
@@ -136,7 +137,10 @@ class Cluster:
 
     def start(self, name: str, service: str, *arguments: str) -> None:
         self._metrics[name] = f"127.0.0.1:{free_port()}"
-        self._spawn(name, service, *arguments, "--metrics-address", self._metrics[name])
+        self._spawn(
+            name, service, *arguments, "--metrics-address", self._metrics[name],
+            "--wire", self.wire,
+        )  # fmt: skip
 
     def start_bare(self, service: str) -> None:
         """Start a service without any argument, in the folder that holds ``servables``."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
@@ -68,7 +69,7 @@ class ClientConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
         self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)

@@ -26,7 +26,7 @@ class Limits:
     """Streams open at once."""
     max_header_bytes: int = 16 << 10
     """One header block, as sent and as read."""
-    frame_bytes: int = 1 << 20
+    frame_bytes: int = 64 << 10
     """Largest frame we accept."""
     stream_window: int = 4 << 20
     """Bytes of one stream under way to us."""

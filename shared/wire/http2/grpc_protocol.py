@@ -174,9 +174,11 @@ class MessageReader:
                 )
             if self._have < PREFIX_BYTES + size:
                 break
-            whole = b"".join(self._parts)
-            messages.append(self._message(whole[0], whole[PREFIX_BYTES : PREFIX_BYTES + size]))
-            rest = whole[PREFIX_BYTES + size :]
+            self._parts[0] = head[PREFIX_BYTES:]
+            content, rest = b"".join(self._parts), b""
+            if len(content) > size:
+                content, rest = content[:size], content[size:]
+            messages.append(self._message(head[0], content))
             self._parts, self._have = ([rest] if rest else []), len(rest)
         return messages
 
