@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, PeerLost
+from shared.tasks import task_scope
 from shared.wire.http2.client import ClientConnection
 from shared.wire.http2.core import Limits
 from shared.wire.http2.server import Calls, ServerConnection
@@ -17,6 +18,7 @@ from shared.wire.reflection import reflection_routes
 _CONNECT_SECONDS = 5.0
 _CLOSE_GRACE_SECONDS = 0.5
 _BACKLOG = 1024
+_TEND_SECONDS = 2.0
 
 
 class NativeWire:
@@ -50,7 +52,9 @@ class NativeWire:
                 bound.append(_address_of(listening, address))
             listener = _NativeServer(servers, calls, bound)
             try:
-                yield listener
+                async with task_scope() as scope:
+                    scope.spawn(_tend(calls), name="connections")
+                    yield listener
             finally:
                 await listener.close(_CLOSE_GRACE_SECONDS)
 
@@ -62,6 +66,13 @@ class NativeWire:
             yield channel
         finally:
             channel.close()
+
+
+async def _tend(calls: Calls) -> None:
+    while True:
+        await asyncio.sleep(_TEND_SECONDS)
+        for connection in list(calls.connections):
+            connection.tend()
 
 
 def _listen(address: str) -> socket.socket:

@@ -33,7 +33,13 @@ class Limits:
     connection_window: int = 64 << 20
     """Bytes of all streams under way to us."""
     max_nuisance: int = 2000
-    """Resets, pings, settings, priorities and empty frames beyond what useful frames pay for."""
+    """Resets, pings, settings, priorities and empty frames at once, beyond what is forgiven."""
+    forgiven_per_second: int = 400
+    """So many of them a peer may send for ever."""
+    stalled_seconds: float = 30.0
+    """How long a peer may leave data of ours waiting for its window."""
+    silent_seconds: float = 60.0
+    """After so long without a word a peer is pinged, and after as long again it is gone."""
 
 
 class ProtocolFault(Exception):
@@ -227,6 +233,17 @@ class Connection(Generic[Parsed]):
         if stream.unreported > self._limits.stream_window // _HALF:
             self._output.append(f.window_update_frame(number, stream.unreported))
             stream.unreported = 0
+
+    def forgive(self, count: int) -> None:
+        """Time has passed: so many useless frames are forgotten."""
+        self._nuisance = max(0, self._nuisance - count)
+
+    @property
+    def stalled_bytes(self) -> int:
+        """Bytes that wait for the peer's window."""
+        return sum(
+            len(data) for stream in self._blocked.values() for data, _ in stream.waiting or ()
+        )
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""

@@ -71,7 +71,9 @@ class ServerConnection(asyncio.Protocol):
         self._flushing = False
         self.writable = asyncio.Event()
         self.writable.set()
-        self.last_heard = self._loop.time()
+        self._heard_at = self._tended_at = self._progress_at = self._loop.time()
+        self._stalled_bytes = 0
+        self._pinged = False
 
     # asyncio.Protocol
 
@@ -85,7 +87,7 @@ class ServerConnection(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        self.last_heard = self._loop.time()
+        self._heard_at = self._loop.time()
         try:
             self._core.receive(data)
         except ProtocolFault as fault:
@@ -132,10 +134,33 @@ class ServerConnection(asyncio.Protocol):
         self._core.go_away()
         self.flush()
 
-    def ping(self) -> None:
-        """See whether the client is still there."""
-        self._core.ping()
+    def tend(self) -> None:
+        """To be called every few seconds: ends clients that stall, or are silent, for too long."""
+        now = self._loop.time()
+        self._core.forgive(int((now - self._tended_at) * self._limits.forgiven_per_second))
+        self._tended_at = now
+        stalled = self._core.stalled_bytes
+        if not stalled or stalled != self._stalled_bytes:
+            self._stalled_bytes, self._progress_at = stalled, now
+        if now - self._progress_at > self._limits.stalled_seconds:
+            self._end_connection("data waited for its window for too long")
+            return
+        silent = now - self._heard_at
+        if silent < self._limits.silent_seconds:
+            self._pinged = False
+        elif not self._pinged:
+            self._pinged = True
+            self._core.ping()
+            self.flush()
+        elif silent > 2 * self._limits.silent_seconds:
+            self._end_connection("silent for too long")
+
+    def _end_connection(self, reason: str) -> None:
+        log.info("connection ended", peer=self._peer_host, reason=reason)
+        self._core.go_away(Code.ENHANCE_YOUR_CALM, reason)
         self.flush()
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """End the connection and every call on it."""

@@ -1,0 +1,115 @@
+"""Header blocks that repeat, and messages cut out of a stream."""
+
+import gzip
+
+import hpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2.headers import BadHeaders, HeaderReader, HeaderWriter
+
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from([b":path", b"x-a", b"x-b", b"content-type", b"te"]),
+        st.binary(max_size=40).map(lambda b: b.hex().encode()),
+    ),
+    max_size=6,
+)
+
+
+@given(FIELDS)
+def test_what_is_written_reads_back_with_hpack(fields):
+    block = HeaderWriter().write(tuple(fields))
+    assert list(hpack.Decoder().decode(block, raw=True)) == fields
+
+
+@given(st.lists(st.tuples(FIELDS, st.booleans()), max_size=12), st.integers(0, 300))
+def test_remembered_blocks_mean_what_hpack_says(blocks, table_size):
+    """With a dynamic table so small that entries leave it all the time."""
+    encoder, plain = hpack.Encoder(), hpack.Decoder()
+    encoder.header_table_size = table_size
+    reader = HeaderReader(list, max_bytes=1 << 20)
+    for fields, again in blocks:
+        for _ in range(1 + again):
+            block = encoder.encode(fields)
+            assert reader.read(block) == list(plain.decode(block, raw=True))
+
+
+def test_a_block_that_means_the_same_is_read_once():
+    calls = []
+    reader = HeaderReader(lambda headers: calls.append(headers) or headers, max_bytes=1000)
+    block = HeaderWriter().write(((b":path", b"/a"),))
+    assert [reader.read(block) for _ in range(3)] == [[(b":path", b"/a")]] * 3
+    assert len(calls) == 1
+
+
+def test_a_block_that_adds_to_the_table_is_never_remembered():
+    encoder = hpack.Encoder()
+    reader = HeaderReader(list, max_bytes=1000)
+    first, second = (encoder.encode([(b"x-a", b"1")]) for _ in range(2))
+    assert first != second
+    assert reader.read(first) == reader.read(second) == [(b"x-a", b"1")]
+    assert reader.read(second) == [(b"x-a", b"1")]
+
+
+def test_a_block_that_hpack_cannot_read_is_named():
+    with pytest.raises(BadHeaders):
+        HeaderReader(list, max_bytes=1000).read(b"\xff\xff\xff\xff\xff")
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.data())
+def test_messages_are_cut_the_same_however_they_come(messages, data):
+    stream = b"".join(grpc.frame_message(each) for each in messages)
+    reader, found, at = grpc.MessageReader(1000), [], 0
+    while at < len(stream):
+        step = data.draw(st.integers(1, 200))
+        found += reader.feed(stream[at : at + step])
+        at += step
+    assert found == messages
+    assert reader.empty
+
+
+def test_a_message_that_is_too_large_is_refused_by_its_length_alone():
+    with pytest.raises(grpc.MessageTooLarge, match=r"larger than max \(2000 vs. 1000\)"):
+        grpc.MessageReader(1000).feed(grpc.frame_message(b"x" * 2000)[:10])
+    with pytest.raises(grpc.MessageTooLarge):
+        grpc.MessageReader(1000).feed(grpc.frame_message(b"x" * 2000))
+
+
+def test_gzip_is_read_but_a_bomb_is_not_inflated():
+    reader = grpc.MessageReader(1000, b"gzip")
+    assert reader.feed(grpc.compress(b"hello" * 50)) == (b"hello" * 50,)
+    bomb = gzip.compress(b"\0" * 10_000_000)
+    with pytest.raises(grpc.MessageTooLarge):
+        grpc.MessageReader(100_000, b"gzip").feed(b"\1" + len(bomb).to_bytes(4, "big") + bomb)
+    with pytest.raises(grpc.BadMessage):
+        grpc.MessageReader(1000).feed(grpc.compress(b"without an encoding"))
+
+
+@given(st.floats(1e-6, 1e9))
+def test_a_timeout_reads_back_and_never_grows(seconds):
+    written = grpc.write_timeout(seconds)
+    assert len(written) <= 9
+    read = grpc.read_request([(b"grpc-timeout", written)]).timeout
+    assert read is not None
+    assert seconds * 0.99 - 1e-6 <= read <= seconds or seconds > 99_999_999
+
+
+@given(st.text())
+def test_a_status_message_reads_back(text):
+    written = grpc.write_message(text)
+    assert written.isascii()
+    assert grpc.read_response([(b"grpc-message", written)]).message == text
+
+
+@given(st.binary())
+def test_binary_metadata_reads_back(value):
+    assert grpc.read_binary(grpc.write_binary(value).decode()) == value
+
+
+@pytest.mark.parametrize("timeout", [b"", b"5", b"x", b"-1S", b"999999999S", b"1.5S"])
+def test_a_malformed_timeout_is_a_fault(timeout):
+    headers = [(b":method", b"POST"), (b"content-type", b"application/grpc")]
+    assert grpc.read_request([*headers, (b"grpc-timeout", timeout)]).fault is not None
