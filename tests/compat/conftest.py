@@ -55,9 +55,11 @@ CONFIG = """
 """
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("stack"))
+@pytest.fixture(scope="module", params=["grpcio", "native"])
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("stack"), request.param)
     add_servable(cluster.servables, "toy")
     (cluster.servables / "toy" / "servable_config.py").write_text(textwrap.dedent(CONFIG))
     try:

@@ -1,6 +1,7 @@
 """Health and reflection, asked by grpcio's own clients and by grpclib."""
 
 import asyncio
+import functools
 from contextlib import asynccontextmanager
 
 import grpc
@@ -30,9 +31,14 @@ SERVING, NOT_SERVING, SERVICE_UNKNOWN = (
 SERVICE = "mindspore.serving.proto.MSService"
 
 
+@pytest.fixture(params=["grpcio", "native"])
+def master(request):
+    return functools.partial(a_master, request.param)
+
+
 @asynccontextmanager
-async def master():
-    settings = MasterSettings(listen="127.0.0.1:0", membership_address="127.0.0.1:0")
+async def a_master(wire):
+    settings = MasterSettings(listen="127.0.0.1:0", membership_address="127.0.0.1:0", wire=wire)
     async with asyncio.timeout(60), open_master(settings) as opened:
         yield opened
 
@@ -79,7 +85,7 @@ async def check(channel, name):
     return (await health(channel, "Check")(health_pb2.HealthCheckRequest(service=name))).status
 
 
-async def test_health_knows_the_process_the_service_and_each_servable():
+async def test_health_knows_the_process_the_service_and_each_servable(master):
     async with master() as opened, grpc.aio.insecure_channel(opened.address) as channel:
         assert await check(channel, "") == SERVING
         assert await check(channel, SERVICE) == SERVING
@@ -88,7 +94,7 @@ async def test_health_knows_the_process_the_service_and_each_servable():
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_health_watch_follows_a_servable_from_unknown_to_serving_to_gone():
+async def test_a_health_watch_follows_a_servable_from_unknown_to_serving_to_gone(master):
     async with master() as opened, grpc.aio.insecure_channel(opened.address) as channel:
         watch = health(channel, "Watch")(health_pb2.HealthCheckRequest(service="toy"))
         states = aiter(watch)
@@ -102,7 +108,7 @@ async def test_a_health_watch_follows_a_servable_from_unknown_to_serving_to_gone
         watch.cancel()
 
 
-async def test_a_draining_master_says_so_to_those_who_watch():
+async def test_a_draining_master_says_so_to_those_who_watch(master):
     async with master() as opened, grpc.aio.insecure_channel(opened.address) as channel:
         watch = aiter(health(channel, "Watch")(health_pb2.HealthCheckRequest(service="")))
         assert (await anext(watch)).status == SERVING
@@ -111,7 +117,7 @@ async def test_a_draining_master_says_so_to_those_who_watch():
         await draining
 
 
-async def test_reflection_describes_the_services():
+async def test_reflection_describes_the_services(master):
     def ask(address):
         with grpc.insecure_channel(address) as channel:
             database = ProtoReflectionDescriptorDatabase(channel)
@@ -125,7 +131,7 @@ async def test_reflection_describes_the_services():
     assert {"PredictRequest", "PredictReply"} <= messages
 
 
-async def test_a_client_of_another_grpc_stack_is_served_too():
+async def test_a_client_of_another_grpc_stack_is_served_too(master):
     async with master() as opened, Worker(opened).joined():
         host, _, port = opened.address.partition(":")
         channel = Channel(host, int(port))
