@@ -13,8 +13,9 @@ class Admission:
 
     def __init__(self, max_requests: int, metrics: Metrics) -> None:
         self._max_requests = max_requests
-        self._metrics = metrics
         self._in_flight = 0
+        # Read when scraped: setting it for each request costs more than counting does.
+        metrics.in_flight.set_function(lambda: self._in_flight)
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -36,7 +37,6 @@ class Admission:
 
     def _change(self, by: int) -> None:
         self._in_flight += by
-        self._metrics.in_flight.set(self._in_flight)
         if self._in_flight:
             self._idle.clear()
         else:

@@ -1,9 +1,11 @@
 """What clients call: ``MSService.Predict`` in the original's contract."""
 
 import asyncio
+import itertools
 import uuid
 
 import structlog
+from prometheus_client import Counter
 
 from protos.ms_service import ms_service_pb2
 from services.master.admission import Admission
@@ -38,6 +40,10 @@ class FrontDoor:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._request_timeout_seconds = request_timeout_seconds
+        # Request ids of this process; a random one for each request would cost more.
+        self._id = uuid.uuid4().hex[:8]
+        self._numbers = itertools.count(1)
+        self._answered: dict[str, Counter] = {}
 
     @property
     def routes(self) -> Routes:
@@ -60,12 +66,18 @@ class FrontDoor:
             outcome = type(failure).__name__
             raise
         finally:
-            self._metrics.requests.labels(outcome).inc()
+            self._count(outcome)
             self._metrics.seconds.observe(_now() - started)
+
+    def _count(self, outcome: str) -> None:
+        counter = self._answered.get(outcome)
+        if counter is None:
+            counter = self._answered[outcome] = self._metrics.requests.labels(outcome)
+        counter.inc()
 
     async def _predict(self, context: CallContext, message: bytes) -> bytes:
         request_id = context.metadata.get(REQUEST_ID_KEY, "")[:_MAX_REQUEST_ID_LENGTH]
-        request_id = request_id or uuid.uuid4().hex[:12]
+        request_id = request_id or f"{self._id}-{next(self._numbers):x}"
         deadline = context.deadline or Deadline.after(self._request_timeout_seconds, now=_now())
         spec = Spec()
         try:

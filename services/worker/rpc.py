@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import structlog
 from google.protobuf.message import DecodeError
+from prometheus_client import Counter
 
 from protos.serving.v1 import dispatch_pb2
 from services.worker.graph.runner import GraphRunner
@@ -41,6 +42,8 @@ class DispatchDoor:
         self._metrics = metrics
         self._max_calls = max_calls
         self._outstanding = 0
+        metrics.outstanding.set_function(lambda: self._outstanding)
+        self._answered: dict[tuple[str, str, str], Counter] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -76,7 +79,15 @@ class DispatchDoor:
             outcome = type(failure).__name__
             raise
         finally:
-            self._metrics.requests.labels(what.servable, method.name, outcome).inc()
+            self._count_outcome(what.servable, method.name, outcome)
+
+    def _count_outcome(self, servable: str, method: str, outcome: str) -> None:
+        labels = (servable, method, outcome)
+        counter = self._answered.get(labels)
+        if counter is None:
+            # Finding a counter by its labels costs more than counting.
+            counter = self._answered[labels] = self._metrics.requests.labels(*labels)
+        counter.inc()
 
     def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, Method]:
         serving = self._servings.find(what)
@@ -102,7 +113,6 @@ class DispatchDoor:
     def _count(self, serving: Serving, by: int) -> None:
         serving.count(by)
         self._outstanding += by
-        self._metrics.outstanding.set(self._outstanding)
         if self._outstanding:
             self._idle.clear()
         else:

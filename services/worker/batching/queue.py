@@ -82,7 +82,7 @@ class BatchQueue:
         self._executors = executors
         self._scope = scope
         self._metrics = metrics
-        self._queued_rows = metrics.queued_rows.labels(what.servable, what.version)
+        metrics.queued_rows.labels(what.servable, what.version).set_function(self._queued_rows)
         self._max_queued_rows = max_queued_rows
         self._batchers: dict[ModelCall, Batcher] = {}
         self._callers: dict[Submission, _Caller] = {}
@@ -139,7 +139,6 @@ class BatchQueue:
         finally:
             del self._callers[submission]
             batcher.withdraw(submission)
-            self._count_queued()
         return [outcome for outcome in caller.outcomes if outcome is not None]
 
     def pump(self) -> None:
@@ -161,7 +160,6 @@ class BatchQueue:
             self._scope.spawn(
                 self._run(executor, call, batcher, taken.batch, now), name=f"batch of {self._what}"
             )
-        self._count_queued()
 
     def _oldest(self) -> tuple[ModelCall, Batcher] | None:
         waiting = [
@@ -254,8 +252,8 @@ class BatchQueue:
             for submission in batcher.clear():
                 self._fail(submission, failure)
 
-    def _count_queued(self) -> None:
-        self._queued_rows.set(sum(batcher.queued_rows for batcher in self._batchers.values()))
+    def _queued_rows(self) -> int:
+        return sum(batcher.queued_rows for batcher in self._batchers.values())
 
 
 def _arrived(caller: _Caller, count: int) -> None:

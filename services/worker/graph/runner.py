@@ -146,8 +146,7 @@ class _Walk:
             outcomes = [ExecutionFailed(refusal.message)] * len(living)
         self._finished_stages += 1
         took = asyncio.get_running_loop().time() - began
-        labels = (self._what.servable, self._method.name, stage.tag)
-        self._metrics.stage_seconds.labels(*labels).observe(took)
+        self._metrics.stage(self._what.servable, self._method.name, stage.tag).observe(took)
         for instance, outcome in zip(living, outcomes, strict=True):
             if isinstance(outcome, ServingError):
                 instance.failure = instance.failure or outcome
