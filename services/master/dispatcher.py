@@ -31,12 +31,10 @@ class Dispatcher:
             choice = self._choose(spec, refused_by, refusal)
             if refused_by:
                 self._metrics.redispatched.inc()
-            payload = dispatch_pb2.DispatchedPredict(
-                predict_request=message, version=choice.version
-            ).SerializeToString()
+            head = dispatch_pb2.DispatchHead(version=choice.version).SerializeToString()
             try:
                 return await self._workers.call(
-                    choice.worker, payload, deadline=deadline, request_id=request_id
+                    choice.worker, message, head=head, deadline=deadline, request_id=request_id
                 )
             except Refused as failure:
                 refusal = failure

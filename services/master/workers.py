@@ -82,11 +82,11 @@ class Workers:
         return self._workers[member_id].link.outstanding
 
     async def call(
-        self, member_id: str, payload: bytes, *, deadline: Deadline, request_id: str
+        self, member_id: str, payload: bytes, *, head: bytes, deadline: Deadline, request_id: str
     ) -> bytes:
         """Send one call to one worker and wait for its answer."""
         link = self._workers[member_id].link
-        return await link.call(payload, deadline=deadline, request_id=request_id)
+        return await link.call(payload, head=head, deadline=deadline, request_id=request_id)
 
     def _publish(self, worker: _Worker) -> None:
         """Let the router know a worker as long as it is joined and connected."""

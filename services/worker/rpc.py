@@ -66,9 +66,8 @@ class DispatchDoor:
         await serve_exchange(stream, self._predict, max_outstanding=self._max_calls)
 
     async def _predict(self, incoming: Incoming) -> bytes:
-        dispatched = _parse(incoming.payload)
-        request = read_predict(dispatched.predict_request)
-        what = ServableVersion(request.servable, dispatched.version)
+        request = read_predict(incoming.payload)
+        what = ServableVersion(request.servable, _read_version(incoming.head))
         serving, method = self._find(what, request.method)
         outcome = "Cancelled"
         try:
@@ -144,8 +143,8 @@ class DispatchDoor:
         return reply, type(failures[0]).__name__ if failures else "ok"
 
 
-def _parse(payload: bytes) -> dispatch_pb2.DispatchedPredict:
+def _read_version(head: bytes) -> int:
     try:
-        return dispatch_pb2.DispatchedPredict.FromString(payload)
+        return dispatch_pb2.DispatchHead.FromString(head).version
     except DecodeError as failure:
-        raise InvalidRequest("not a DispatchedPredict") from failure
+        raise InvalidRequest("not a DispatchHead") from failure

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 _WRITE_CALLS = 64
 _WRITE_BYTES = 1 << 20
 _OPENING_SECONDS = 5.0
+# From here on a payload is a message of its own: protobuf would copy it at every turn.
+_ATTACHED_BYTES = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Incoming:
     request_id: str
     deadline: Deadline | None
     payload: bytes
+    head: bytes = b""
 
 
 ExchangeHandler = Callable[[Incoming], Awaitable[bytes]]
@@ -53,6 +56,7 @@ class _Pending:
     """A call that waits for its answer."""
 
     call: exchange_pb2.Call
+    payload: bytes
     subject: str
     answer: asyncio.Future[bytes]
     deadline: Deadline | None
@@ -83,10 +87,13 @@ class Exchange:
         payload: bytes,
         *,
         deadline: Deadline | None = None,
+        head: bytes = b"",
         request_id: str = "",
         subject: str = "this request",
     ) -> bytes:
         """Send one call and wait for its answer; ``subject`` names the work in errors.
+
+        ``head`` travels beside the payload, which is passed on as it is.
 
         Raises the error that the peer named; Overloaded when too many calls are
         outstanding; DeadlineExceeded; Unavailable when the stream broke before
@@ -98,8 +105,8 @@ class Exchange:
         if len(self._pending) >= self._max_outstanding:
             raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
         self._last_id += 1
-        call = exchange_pb2.Call(id=self._last_id, request_id=request_id, payload=payload)
-        pending = _Pending(call, subject, loop.create_future(), deadline)
+        call = exchange_pb2.Call(id=self._last_id, request_id=request_id, head=head)
+        pending = _Pending(call, payload, subject, loop.create_future(), deadline)
         self._pending[call.id] = pending
         self._unsent.append(pending)
         self._wake.set()
@@ -129,11 +136,15 @@ class Exchange:
             while self._unsent or self._cancelled:
                 message = exchange_pb2.Calls(cancelled=self._cancelled)
                 self._cancelled.clear()
-                self._fill(message)
+                attached = self._fill(message)
                 await stream.send(message.SerializeToString())
+                for payload in attached:
+                    await stream.send(payload)
 
-    def _fill(self, message: exchange_pb2.Calls) -> None:
+    def _fill(self, message: exchange_pb2.Calls) -> list[bytes]:
+        """Add calls that are ready; gives the payloads that follow the message."""
         now = asyncio.get_running_loop().time()
+        attached: list[bytes] = []
         size = 0
         while self._unsent and len(message.calls) < _WRITE_CALLS and size < _WRITE_BYTES:
             pending = self._unsent.popleft()
@@ -143,13 +154,20 @@ class Exchange:
             if pending.deadline is not None:
                 left = pending.deadline.remaining(now)
                 pending.call.timeout_microseconds = max(1, int(left * 1e6))
+            if len(pending.payload) >= _ATTACHED_BYTES:
+                pending.call.attached = True
+                attached.append(pending.payload)
+            else:
+                pending.call.payload = pending.payload
             message.calls.append(pending.call)
-            size += len(pending.call.payload)
+            size += len(pending.payload)
+        return attached
 
     async def read_from(self, messages: AsyncIterator[bytes]) -> None:
         """Hand answers to their callers until the peer closes."""
         async for message in messages:
             for answer in exchange_pb2.Answers.FromString(message).answers:
+                payload = await anext(messages) if answer.attached else answer.payload
                 pending = self._pending.get(answer.id)
                 if pending is None or pending.answer.done():
                     continue
@@ -157,7 +175,7 @@ class Exchange:
                     failure = rebuild(answer.failure.name, answer.failure.message)
                     pending.answer.set_exception(failure)
                 else:
-                    pending.answer.set_result(answer.payload)
+                    pending.answer.set_result(payload)
         raise PeerLost(f"{self._peer} closed the connection")
 
     def end(self, reason: str) -> None:
@@ -219,20 +237,22 @@ class _Served:
         self._handler = handler
         self._max_outstanding = max_outstanding
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._answers: deque[exchange_pb2.Answer] = deque()
+        self._answers: deque[tuple[exchange_pb2.Answer, bytes]] = deque()
         self._wake = asyncio.Event()
 
     async def read_from(self, stream: Stream, scope: TaskScope) -> None:
-        async for message in stream:
+        messages = aiter(stream)
+        async for message in messages:
             calls = exchange_pb2.Calls.FromString(message)
             for call_id in calls.cancelled:
                 running = self._running.get(call_id)
                 if running is not None:
                     running.cancel()
             for call in calls.calls:
-                self._begin(call, scope)
+                payload = await anext(messages) if call.attached else call.payload
+                self._begin(call, payload, scope)
 
-    def _begin(self, call: exchange_pb2.Call, scope: TaskScope) -> None:
+    def _begin(self, call: exchange_pb2.Call, payload: bytes, scope: TaskScope) -> None:
         if len(self._running) >= self._max_outstanding:
             refusal = Overloaded(f"{self._max_outstanding} calls are being worked on already")
             self._answer(_failed(call.id, refusal))
@@ -241,7 +261,7 @@ class _Served:
         if call.timeout_microseconds:
             now = asyncio.get_running_loop().time()
             deadline = Deadline.after(call.timeout_microseconds / 1e6, now=now)
-        incoming = Incoming(call.request_id, deadline, call.payload)
+        incoming = Incoming(call.request_id, deadline, payload, call.head)
         task = scope.spawn(self._work(call.id, incoming), name=f"call {call.request_id or call.id}")
         self._running[call.id] = task
         task.add_done_callback(lambda _: self._running.pop(call.id, None))
@@ -249,7 +269,7 @@ class _Served:
     async def _work(self, call_id: int, incoming: Incoming) -> None:
         try:
             payload = await self._handler(incoming)
-            self._answer(exchange_pb2.Answer(id=call_id, payload=payload))
+            self._answer(exchange_pb2.Answer(id=call_id), payload)
         except ServingError as failure:
             self._answer(_failed(call_id, failure))
         except Exception:
@@ -257,8 +277,8 @@ class _Served:
             unforeseen = InternalError("internal error; the server's log has the details")
             self._answer(_failed(call_id, unforeseen))
 
-    def _answer(self, answer: exchange_pb2.Answer) -> None:
-        self._answers.append(answer)
+    def _answer(self, answer: exchange_pb2.Answer, payload: bytes = b"") -> None:
+        self._answers.append((answer, payload))
         self._wake.set()
 
     async def write_to(self, stream: Stream) -> None:
@@ -267,13 +287,26 @@ class _Served:
             await self._wake.wait()
             self._wake.clear()
             while self._answers:
-                message = exchange_pb2.Answers()
-                size = 0
-                while self._answers and len(message.answers) < _WRITE_CALLS and size < _WRITE_BYTES:
-                    answer = self._answers.popleft()
-                    message.answers.append(answer)
-                    size += len(answer.payload)
+                message, attached = self._take_answers()
                 await stream.send(message.SerializeToString())
+                for payload in attached:
+                    await stream.send(payload)
+
+    def _take_answers(self) -> tuple[exchange_pb2.Answers, list[bytes]]:
+        """Answers that are ready, and the payloads that follow the message."""
+        message = exchange_pb2.Answers()
+        attached: list[bytes] = []
+        size = 0
+        while self._answers and len(message.answers) < _WRITE_CALLS and size < _WRITE_BYTES:
+            answer, payload = self._answers.popleft()
+            if len(payload) >= _ATTACHED_BYTES:
+                answer.attached = True
+                attached.append(payload)
+            else:
+                answer.payload = payload
+            message.answers.append(answer)
+            size += len(payload)
+        return message, attached
 
 
 def _failed(call_id: int, failure: ServingError) -> exchange_pb2.Answer:

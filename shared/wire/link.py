@@ -59,6 +59,7 @@ class Link:
         payload: bytes,
         *,
         deadline: Deadline | None = None,
+        head: bytes = b"",
         request_id: str = "",
         subject: str = "this request",
     ) -> bytes:
@@ -66,7 +67,7 @@ class Link:
         if self._exchange is None:
             raise Unavailable(f"{self._peer} is not connected")
         return await self._exchange.call(
-            payload, deadline=deadline, request_id=request_id, subject=subject
+            payload, deadline=deadline, head=head, request_id=request_id, subject=subject
         )
 
     def end(self) -> None:

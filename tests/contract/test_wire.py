@@ -177,6 +177,23 @@ async def exchanging(wire: Wire, handler, max_served: int = 100) -> tuple[Routes
     return Routes(streams={EXCHANGE: serve}), None
 
 
+async def test_small_and_large_payloads_share_one_exchange(wire):
+    async def reverse(incoming: Incoming) -> bytes:
+        return incoming.head + incoming.payload[::-1]
+
+    sizes = (0, 10, (32 << 10) - 1, 32 << 10, 3 << 20, 1, 100_000)
+    payloads = [bytes([n]) + b"x" * size for n, size in enumerate(sizes * 3)]
+    routes, _ = await exchanging(wire, reverse)
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        open_exchange(channel, EXCHANGE, peer="the peer", max_outstanding=100) as exchange,
+        asyncio.timeout(20),
+    ):
+        answers = await asyncio.gather(*(exchange.call(each, head=b"head") for each in payloads))
+    assert answers == [b"head" + each[::-1] for each in payloads]
+
+
 async def test_many_calls_share_one_exchange(wire):
     async def double(incoming: Incoming) -> bytes:
         return incoming.payload * 2

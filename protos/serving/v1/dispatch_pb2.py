@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from protos.serving.v1 import exchange_pb2 as protos_dot_serving_dot_v1_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/dispatch.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\"=\n\x11\x44ispatchedPredict\x12\x17\n\x0fpredict_request\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x04\x32X\n\x08\x44ispatch\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/dispatch.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\"\x1f\n\x0c\x44ispatchHead\x12\x0f\n\x07version\x18\x01 \x01(\x04\x32X\n\x08\x44ispatch\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.serving.v1.dispatch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DISPATCHEDPREDICT']._serialized_start=92
-  _globals['_DISPATCHEDPREDICT']._serialized_end=153
-  _globals['_DISPATCH']._serialized_start=155
-  _globals['_DISPATCH']._serialized_end=243
+  _globals['_DISPATCHHEAD']._serialized_start=92
+  _globals['_DISPATCHHEAD']._serialized_end=123
+  _globals['_DISPATCH']._serialized_start=125
+  _globals['_DISPATCH']._serialized_end=213
 # @@protoc_insertion_point(module_scope)

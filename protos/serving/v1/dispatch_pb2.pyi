@@ -5,10 +5,8 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class DispatchedPredict(_message.Message):
-    __slots__ = ("predict_request", "version")
-    PREDICT_REQUEST_FIELD_NUMBER: _ClassVar[int]
+class DispatchHead(_message.Message):
+    __slots__ = ("version",)
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    predict_request: bytes
     version: int
-    def __init__(self, predict_request: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ...) -> None: ...

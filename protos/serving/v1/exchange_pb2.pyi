@@ -7,16 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Call(_message.Message):
-    __slots__ = ("id", "timeout_microseconds", "request_id", "payload")
+    __slots__ = ("id", "timeout_microseconds", "request_id", "payload", "head", "attached")
     ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
     id: int
     timeout_microseconds: int
     request_id: str
     payload: bytes
-    def __init__(self, id: _Optional[int] = ..., timeout_microseconds: _Optional[int] = ..., request_id: _Optional[str] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    head: bytes
+    attached: bool
+    def __init__(self, id: _Optional[int] = ..., timeout_microseconds: _Optional[int] = ..., request_id: _Optional[str] = ..., payload: _Optional[bytes] = ..., head: _Optional[bytes] = ..., attached: _Optional[bool] = ...) -> None: ...
 
 class Calls(_message.Message):
     __slots__ = ("calls", "cancelled")
@@ -27,14 +31,16 @@ class Calls(_message.Message):
     def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("id", "failure", "payload")
+    __slots__ = ("id", "failure", "payload", "attached")
     ID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
     id: int
     failure: Failure
     payload: bytes
-    def __init__(self, id: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    attached: bool
+    def __init__(self, id: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., payload: _Optional[bytes] = ..., attached: _Optional[bool] = ...) -> None: ...
 
 class Answers(_message.Message):
     __slots__ = ("answers",)

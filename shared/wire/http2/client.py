@@ -142,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
         """One request, one answer."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
         number = self._open(path, deadline, _Call(answer, None))
-        self._core.send_data(number, grpc.frame_message(message), end=True)
+        self._core.send_message(number, grpc.message_prefix(message), message, end=True)
         self._flush_soon()
         timer = None
         if deadline is not None:
@@ -199,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
     # What a stream asks of its connection.
 
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
-        sent = self._core.send_data(stream, grpc.frame_message(message))
+        sent = self._core.send_message(stream, grpc.message_prefix(message), message)
         self._flush_soon()
         return sent
 

@@ -16,6 +16,8 @@ from shared.wire.http2.headers import BadHeaders, HeaderReader
 Parsed_contra = TypeVar("Parsed_contra", contravariant=True)
 Parsed = TypeVar("Parsed")
 _HALF = 2
+# Up to here a copy costs less than another frame.
+_COPIED_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,15 @@ class Connection(Generic[Parsed]):
         stream.waiting.append((memoryview(data), end))
         self._pump(number, stream)
         return stream.waiting is None
+
+    def send_message(
+        self, number: int, prefix: bytes, message: bytes, *, end: bool = False
+    ) -> bool:
+        """Send a message behind its prefix; a large one is not copied for that."""
+        if len(message) < _COPIED_BYTES:
+            return self.send_data(number, prefix + message, end=end)
+        self.send_data(number, prefix)
+        return self.send_data(number, message, end=end)
 
     def send_trailers(self, number: int, block: bytes) -> None:
         """End our side of a stream with a header block, after all its data."""

@@ -133,6 +133,11 @@ def read_binary(value: str) -> bytes:
         raise BadMessage("binary metadata that is not base64") from failure
 
 
+def message_prefix(message: bytes) -> bytes:
+    """The prefix alone, for a message too large to be copied behind it."""
+    return b"\x00" + len(message).to_bytes(4, "big")
+
+
 def frame_message(message: bytes) -> bytes:
     """A message behind its prefix: not compressed, four bytes of length."""
     return b"\x00" + len(message).to_bytes(4, "big") + message

@@ -292,7 +292,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if stream in self._open:
             self._core.send_headers(stream, _FIRST)
-            self._core.send_data(stream, grpc.frame_message(answer))
+            self._core.send_message(stream, grpc.message_prefix(answer), answer)
             self._finish(stream, _GOOD_END)
 
     async def _serve_stream(
@@ -356,7 +356,7 @@ class ServerConnection(asyncio.Protocol):
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
         if first:
             self._core.send_headers(stream, _FIRST)
-        sent = self._core.send_data(stream, grpc.frame_message(message))
+        sent = self._core.send_message(stream, grpc.message_prefix(message), message)
         self.flush_soon()
         return sent
 

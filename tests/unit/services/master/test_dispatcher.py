@@ -29,16 +29,13 @@ class Workers:
     def outstanding(self, worker):
         return {"a": 0, "b": 1}[worker]  # a is asked first
 
-    async def call(self, worker, payload, *, deadline, request_id):
+    async def call(self, worker, payload, *, head, deadline, request_id):
+        assert dispatch_pb2.DispatchHead.FromString(head).version == 1
         self.asked.append(worker)
         failure = self.failures.get(worker)
         if failure is not None:
             raise failure
-        return (
-            b"answer of "
-            + worker.encode()
-            + dispatch_pb2.DispatchedPredict.FromString(payload).predict_request
-        )
+        return b"answer of " + worker.encode() + payload
 
 
 async def dispatch(workers, names=("a", "b")):
