@@ -20,6 +20,7 @@ from shared.wire.status import ERROR_NAME_KEY, number_of
 log = structlog.get_logger()
 
 _WRITE_HIGH_BYTES = 1 << 20
+_LEAVE_SECONDS = 1.0
 _UNIMPLEMENTED, _UNKNOWN_STATUS, _RESOURCE_EXHAUSTED = 12, 2, 8
 _INTERNAL_STATUS = 13
 _FIRST_BLOCK = ((b":status", b"200"), (b"content-type", b"application/grpc"))
@@ -226,9 +227,7 @@ class ServerConnection(asyncio.Protocol):
 
     def on_drained(self, stream: int) -> None:
         call = self._open.get(stream)
-        if call is None:
-            self._leave(stream)
-        elif call.stream is not None:
+        if call is not None and call.stream is not None:
             call.stream.drained()
 
     def on_goaway(self, last_stream: int, code: int) -> None:
@@ -342,14 +341,17 @@ class ServerConnection(asyncio.Protocol):
     def _finish(self, stream: int, trailers: bytes) -> None:
         self._open.pop(stream, None)
         self._core.send_trailers(stream, trailers)
-        if not self._core.has_waiting(stream):
-            self._leave(stream)
+        if self._core.is_open(stream):
+            # The client is still sending. It will stop when it reads the answer; a
+            # reset that overtakes it would make some clients forget the answer.
+            self._loop.call_later(_LEAVE_SECONDS, self._leave, stream)
         self.flush_soon()
 
     def _leave(self, stream: int) -> None:
         """The answer is complete. A client that is still sending need not go on."""
-        if self._core.is_open(stream):
+        if self._core.is_open(stream) and not self._core.has_waiting(stream):
             self._core.reset(stream, Code.NO_ERROR)
+            self.flush_soon()
 
     # What a stream asks of its connection.
 
