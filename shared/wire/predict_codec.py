@@ -5,7 +5,7 @@ scripts which look for its messages keep working.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -15,17 +15,21 @@ from protos.ms_service import ms_service_pb2 as pb
 from shared.errors import InvalidRequest, ServingError
 from shared.servable import Method, ServableVersion
 from shared.tensors import ElementType, Value
+from shared.wire.predict_walk import CarriedInstance, walk_predict
 
 _FAILED, _INVALID_INPUTS = 1, 2
+_NOTHING: Mapping[str, memoryview] = {}
+# From here on a walk in Python costs less than protobuf's copies of large tensors.
+_WALKED_BYTES = 32 << 10
 
 
 class PredictMessage:
     """One client request, its tensors not yet looked at."""
 
-    def __init__(self, message: pb.PredictRequest) -> None:
-        self._message = message
-        self.servable = message.servable_spec.name
-        self.method = message.servable_spec.method_name
+    def __init__(self, servable: str, method: str, instances: Sequence[CarriedInstance]) -> None:
+        self.servable = servable
+        self.method = method
+        self._instances = instances
 
     def instances(self, method: Method) -> list[tuple[Value, ...]]:
         """The inputs of ``method`` for each instance; arrays are read-only views.
@@ -33,15 +37,15 @@ class PredictMessage:
         Raises InvalidRequest that names the input and what is wrong with it; one bad
         instance refuses the request, as in the original.
         """
-        if not self._message.instances:
+        if not self._instances:
             raise InvalidRequest(
                 f"Instances count is 0, servable {self.servable}, method {self.method}:"
                 " expected at least one instance"
             )
-        return [self._instance(instance, method) for instance in self._message.instances]
+        return [self._instance(instance, method) for instance in self._instances]
 
-    def _instance(self, instance: pb.Instance, method: Method) -> tuple[Value, ...]:
-        if instance.output_buffers:
+    def _instance(self, instance: CarriedInstance, method: Method) -> tuple[Value, ...]:
+        if instance.names_shared_memory:
             raise InvalidRequest("output_buffers: a request may not name shared memory")
         values: list[Value] = []
         for name in method.input_names:
@@ -51,7 +55,7 @@ class PredictMessage:
                     f" servable {self.servable}, method {self.method}"
                 )
             try:
-                values.append(_read_value(instance.items[name]))
+                values.append(_read_value(instance.items[name], instance.data.get(name)))
             except InvalidRequest as failure:
                 raise InvalidRequest(
                     f"Instances input {name} check failed, detail: {failure.message}"
@@ -62,12 +66,22 @@ class PredictMessage:
 def read_predict(message: bytes) -> PredictMessage:
     """A serialized PredictRequest; raises InvalidRequest when the bytes are none."""
     try:
-        return PredictMessage(pb.PredictRequest.FromString(message))
-    except DecodeError:
+        if len(message) >= _WALKED_BYTES:
+            spec, instances = walk_predict(message)
+        else:
+            request = pb.PredictRequest.FromString(message)
+            spec = request.servable_spec
+            instances = [
+                CarriedInstance(each.items, _NOTHING, bool(each.output_buffers))
+                for each in request.instances
+            ]
+    except (DecodeError, IndexError, ValueError):
         raise InvalidRequest("the request is not a valid PredictRequest message") from None
+    return PredictMessage(spec.name, spec.method_name, instances)
 
 
-def _read_value(tensor: pb.Tensor) -> Value:
+def _read_value(tensor: pb.Tensor, carried: memoryview | None) -> Value:
+    """``carried`` is the tensor's data when it lies outside the tensor."""
     if tensor.HasField("shm_data"):
         raise InvalidRequest("shm_data: a request may not name shared memory")
     dims = tuple(tensor.shape.dims)
@@ -82,12 +96,13 @@ def _read_value(tensor: pb.Tensor) -> Value:
     if kind in (ElementType.STRING, ElementType.BYTES):
         return _read_text(tensor, kind, dims)
     dtype = kind.dtype
-    if len(tensor.data) != math.prod(dims) * dtype.itemsize:
+    data = tensor.data if carried is None else carried
+    if len(data) != math.prod(dims) * dtype.itemsize:
         raise InvalidRequest(
-            f"Tensor check failed: input data size {len(tensor.data)} invalid,"
+            f"Tensor check failed: input data size {len(data)} invalid,"
             f" expected {math.prod(dims) * dtype.itemsize} for {dtype.name}{list(dims)}"
         )
-    return np.frombuffer(tensor.data, dtype).reshape(dims)
+    return np.frombuffer(data, dtype).reshape(dims)
 
 
 def _read_text(tensor: pb.Tensor, kind: ElementType, dims: tuple[int, ...]) -> str | bytes:
