@@ -74,8 +74,8 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
                 environment.confirm(peer.requirements)
             ready[peer.name] = peer
         except FAILURES as failure:
-            failures.append(f"{peer.name}: was not installed ({failure})")
-            say(failures[-1])
+            failures.append(f"{peer.name}: It could not be installed.")
+            say(f"{peer.name} FAILED: {failure}")
     return ready
 
 
@@ -100,7 +100,7 @@ def measure(
                         say(f"{where}: {sample.cpu_us:.0f} us CPU, {sample.per_second:.0f}/s, "
                             f"p50 {sample.p50_ms:.2f} ms, {sample.errors} errors")  # fmt: skip
                 except FAILURES as failure:
-                    failures.append(f"{where}: {str(failure)[:300]}")
+                    failures.append(f"{where}: {type(failure).__doc__}")
                     say(f"{where} FAILED: {failure}")
     return found
 

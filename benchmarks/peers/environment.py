@@ -38,7 +38,7 @@ class Environment:
         """Install from wherever pip is told to look; say it was done with ``confirm``."""
         subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
         subprocess.run(
-            [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            [self.python, "-m", "pip", "install", "-qq", "--disable-pip-version-check",
              *requirements], check=True,
         )  # fmt: skip
 
