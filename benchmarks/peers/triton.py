@@ -1,8 +1,8 @@
 """Triton: the server that the nvidia-pytriton wheel carries, its Python backend, on the CPU."""
 
+import os
 import platform
 import shutil
-import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +49,7 @@ class Triton:
         version = folder / "models" / "bench" / "1"
         version.mkdir(parents=True)
         shutil.copy(SERVERS / "triton_model.py", version / "model.py")
+        shutil.copy(SERVERS / "bench_model.py", version)
         (version.parent / "config.pbtxt").write_text(
             CONFIG.format(
                 max_batch=work.max_batch, inputs=work.inputs, outputs=work.outputs,
@@ -57,7 +58,6 @@ class Triton:
             )
         )  # fmt: skip
         server = environment.folder / "tritonserver"
-        own = described_for_servers(work.described())
         libraries = f"{environment.packages / 'nvidia_pytriton.libs'}:{_python_library()}"
         return [
             Command(
@@ -66,9 +66,9 @@ class Triton:
                  f"--cache-directory={server / 'caches'}", f"--grpc-port={port}",
                  "--grpc-address=127.0.0.1", "--allow-http=false", "--allow-metrics=false",
                  "--allow-gpu-metrics=false"],
-                {**own, "LD_LIBRARY_PATH": libraries,
-                 "PYTHONPATH": f"{own['PYTHONPATH']}:{environment.packages}",
-                 "PYTHONHOME": sys.base_prefix},
+                {**described_for_servers(work.described()), "LD_LIBRARY_PATH": libraries,
+                 # The stub ignores PYTHONPATH; it finds its packages beside the first python3.
+                 "PATH": f"{environment.folder / 'bin'}:{os.environ['PATH']}"},
             )
         ]  # fmt: skip
 
