@@ -44,10 +44,10 @@ class Load:
     def calibrate(self, seconds: float) -> int:
         """Warm the server up; tells how many requests take about ``seconds``."""
         rate = 0.0
-        for requests in (4 * self.in_flight, None):
-            answers = self.run(requests or max(4 * self.in_flight, int(rate * seconds / 4)))
+        for requests in (2 * self.in_flight, None):
+            answers = self.run(requests or max(2 * self.in_flight, int(rate * seconds / 4)))
             rate = answers.requests / answers.seconds
-        return max(10 * self.in_flight, int(rate * seconds))
+        return max(5 * self.in_flight, int(rate * seconds))
 
     def run(self, requests: int) -> Answers:
         """Send that many requests and wait for every answer."""

@@ -41,8 +41,8 @@ class Running:
 @contextmanager
 def running(peer: Peer, work: Work, environment: Environment) -> Iterator[Running]:
     """The server, ready: it has given a right answer."""
-    with TemporaryDirectory(prefix="mindserve-bench-") as top:
-        folder, load_folder = Path(top, "server"), Path(top, "load")
+    with TemporaryDirectory(prefix="bench-") as top:
+        folder, load_folder = Path(top, "s"), Path(top, "load")
         folder.mkdir()
         load_folder.mkdir()
         port = free_port()

@@ -57,7 +57,7 @@ class Processes:
                     self._started.append(
                         subprocess.Popen(
                             list(command.arguments), cwd=self._folder, stdin=subprocess.DEVNULL,
-                            stdout=output, stderr=output, env={**os.environ, **command.environment},
+                            stdout=output, stderr=output, env=self._environment(command),
                             start_new_session=True,  # Ctrl+C is for us; we end them
                         )
                     )  # fmt: skip
@@ -105,6 +105,10 @@ class Processes:
                 continue
             pss, rss = pss + found.pss, rss + found.rss
         return pss, rss
+
+    def _environment(self, command: Command) -> dict[str, str]:
+        """Ours, with what they put into temporary folders where we shall remove it."""
+        return {**os.environ, "TMPDIR": str(self._folder), **command.environment}
 
     def _living(self) -> list[psutil.Process]:
         below = psutil.Process().children(recursive=True)

@@ -53,7 +53,7 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
     }  # fmt: skip
     for each in result["samples"]:
         assert each["errors"] == 0
-        assert each["requests"] >= 10 * each["in_flight"]
+        assert each["requests"] >= 5 * each["in_flight"]
         assert min(each["cpu_us"], each["per_second"], each["p50_ms"], each["pss_mb"]) > 0
         assert each["p50_ms"] <= each["p99_ms"]
     assert "### b. 600 KB in, 4 KB out" in output
