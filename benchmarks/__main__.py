@@ -80,10 +80,13 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
 
 
 def measure(
-    given: argparse.Namespace, peers: dict[str, Peer], works: Sequence[Work], failures: list[str]
-) -> list[Sample]:
+    given: argparse.Namespace,
+    peers: dict[str, Peer],
+    works: Sequence[Work],
+    found: list[Sample],
+    failures: list[str],
+) -> None:
     """Round by round, work by work, server by server; a server that fails is left out."""
-    found: list[Sample] = []
     in_flight = [int(each) for each in given.in_flight.split(",")]
     for number in range(1, given.rounds + 1):
         for work in works:
@@ -102,7 +105,6 @@ def measure(
                 except FAILURES as failure:
                     failures.append(f"{where}: {type(failure).__doc__}")
                     say(f"{where} FAILED: {failure}")
-    return found
 
 
 def say(line: str) -> None:
@@ -113,9 +115,14 @@ def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
     works = chosen(given.work, WORKS)
     peers = install(chosen(given.peers, PEERS), failures)
-    found = measure(given, peers, works, failures)
+    found: list[Sample] = []
+    try:
+        measure(given, peers, works, found, failures)
+    except KeyboardInterrupt:
+        say("interrupted; every server was ended")
+        failures.append("What came after an interruption of the run.")
     if not found:
-        sys.exit("nothing was measured")
+        return 130
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine.described(),
@@ -157,7 +164,6 @@ def main() -> int:
     try:
         return run(given)
     except KeyboardInterrupt:
-        say("interrupted; every server was ended")
         return 130
 
 
