@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 or 3.12.
-.PHONY: demo test lint format generate venv clean
+.PHONY: demo test bench lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -14,6 +14,10 @@ demo: venv
 
 test: venv lint
 	@$(BIN)/python -m pytest
+
+# For instance: make bench ARGS="--work a,c --peers mindserve,mosec --rounds 3 --seconds 5"
+bench: venv
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -39,4 +43,4 @@ generate: venv
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .bench build dist *.egg-info

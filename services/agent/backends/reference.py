@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "double": lambda x: x * 2,
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
+    "head": lambda x: x[:, :1024],
 }
 
 

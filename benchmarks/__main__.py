@@ -1,0 +1,171 @@
+"""Compare servers: the same works, the same machine, interleaved rounds.
+
+    make bench ARGS="--work a,b --peers mindserve,mosec --rounds 3 --seconds 5"
+
+Every server is installed into an environment of its own below .bench, started on
+loopback ports, asked until it answers right, loaded by h2load and ended again.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, tables
+from benchmarks.figures import Sample
+from benchmarks.load import LoadFailed
+from benchmarks.measure import NotReady, samples
+from benchmarks.peers.catalogue import PEERS
+from benchmarks.peers.environment import ROOT, Environment
+from benchmarks.peers.peer import Peer
+from benchmarks.processes import ServerDied, adopt_orphans
+from benchmarks.works import WORKS, Work
+
+RESULT = ROOT / "benchmarks" / "results" / "servers.json"
+PAGE = ROOT / "docs" / "performance.md"
+FAILURES = (NotReady, ServerDied, LoadFailed, OSError, subprocess.SubprocessError)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--work", default=",".join(WORKS), help="default: %(default)s")
+    parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
+    parser.add_argument("--in-flight", default="1,16,64", help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
+    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "servers.json")
+    parser.add_argument(
+        "--write", action="store_true", help="replace the committed result and its tables"
+    )
+    return parser.parse_args()
+
+
+def chosen(names: str, known: dict[str, Any]) -> list[Any]:
+    """The things that a comma-separated option names."""
+    unknown = [each for each in names.split(",") if each not in known]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[each] for each in names.split(",")]
+
+
+def environment_of(peer: Peer) -> Environment:
+    return Environment(ROOT / ".bench" / peer.name, own=not peer.requirements)
+
+
+def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
+    """Install what is missing; the servers that can be measured."""
+    ready = {}
+    for peer in peers:
+        environment = environment_of(peer)
+        try:
+            if not environment.is_installed(peer.requirements):
+                say(f"{peer.name}: installing {' '.join(peer.requirements)} ...")
+                environment.install(peer.requirements)
+                peer.prepare(environment)
+                environment.confirm(peer.requirements)
+            ready[peer.name] = peer
+        except FAILURES as failure:
+            failures.append(f"{peer.name}: It could not be installed.")
+            say(f"{peer.name} FAILED: {failure}")
+    return ready
+
+
+def measure(
+    given: argparse.Namespace,
+    peers: dict[str, Peer],
+    works: Sequence[Work],
+    found: list[Sample],
+    failures: list[str],
+) -> None:
+    """Round by round, work by work, server by server; a server that fails is left out."""
+    in_flight = [int(each) for each in given.in_flight.split(",")]
+    for number in range(1, given.rounds + 1):
+        for work in works:
+            for peer in peers.values():
+                if peer.refuses(work):
+                    continue
+                where = f"round {number}/{given.rounds}, work {work.key}, {peer.name}"
+                try:
+                    for sample in samples(
+                        peer, work, environment_of(peer), in_flight, number=number,
+                        seconds=given.seconds, progress=lambda what, w=where: say(f"{w}: {what}"),
+                    ):  # fmt: skip
+                        found.append(sample)
+                        say(f"{where}: {sample.cpu_us:.0f} us CPU, {sample.per_second:.0f}/s, "
+                            f"p50 {sample.p50_ms:.2f} ms, {sample.errors} errors")  # fmt: skip
+                except FAILURES as failure:
+                    failures.append(f"{where}: {type(failure).__doc__}")
+                    say(f"{where} FAILED: {failure}")
+
+
+def say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def run(given: argparse.Namespace) -> int:
+    failures: list[str] = []
+    works = chosen(given.work, WORKS)
+    peers = install(chosen(given.peers, PEERS), failures)
+    found: list[Sample] = []
+    try:
+        measure(given, peers, works, found, failures)
+    except KeyboardInterrupt:
+        say("interrupted; every server was ended")
+        failures.append("What came after an interruption of the run.")
+    if not found:
+        return 130
+    result = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine.described(),
+        "rounds": given.rounds,
+        "seconds": given.seconds,
+        "servers": {
+            name: {
+                "version": peer.version(environment_of(peer)),
+                "protocol": peer.protocol,
+                "remark": peer.remark,
+            }
+            for name, peer in peers.items()
+        },
+        "failures": failures,
+        "samples": [each.described() for each in found],
+    }
+    print(tables.page(result))
+    save(result, given.result)
+    if given.write:
+        save(result, RESULT)
+        PAGE.write_text(tables.put_between_markers(PAGE.read_text(), tables.page(result)))
+    return 1 if failures else 0
+
+
+def save(result: dict[str, Any], path: Path) -> None:
+    """As JSON, one sample a line."""
+    lines = ",\n".join(json.dumps(each) for each in result["samples"])
+    head = json.dumps({key: value for key, value in result.items() if key != "samples"}, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{head[:-2]},\n "samples": [\n{lines}\n]}}\n')
+
+
+def main() -> int:
+    given = arguments()
+    if not machine.find_h2load():
+        sys.exit("h2load is missing; it comes with the package nghttp2-client")
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(given)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""Every server that can be compared, by the name that ``--peers`` takes."""
+
+from benchmarks.peers.bentoml import BENTOML
+from benchmarks.peers.grpc_floor import GrpcFloor
+from benchmarks.peers.kserve import KSERVE
+from benchmarks.peers.litserve import LITSERVE
+from benchmarks.peers.mindserve import Mindserve
+from benchmarks.peers.mlserver import MLSERVER
+from benchmarks.peers.mosec import MOSEC
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.ray_serve import RAY_SERVE
+from benchmarks.peers.triton import Triton
+
+_ALL: tuple[Peer, ...] = (
+    Mindserve(), GrpcFloor(), Triton(), MOSEC, LITSERVE, KSERVE, MLSERVER, BENTOML, RAY_SERVE,
+)  # fmt: skip
+PEERS = {peer.name: peer for peer in _ALL}

@@ -1,0 +1,13 @@
+"""LitServe: FastAPI before Python processes; JSON over HTTP."""
+
+from benchmarks.messages import json_http
+from benchmarks.peers.scripted import ScriptedPeer
+
+LITSERVE = ScriptedPeer(
+    name="litserve",
+    protocol="HTTP/1.1, JSON (b: base64 in JSON)",
+    requirements=("litserve==0.2.19", "numpy"),
+    remark="one worker; batches wait 2 ms (work c only)",
+    request=lambda work: json_http(work, "/predict", packed=work.key == "b"),
+    script="litserve_server.py",
+)

@@ -1,0 +1,74 @@
+"""Mindserve: master, worker and one agent with the reference backend."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.messages import Call, ms_service
+from benchmarks.peers.environment import ROOT, Environment
+from benchmarks.processes import Command, free_port
+from benchmarks.works import Work
+
+CONFIG = """from mindspore_serving.server import register
+
+model = register.declare_model(model_file="model.json", model_format="Reference")
+
+
+@register.register_method(output_names=["y"])
+def predict(x):
+    return register.add_stage(model, x, outputs_count=1)
+"""
+
+
+class Mindserve:
+    """Our three services, as they start by default."""
+
+    name = "mindserve"
+    protocol = "gRPC"
+    requirements: tuple[str, ...] = ()
+    remark = "master, worker, agent and device process; batches of at most 32, without waiting"
+
+    def refuses(self, work: Work) -> str:
+        return ""
+
+    def prepare(self, environment: Environment) -> None:
+        """Nothing: it runs from the working copy."""
+
+    def commands(
+        self, work: Work, folder: Path, port: int, environment: Environment
+    ) -> Sequence[Command]:
+        _write_servable(work, folder / "servables" / "bench")
+        joins, listens = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        return [
+            _service(environment, "master", "--listen", f"127.0.0.1:{port}",
+                     "--membership-address", joins),
+            _service(environment, "worker", "--listen", listens, "--masters", joins,
+                     "--servable-directory", str(folder / "servables"),
+                     "--max-batch-size", str(work.max_batch or 32)),
+            _service(environment, "agent", "--worker", listens),
+        ]  # fmt: skip
+
+    def call(self, work: Work) -> Call:
+        return ms_service(work, "bench", "predict")
+
+    def version(self, environment: Environment) -> str:
+        return environment.version_of("mindserve")
+
+
+def _service(environment: Environment, name: str, *arguments: str) -> Command:
+    return Command(
+        [environment.python, "-m", f"services.{name}", "--log-level", "warning", *arguments],
+        {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def _write_servable(work: Work, folder: Path) -> None:
+    (folder / "1").mkdir(parents=True)
+    (folder / "servable_config.py").write_text(CONFIG)
+    model = {
+        "function": work.function,
+        "inputs": [{"name": "x", "dtype": "float32", "dims": [-1, work.inputs]}],
+        "outputs": [{"name": "y", "dtype": "float32", "dims": [-1, work.outputs]}],
+        "latency_seconds": work.latency_seconds,
+    }
+    (folder / "1" / "model.json").write_text(json.dumps(model))

@@ -1,0 +1,73 @@
+"""(pure) The tables that the benchmark writes, and the page around them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.figures import Sample, Spread
+from benchmarks.works import WORKS
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+HEAD = (
+    "| server | in flight | CPU µs per request | requests/s | p50 ms | p99 ms | MB | errors |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|"
+)
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Everything between the markers."""
+    samples = [Sample(**each) for each in result["samples"]]
+    parts = [_conditions(result, samples), _servers(result["servers"])]
+    for key in sorted({each.work for each in samples}):
+        ours = [each for each in samples if each.work == key]
+        parts.append(f"### {key}. {WORKS[key].what}\n\n{table(ours)}")
+    if result["failures"]:
+        parts.append("Not measured:\n\n" + "\n".join(f"* {each}" for each in result["failures"]))
+    return "\n\n".join(parts)
+
+
+def table(samples: Sequence[Sample]) -> str:
+    """One row for each server and load, in the order in which they were measured."""
+    groups: dict[tuple[str, int], list[Sample]] = {}
+    for each in samples:
+        groups.setdefault((each.server, each.in_flight), []).append(each)
+    order = list(dict.fromkeys(server for server, _ in groups))
+    rows = sorted(groups, key=lambda group: (order.index(group[0]), group[1]))
+    return "\n".join([HEAD, *(_row(*group, groups[group]) for group in rows)])
+
+
+def _row(server: str, in_flight: int, rounds: Sequence[Sample]) -> str:
+    cells = [
+        server, in_flight, Spread.of(each.cpu_us for each in rounds),
+        Spread.of(each.per_second for each in rounds), Spread.of(each.p50_ms for each in rounds),
+        Spread.of(each.p99_ms for each in rounds),
+        f"{Spread.of(each.pss_mb for each in rounds).median:.0f}",
+        sum(each.errors for each in rounds),
+    ]  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _conditions(result: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    others = Spread.of(each.others_cores for each in samples)
+    return (
+        f"{result['date']}, {result['machine']}. {result['rounds']} interleaved rounds of about "
+        f"{result['seconds']:g} s for each server and load, a fresh server each round; medians "
+        f"(least to most). Something else on the machine kept {others} cores busy meanwhile."
+    )
+
+
+def _servers(servers: Mapping[str, Mapping[str, str]]) -> str:
+    lines = ["| server | version | protocol | set up |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {each['version']} | {each['protocol']} | {each['remark']} |"
+        for name, each in servers.items()
+    ]
+    return "\n".join(lines)
+
+
+def put_between_markers(text: str, content: str) -> str:
+    """The page with new tables; fails when it has no place for them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"

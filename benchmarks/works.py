@@ -1,0 +1,56 @@
+"""(pure) What every server is asked to do: the same model and the same tensors."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of request and the model that answers it."""
+
+    key: str
+    what: str
+    inputs: int
+    """Floats of one row of the request."""
+    outputs: int
+    """Floats of one row of the answer."""
+    function: str
+    """``double``: y = 2x; ``head``: the first ``outputs`` floats."""
+    rows: int = 1
+    """Instances of one request."""
+    latency_seconds: float = 0.0
+    """What one call of the model takes, whatever its batch."""
+    max_batch: int = 0
+    """Requests that share a call of the model at most; 0: a server need not batch."""
+
+    def request(self) -> Rows:
+        """The rows that every request carries, none like another."""
+        count = self.rows * self.inputs
+        return (np.arange(count, dtype=np.float32) % 1000 + 1).reshape(self.rows, self.inputs)
+
+    def answer(self) -> Rows:
+        """What a right answer holds."""
+        rows = self.request()
+        return rows * 2 if self.function == "double" else rows[:, : self.outputs].copy()
+
+    def described(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+WORKS = {
+    work.key: work
+    for work in (
+        Work("a", "y = 2x on 16 floats", 16, 16, "double"),
+        Work("b", "600 KB in, 4 KB out", 150_528, 1024, "head"),
+        Work(
+            "c", "a model of 5 ms per batch of at most 32 requests, y = 2x on 16 floats",
+            16, 16, "double", latency_seconds=0.005, max_batch=32,
+        ),
+        Work("f", "8 instances in one request, y = 2x on 16 floats each", 16, 16, "double", rows=8),
+    )
+}  # fmt: skip
