@@ -46,6 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--write", action="store_true", help="replace the committed result and its tables"
     )
+    parser.add_argument(
+        "--render", action="store_true", help="only write the committed result's tables again"
+    )
     return parser.parse_args()
 
 
@@ -143,8 +146,14 @@ def run(given: argparse.Namespace) -> int:
     save(result, given.result)
     if given.write:
         save(result, RESULT)
-        PAGE.write_text(tables.put_between_markers(PAGE.read_text(), tables.page(result)))
+        render()
     return 1 if failures else 0
+
+
+def render() -> None:
+    """Put the committed result's tables into the page."""
+    result = json.loads(RESULT.read_text())
+    PAGE.write_text(tables.put_between_markers(PAGE.read_text(), tables.page(result)))
 
 
 def save(result: dict[str, Any], path: Path) -> None:
@@ -157,6 +166,9 @@ def save(result: dict[str, Any], path: Path) -> None:
 
 def main() -> int:
     given = arguments()
+    if given.render:
+        render()
+        return 0
     if not machine.find_h2load():
         sys.exit("h2load is missing; it comes with the package nghttp2-client")
     adopt_orphans()

@@ -17,6 +17,7 @@ def page(result: Mapping[str, Any]) -> str:
     """Everything between the markers."""
     samples = [Sample(**each) for each in result["samples"]]
     parts = [_conditions(result, samples), _servers(result["servers"])]
+    parts.append(summary(samples))
     for key in sorted({each.work for each in samples}):
         ours = [each for each in samples if each.work == key]
         parts.append(f"### {key}. {WORKS[key].what}\n\n{table(ours)}")
@@ -33,6 +34,27 @@ def table(samples: Sequence[Sample]) -> str:
     order = list(dict.fromkeys(server for server, _ in groups))
     rows = sorted(groups, key=lambda group: (order.index(group[0]), group[1]))
     return "\n".join([HEAD, *(_row(*group, groups[group]) for group in rows)])
+
+
+def summary(samples: Sequence[Sample]) -> str:
+    """CPU per request of every server and work, under one load."""
+    loads = sorted({each.in_flight for each in samples})
+    load = loads[len(loads) // 2]
+    works = sorted({each.work for each in samples})
+    lines = [
+        f"### CPU µs per request, {load} in flight\n",
+        "| server | " + " | ".join(f"{key}. {WORKS[key].what}" for key in works) + " |",
+        "|---" + "|---:" * len(works) + "|",
+    ]
+    for server in dict.fromkeys(each.server for each in samples):
+        cells = [
+            [each.cpu_us for each in samples if (each.server, each.work) == (server, key)
+             and each.in_flight == load]
+            for key in works
+        ]  # fmt: skip
+        texts = [str(Spread.of(cell)) if cell else "" for cell in cells]
+        lines.append(f"| {server} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
 
 
 def _row(server: str, in_flight: int, rounds: Sequence[Sample]) -> str:

@@ -89,6 +89,12 @@ def test_a_row_tells_the_median_and_the_extremes() -> None:
     assert rows[2].startswith("| one | 1 | 120 (100 to 300) |")
 
 
+def test_the_summary_leaves_a_cell_empty_where_a_server_did_not_take_part() -> None:
+    lines = tables.summary([sample(), sample(work="c"), sample(server="two")]).splitlines()
+    assert lines[-2].endswith("| 100 (100 to 100) | 100 (100 to 100) |")
+    assert lines[-1] == "| two | 100 (100 to 100) |  |"
+
+
 def test_errors_of_all_rounds_are_added() -> None:
     assert tables.table([sample(errors=1), sample(errors=2)]).endswith("| 3 |")
 
