@@ -12,6 +12,15 @@ from benchmarks.peers.ray_serve import RAY_SERVE
 from benchmarks.peers.triton import Triton
 
 _ALL: tuple[Peer, ...] = (
-    Mindserve(), GrpcFloor(), Triton(), MOSEC, LITSERVE, KSERVE, MLSERVER, BENTOML, RAY_SERVE,
-)  # fmt: skip
+    Mindserve("mindserve", "grpcio"),
+    Mindserve("mindserve-native", "native"),
+    GrpcFloor(),
+    Triton(),
+    MOSEC,
+    LITSERVE,
+    KSERVE,
+    MLSERVER,
+    BENTOML,
+    RAY_SERVE,
+)
 PEERS = {peer.name: peer for peer in _ALL}

@@ -21,12 +21,18 @@ def predict(x):
 
 
 class Mindserve:
-    """Our three services, as they start by default."""
+    """Our three services, on one of their wires."""
 
-    name = "mindserve"
     protocol = "gRPC"
     requirements: tuple[str, ...] = ()
-    remark = "master, worker, agent and device process; batches of at most 32, without waiting"
+
+    def __init__(self, name: str, wire: str) -> None:
+        self.name = name
+        self.remark = (
+            "master, worker, agent and device process; batches of at most 32, without waiting;"
+            f" wire {wire}"
+        )
+        self._wire = wire
 
     def refuses(self, work: Work) -> str:
         return ""
@@ -40,12 +46,12 @@ class Mindserve:
         _write_servable(work, folder / "servables" / "bench")
         joins, listens = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         return [
-            _service(environment, "master", "--listen", f"127.0.0.1:{port}",
-                     "--membership-address", joins),
-            _service(environment, "worker", "--listen", listens, "--masters", joins,
+            self._service(environment, "master", "--listen", f"127.0.0.1:{port}",
+                          "--membership-address", joins),
+            self._service(environment, "worker", "--listen", listens, "--masters", joins,
                      "--servable-directory", str(folder / "servables"),
                      "--max-batch-size", str(work.max_batch or 32)),
-            _service(environment, "agent", "--worker", listens),
+            self._service(environment, "agent", "--worker", listens),
         ]  # fmt: skip
 
     def call(self, work: Work) -> Call:
@@ -54,12 +60,9 @@ class Mindserve:
     def version(self, environment: Environment) -> str:
         return environment.version_of("mindserve")
 
-
-def _service(environment: Environment, name: str, *arguments: str) -> Command:
-    return Command(
-        [environment.python, "-m", f"services.{name}", "--log-level", "warning", *arguments],
-        {"PYTHONPATH": str(ROOT)},
-    )
+    def _service(self, environment: Environment, name: str, *arguments: str) -> Command:
+        program = [environment.python, "-m", f"services.{name}", "--wire", self._wire]
+        return Command([*program, "--log-level", "warning", *arguments], {"PYTHONPATH": str(ROOT)})
 
 
 def _write_servable(work: Work, folder: Path) -> None:
