@@ -172,7 +172,9 @@ def main() -> int:
     if not machine.find_h2load():
         sys.exit("h2load is missing; it comes with the package nghttp2-client")
     adopt_orphans()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # SIGINT too: shells have background jobs ignore it, and servers must not stay behind.
+        signal.signal(number, signal.default_int_handler)
     try:
         return run(given)
     except KeyboardInterrupt:
