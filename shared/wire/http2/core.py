@@ -177,7 +177,8 @@ class Connection(Generic[Parsed]):
 
     def send_headers(self, number: int, block: bytes) -> None:
         """Send the first header block of an answer."""
-        if number in self._streams:
+        stream = self._streams.get(number)
+        if stream is not None and not stream.ended_by_us:
             self._output.append(
                 f.header_frames(number, block, end=False, frame_bytes=self._peer_frame_bytes)
             )
@@ -185,7 +186,7 @@ class Connection(Generic[Parsed]):
     def send_data(self, number: int, data: bytes, *, end: bool = False) -> bool:
         """Send data as far as the peer's windows allow; False when some of it waits."""
         stream = self._streams.get(number)
-        if stream is None:
+        if stream is None or stream.ended_by_us:
             return True
         if stream.waiting is None and len(data) <= min(
             stream.send_window, self._send_window, self._peer_frame_bytes
@@ -215,7 +216,7 @@ class Connection(Generic[Parsed]):
     def send_trailers(self, number: int, block: bytes) -> None:
         """End our side of a stream with a header block, after all its data."""
         stream = self._streams.get(number)
-        if stream is None:
+        if stream is None or stream.ended_by_us:
             return
         if stream.waiting is not None:
             stream.trailers = block

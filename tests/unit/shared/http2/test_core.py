@@ -281,6 +281,19 @@ def test_what_breaks_the_protocol_ends_the_connection_with_its_code(frames, code
     assert attack(*frames) == code
 
 
+def test_nothing_follows_the_end_of_an_answer():
+    """A handler that fails while it is being ended must not write on a closed stream."""
+    made, _ = server()
+    made.receive(headers(1))
+    made.send_trailers(1, HeaderWriter().write(((b"grpc-status", b"4"),)))
+    output(made)
+    made.send_headers(1, REQUEST)
+    made.send_data(1, b"late")
+    made.send_trailers(1, REQUEST)
+    assert output(made) == b""
+    assert made.is_open(1)
+
+
 def test_a_window_beyond_its_bounds_ends_that_stream_alone():
     made, recorder = server()
     made.receive(headers(1) + headers(3) + f.window_update_frame(1, 2**31 - 1))
