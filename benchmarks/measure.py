@@ -17,8 +17,9 @@ from benchmarks.load import Load
 from benchmarks.messages import Call
 from benchmarks.peers.environment import Environment
 from benchmarks.peers.peer import Peer
-from benchmarks.processes import Processes, free_port
+from benchmarks.processes import Processes
 from benchmarks.works import Work
+from shared.ports import free_port
 
 READY_SECONDS = 120.0
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from shared.ports import free_port
 from shared.wire.check import serves
 
 EXAMPLES = Path(__file__).parent
@@ -61,9 +61,9 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.address = f"127.0.0.1:{port(5500)}"
-        self.membership = f"127.0.0.1:{port(6100)}"
-        self.worker = f"127.0.0.1:{port(6200)}"
+        self.address = f"127.0.0.1:{free_port(5500)}"
+        self.membership = f"127.0.0.1:{free_port(6100)}"
+        self.worker = f"127.0.0.1:{free_port(6200)}"
         self.services: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Stack":
@@ -130,16 +130,6 @@ def step(text: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     print(f"{time.monotonic() - began:.1f} s", flush=True)
-
-
-def port(preferred: int) -> int:
-    """``preferred`` when it is free, otherwise one that is."""
-    for wanted in (preferred, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", wanted))
-            return int(probe.getsockname()[1])
-    sys.exit("no free port on 127.0.0.1")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.messages import Call, ms_service
 from benchmarks.peers.environment import ROOT, Environment
-from benchmarks.processes import Command, free_port
+from benchmarks.processes import Command
 from benchmarks.works import Work
+from shared.ports import free_port
 
 CONFIG = """from mindspore_serving.server import register
 

@@ -1,6 +1,5 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from mindspore_serving.server.start_config import ServableStartConfig
+from shared.ports import free_port
 from shared.wire.health import CHECK_PATH, check_request, is_serving
 
 LOG_FOLDER = Path("serving_logs")
@@ -156,6 +156,4 @@ class _Child:
 
 
 def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

@@ -8,7 +8,8 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.support.cluster import add_servable, free_port, outputs, until
+from shared.ports import free_port
+from tests.support.cluster import add_servable, outputs, until
 
 PREDICTED = "method=predict outcome=ok servable=toy"
 

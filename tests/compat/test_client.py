@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import AsyncClient, Client, ServingRequestError, SSLConfig
-from tests.support.cluster import free_port
+from shared.ports import free_port
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.ports import free_port
 from tests.deploy.engine import Engine, run, until
 from tests.deploy.image import ROOT
-from tests.support.cluster import free_port
 
 COMPOSE_FILE = ROOT / "deploy" / "docker-compose.yml"
 SERVICES = ("master", "worker", "agent-0", "agent-1")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,15 +17,10 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from protos.ms_service import ms_service_pb2 as pb
+from shared.ports import free_port
 from shared.wire.check import serves
 
 READY_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def until(
