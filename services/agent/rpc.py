@@ -10,7 +10,7 @@ from services.agent.metrics import AgentMetrics
 from shared.errors import InvalidRequest, ServingError
 from shared.servable import ServableVersion
 from shared.tensors import Array
-from shared.wire.exchange import Incoming, serve_exchange
+from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 

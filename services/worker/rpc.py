@@ -21,7 +21,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.servable import ServableVersion
-from shared.wire.exchange import Incoming, serve_exchange
+from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.predict_codec import PredictMessage, read_predict, write_reply
 

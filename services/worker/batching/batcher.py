@@ -78,10 +78,14 @@ class Batcher:
         self._groups: dict[Hashable, deque[Part]] = {}
         self.queued_rows = 0
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many rows more may wait."""
+        return self.queued_rows + count <= self._max_queued_rows
+
     def admit(self, submission: Submission) -> None:
         """Let a submission wait; raises Overloaded when there is no room for its rows."""
         count = len(submission.rows)
-        if self.queued_rows + count > self._max_queued_rows:
+        if not self.has_room(count):
             raise Overloaded(
                 f"{self._what}: {self.queued_rows} rows wait already, {count} more would exceed"
                 f" the limit of {self._max_queued_rows}"

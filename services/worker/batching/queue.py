@@ -133,6 +133,9 @@ class BatchQueue:
         if batcher is None:
             where = f"{self._what}, model '{call.model}'"
             batcher = self._batchers[call] = Batcher(where, self._max_queued_rows)
+        if not batcher.has_room(len(rows)):
+            # Nobody is refused while an agent is idle.
+            self.pump()
         submission = Submission(group, rows, deadline, loop.time())
         batcher.admit(submission)
         caller = _Caller(loop.create_future(), [None] * len(rows), len(rows))

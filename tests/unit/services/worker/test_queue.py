@@ -182,6 +182,14 @@ async def test_rows_that_come_in_one_turn_of_the_loop_form_one_batch():
     assert [len(batch[0]) for batch in agent.batches] == [6]
 
 
+async def test_nobody_is_refused_in_a_full_queue_while_an_agent_is_idle():
+    agent = Agent(max_rows=1)
+    async with Held(agent, max_queued_rows=2) as held:
+        callers = [held.submit(number) for number in range(4)]
+        done = await asyncio.gather(*callers, return_exceptions=True)
+    assert [isinstance(each, Overloaded) for each in done] == [False, False, False, True]
+
+
 async def test_more_rows_than_an_agent_takes_come_back_in_their_order():
     agent = Agent(max_rows=4)
     async with Held(agent) as held:
