@@ -10,7 +10,7 @@ from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, PeerLost
 from shared.tasks import task_scope
 from shared.wire.http2.client import ClientConnection
-from shared.wire.http2.core import Limits
+from shared.wire.http2.limits import Limits
 from shared.wire.http2.server import Calls, ServerConnection
 from shared.wire.interface import MAX_MESSAGE_BYTES, Channel, Routes, Server, Stream
 from shared.wire.reflection import reflection_routes

@@ -8,10 +8,11 @@ from typing import cast
 from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
 from shared.wire.http2 import grpc_protocol as grpc
-from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Response
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import MAX_MESSAGE_BYTES
 from shared.wire.status import ERROR_NAME_KEY, error_of_number

@@ -7,69 +7,18 @@ streams, windows, and how many frames that cost us more than them it may send.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from shared.wire.http2 import frames as f
 from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
+from shared.wire.http2.limits import Limits, ProtocolFault
 
-Parsed_contra = TypeVar("Parsed_contra", contravariant=True)
 Parsed = TypeVar("Parsed")
 _HALF = 2
 # Up to here a copy costs less than another frame.
 _COPIED_BYTES = 16 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a peer may do."""
-
-    max_streams: int = 1000
-    """Streams open at once."""
-    max_header_bytes: int = 16 << 10
-    """One header block, as sent and as read."""
-    frame_bytes: int = 64 << 10
-    """Largest frame we accept."""
-    stream_window: int = 4 << 20
-    """Bytes of one stream under way to us."""
-    connection_window: int = 64 << 20
-    """Bytes of all streams under way to us."""
-    max_nuisance: int = 2000
-    """Resets, pings, settings, priorities and empty frames at once, beyond what is forgiven."""
-    forgiven_per_second: int = 400
-    """So many of them a peer may send for ever."""
-    stalled_seconds: float = 30.0
-    """How long a peer may leave data of ours waiting for its window."""
-    silent_seconds: float = 60.0
-    """After so long without a word a peer is pinged, and after as long again it is gone."""
-
-
-class ProtocolFault(Exception):
-    """The peer broke the protocol or a limit: the connection ends."""
-
-    def __init__(self, code: Code, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-class Handler(Protocol[Parsed_contra]):
-    """What happens on a connection."""
-
-    def on_headers(self, stream: int, parsed: Parsed_contra, *, end: bool) -> None:
-        """A header block has come: the first of a stream, or its trailers."""
-
-    def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
-        """Data has come. Whoever keeps it says ``consumed`` when it is done with it."""
-
-    def on_reset(self, stream: int, code: int) -> None:
-        """The peer ended a stream."""
-
-    def on_drained(self, stream: int) -> None:
-        """Everything given to ``send_data`` for this stream is on its way."""
-
-    def on_goaway(self, last_stream: int, code: int) -> None:
-        """The peer will answer no stream after ``last_stream``."""
 
 
 @dataclass(slots=True)

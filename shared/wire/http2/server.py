@@ -9,10 +9,11 @@ import structlog
 from shared.deadline import Deadline
 from shared.errors import InternalError, Overloaded, PeerLost, ServingError
 from shared.wire.http2 import grpc_protocol as grpc
-from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
 from shared.wire.status import ERROR_NAME_KEY, number_of
