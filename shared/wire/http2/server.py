@@ -8,27 +8,22 @@ import structlog
 
 from shared.deadline import Deadline
 from shared.errors import InternalError, Overloaded, PeerLost, ServingError
+from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2.answers import FIRST, GOOD_END
 from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
-from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.headers import HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
-from shared.wire.status import ERROR_NAME_KEY, number_of
+from shared.wire.status import number_of
 
 log = structlog.get_logger()
 
 _WRITE_HIGH_BYTES = 1 << 20
 _LEAVE_SECONDS = 1.0
-_UNIMPLEMENTED, _UNKNOWN_STATUS, _RESOURCE_EXHAUSTED = 12, 2, 8
-_INTERNAL_STATUS = 13
-_FIRST_BLOCK = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-_OK = ((b"grpc-status", b"0"),)
-_writer = HeaderWriter()
-_FIRST = _writer.write(_FIRST_BLOCK)
-_GOOD_END = _writer.write(_OK)
 
 
 class Calls:
@@ -177,19 +172,21 @@ class ServerConnection(asyncio.Protocol):
             self._message_end(stream)
             return
         if parsed.fault is not None:
-            self._refuse_http(stream, *parsed.fault)
+            self._finish(stream, answers.http_refusal_block(*parsed.fault))
             return
         unary = self._calls.routes.unary.get(parsed.path)
         handler = None if unary else self._calls.routes.streams.get(parsed.path)
         if unary is None and handler is None:
-            self._end(stream, _UNIMPLEMENTED, f"unknown method {parsed.path}")
+            self._end(stream, answers.UNIMPLEMENTED, f"unknown method {parsed.path}")
             return
         if not grpc.knows_encoding(parsed.encoding):
-            self._end(stream, _UNIMPLEMENTED, "messages may be compressed with gzip")
+            self._end(stream, answers.UNIMPLEMENTED, "messages may be compressed with gzip")
             return
         limit = self._calls.max_calls
         if limit is not None and len(self._calls.running) >= limit:
-            self._end(stream, _RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded)
+            self._end(
+                stream, answers.RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded
+            )
             return
         call = _Call(parsed, grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding))
         self._open[stream] = call
@@ -207,10 +204,10 @@ class ServerConnection(asyncio.Protocol):
         try:
             messages = call.reader.feed(data)
         except grpc.MessageTooLarge as failure:
-            self._give_up(stream, call, _RESOURCE_EXHAUSTED, str(failure))
+            self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, str(failure))
             return
         except grpc.BadMessage as failure:
-            self._give_up(stream, call, _INTERNAL_STATUS, str(failure))
+            self._give_up(stream, call, answers.INTERNAL, str(failure))
             return
         if call.stream is not None:
             call.stream.feed(messages, len(data))
@@ -238,7 +235,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _unary(self, stream: int, call: _Call, message: bytes) -> None:
         if call.task is not None:
-            self._give_up(stream, call, _INTERNAL_STATUS, "more than one message in a unary call")
+            self._give_up(stream, call, answers.INTERNAL, "more than one message in a unary call")
             return
         handler = self._calls.routes.unary[call.request.path]
         self._start(stream, call, self._serve_unary(stream, handler, call.request, message))
@@ -250,7 +247,7 @@ class ServerConnection(asyncio.Protocol):
         if call.stream is not None:
             call.stream.end()
         elif call.task is None:
-            self._give_up(stream, call, _INTERNAL_STATUS, "a unary call without a whole message")
+            self._give_up(stream, call, answers.INTERNAL, "a unary call without a whole message")
 
     def _start(self, stream: int, call: _Call, work: Coroutine[Any, Any, None]) -> None:
         task = call.task = self._loop.create_task(work, name=call.request.path)
@@ -263,7 +260,7 @@ class ServerConnection(asyncio.Protocol):
     def _expire(self, stream: int, call: _Call) -> None:
         """The client has given up by its own clock; nobody needs the answer."""
         if self._open.get(stream) is call:
-            self._give_up(stream, call, 4, "the deadline passed")
+            self._give_up(stream, call, answers.DEADLINE_EXCEEDED, "the deadline passed")
 
     def _give_up(self, stream: int, call: _Call, status: int, reason: str) -> None:
         self._cancel(call)
@@ -291,9 +288,9 @@ class ServerConnection(asyncio.Protocol):
             self._fail(stream, request.path, failure)
             return
         if stream in self._open:
-            self._core.send_headers(stream, _FIRST)
+            self._core.send_headers(stream, FIRST)
             self._core.send_message(stream, grpc.message_prefix(answer), answer)
-            self._finish(stream, _GOOD_END)
+            self._finish(stream, GOOD_END)
 
     async def _serve_stream(
         self, stream: int, served: MessageStream, handler: StreamHandler, request: Request
@@ -305,8 +302,8 @@ class ServerConnection(asyncio.Protocol):
             return
         if stream in self._open:
             if not served.begun:
-                self._core.send_headers(stream, _FIRST)
-            self._finish(stream, _GOOD_END)
+                self._core.send_headers(stream, FIRST)
+            self._finish(stream, GOOD_END)
 
     def _fail(self, stream: int, path: str, failure: Exception) -> None:
         if isinstance(failure, ServingError):
@@ -320,24 +317,10 @@ class ServerConnection(asyncio.Protocol):
     def _end(
         self, stream: int, status: int, reason: str, kind: type[ServingError] | None = None
     ) -> None:
-        """End a call with a status; on a stream that has not answered yet, in one block."""
+        """End a call with a status."""
         call = self._open.get(stream)
         begun = call is not None and call.stream is not None and call.stream.begun
-        headers: tuple[tuple[bytes, bytes], ...] = () if begun else _FIRST_BLOCK
-        headers += ((b"grpc-status", b"%d" % status), (b"grpc-message", grpc.write_message(reason)))
-        if kind is not None:
-            headers += ((ERROR_NAME_KEY.encode(), kind.__name__.encode()),)
-        self._finish(stream, _writer.write(headers))
-
-    def _refuse_http(self, stream: int, status: int, reason: str) -> None:
-        block = _writer.write(
-            (
-                (b":status", b"%d" % status),
-                (b"grpc-status", b"%d" % _UNKNOWN_STATUS),
-                (b"grpc-message", grpc.write_message(reason)),
-            )
-        )
-        self._finish(stream, block)
+        self._finish(stream, answers.failure_block(status, reason, kind, begun=begun))
 
     def _finish(self, stream: int, trailers: bytes) -> None:
         self._open.pop(stream, None)
@@ -358,7 +341,7 @@ class ServerConnection(asyncio.Protocol):
 
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
         if first:
-            self._core.send_headers(stream, _FIRST)
+            self._core.send_headers(stream, FIRST)
         sent = self._core.send_message(stream, grpc.message_prefix(message), message)
         self.flush_soon()
         return sent
