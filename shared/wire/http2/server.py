@@ -16,6 +16,7 @@ from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
 from shared.wire.http2.headers import HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
+from shared.wire.http2.patience import Patience
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
 from shared.wire.status import number_of
@@ -54,7 +55,6 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, calls: Calls, limits: Limits) -> None:
         self._calls = calls
-        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._core: Connection[Request] = Connection(
             self,
@@ -68,9 +68,8 @@ class ServerConnection(asyncio.Protocol):
         self._flushing = False
         self.writable = asyncio.Event()
         self.writable.set()
-        self._heard_at = self._tended_at = self._progress_at = self._loop.time()
-        self._stalled_bytes = 0
-        self._pinged = False
+        self._heard_at = self._loop.time()
+        self._patience = Patience(limits, self._heard_at)
 
     # asyncio.Protocol
 
@@ -133,24 +132,15 @@ class ServerConnection(asyncio.Protocol):
 
     def tend(self) -> None:
         """To be called every few seconds: ends clients that stall, or are silent, for too long."""
-        now = self._loop.time()
-        self._core.forgive(int((now - self._tended_at) * self._limits.forgiven_per_second))
-        self._tended_at = now
-        stalled = self._core.stalled_bytes
-        if not stalled or stalled != self._stalled_bytes:
-            self._stalled_bytes, self._progress_at = stalled, now
-        if now - self._progress_at > self._limits.stalled_seconds:
-            self._end_connection("data waited for its window for too long")
-            return
-        silent = now - self._heard_at
-        if silent < self._limits.silent_seconds:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
+        step = self._patience.visit(
+            self._loop.time(), heard_at=self._heard_at, stalled_bytes=self._core.stalled_bytes
+        )
+        self._core.forgive(step.forgiven)
+        if step.end is not None:
+            self._end_connection(step.end)
+        elif step.ping:
             self._core.ping()
             self.flush()
-        elif silent > 2 * self._limits.silent_seconds:
-            self._end_connection("silent for too long")
 
     def _end_connection(self, reason: str) -> None:
         log.info("connection ended", peer=self._peer_host, reason=reason)
