@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
@@ -11,6 +11,7 @@ from shared.errors import InternalError, Overloaded, PeerLost, ServingError
 from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.answers import FIRST, GOOD_END
+from shared.wire.http2.carrier import Carrier
 from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
@@ -23,7 +24,6 @@ from shared.wire.status import number_of
 
 log = structlog.get_logger()
 
-_WRITE_HIGH_BYTES = 1 << 20
 _LEAVE_SECONDS = 1.0
 
 
@@ -50,35 +50,29 @@ class _Call:
         self.stream: MessageStream | None = None
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Carrier[Request]):
     """One client's connection."""
 
     def __init__(self, calls: Calls, limits: Limits) -> None:
+        super().__init__()
         self._calls = calls
-        self._loop = asyncio.get_running_loop()
-        self._core: Connection[Request] = Connection(
+        self._core = Connection(
             self,
             HeaderReader(grpc.read_request, max_bytes=limits.max_header_bytes),
             is_client=False,
             limits=limits,
         )
-        self._transport: asyncio.Transport | None = None
         self._open: dict[int, _Call] = {}
         self._peer_host = ""
-        self._flushing = False
-        self.writable = asyncio.Event()
-        self.writable.set()
         self._heard_at = self._loop.time()
         self._patience = Patience(limits, self._heard_at)
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)
-        self._transport = transport
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if isinstance(peer, tuple) else ""
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
         self._calls.connections.add(self)
         self.flush()
 
@@ -93,9 +87,6 @@ class ServerConnection(asyncio.Protocol):
             return
         self.flush()
 
-    def eof_received(self) -> bool:
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._calls.connections.discard(self)
@@ -104,26 +95,7 @@ class ServerConnection(asyncio.Protocol):
             self._cancel(call)
         self._open.clear()
 
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
     # What the server asks of a connection.
-
-    def flush(self) -> None:
-        """Write what the core has collected."""
-        self._flushing = False
-        output = self._core.take_output()
-        if output and self._transport is not None:
-            self._transport.writelines(output)
-
-    def flush_soon(self) -> None:
-        """Write at the end of this turn of the loop, together with what others add."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self.flush)
 
     def drain(self) -> None:
         """Tell the client to take its next calls elsewhere."""
@@ -327,15 +299,10 @@ class ServerConnection(asyncio.Protocol):
             self._core.reset(stream, Code.NO_ERROR)
             self.flush_soon()
 
-    # What a stream asks of its connection.
-
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
+        """See ``StreamCarrier``."""
         if first:
             self._core.send_headers(stream, FIRST)
         sent = self._core.send_message(stream, grpc.message_prefix(message), message)
         self.flush_soon()
         return sent
-
-    def consumed_on(self, stream: int, count: int) -> None:
-        self._core.consumed(stream, count)
-        self.flush_soon()
