@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from shared.deadline import Deadline
-from shared.errors import InternalError, Overloaded, PeerLost, ServingError
+from shared.errors import Overloaded, PeerLost, ServingError
 from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.answers import FIRST, GOOD_END
@@ -20,7 +20,7 @@ from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.patience import Patience
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
-from shared.wire.status import number_of
+from shared.wire.status import number_of, told
 
 log = structlog.get_logger()
 
@@ -268,13 +268,10 @@ class ServerConnection(Carrier[Request]):
             self._finish(stream, GOOD_END)
 
     def _fail(self, stream: int, path: str, failure: Exception) -> None:
-        if isinstance(failure, ServingError):
-            self._end(stream, number_of(failure), failure.message, type(failure))
-            return
-        # The text of an unforeseen exception may name anything: it stays in the log.
-        unforeseen = InternalError("internal error; the server's log has the details")
-        self._end(stream, number_of(unforeseen), unforeseen.message, InternalError)
-        log.error("handler failed", path=path, exc_info=failure)
+        heard = told(failure)
+        self._end(stream, number_of(heard), heard.message, type(heard))
+        if heard is not failure:
+            log.error("handler failed", path=path, exc_info=failure)
 
     def _end(
         self, stream: int, status: int, reason: str, kind: type[ServingError] | None = None
