@@ -150,7 +150,7 @@ def _streaming(path: str, handler: StreamHandler) -> Any:
 
 async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
     heard = told(failure)
-    if heard is not failure:
+    if not isinstance(failure, ServingError):
         log.error("handler failed", path=path, exc_info=failure)
     await context.abort(
         CODES[type(heard)], heard.message, ((ERROR_NAME_KEY, type(heard).__name__),)

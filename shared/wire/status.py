@@ -40,6 +40,8 @@ _ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
 }
 
 
+# Clients take headers of 8 KB; a message may repeat what a caller sent, however long.
+_LONGEST_MESSAGE = 2000
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -59,6 +61,9 @@ def error_of_number(number: int, details: str, name: str | None) -> errors.Servi
 def told(failure: Exception) -> errors.ServingError:
     """What the caller hears of a failed handler."""
     if isinstance(failure, errors.ServingError):
+        if len(failure.message) > _LONGEST_MESSAGE:
+            cut = f"{failure.message[:_LONGEST_MESSAGE]} ... (cut)"
+            return errors.rebuild(type(failure).__name__, cut)
         return failure
     # The text of an unforeseen exception may name anything: it stays in the log.
     return errors.InternalError("internal error; the server's log has the details")

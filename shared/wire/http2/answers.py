@@ -6,7 +6,8 @@ from shared.wire.http2.headers import HeaderWriter
 from shared.wire.status import ERROR_NAME_KEY
 
 # Statuses that a server gives without a handler's error; the others are in ``shared.wire.status``.
-UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 2, 4, 8, 12, 13
+CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 1, 2, 4, 8
+UNIMPLEMENTED, INTERNAL = 12, 13
 
 _FIRST = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _writer = HeaderWriter()
