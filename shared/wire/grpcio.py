@@ -18,6 +18,7 @@ from shared.wire.interface import (
     MAX_MESSAGE_BYTES,
     CallContext,
     Channel,
+    ConnectionAge,
     Routes,
     Server,
     Stream,
@@ -43,6 +44,7 @@ class GrpcioWire:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
@@ -56,6 +58,7 @@ class GrpcioWire:
                 # Peers may probe an idle connection this often.
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                *_age_options(max_connection_age),
             ],
         )
         if reflect:
@@ -90,6 +93,15 @@ class GrpcioWire:
             yield _GrpcioChannel(channel)
         finally:
             await channel.close()
+
+
+def _age_options(age: ConnectionAge | None) -> Sequence[tuple[str, int]]:
+    if age is None:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", int(age.seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(age.grace_seconds * 1000)),
+    )
 
 
 def _bind(server: grpc.aio.Server, address: str) -> str:

@@ -52,6 +52,16 @@ class Routes:
         return Routes({**self.unary, **other.unary}, {**self.streams, **other.streams})
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionAge:
+    """How old a client's connection may get, give or take a tenth."""
+
+    seconds: float
+    """Then the client is told to make its next calls on a new one."""
+    grace_seconds: float
+    """How long the calls that are on it by then may still take."""
+
+
 class Server(Protocol):
     """A listening server."""
 
@@ -83,6 +93,7 @@ class Wire(Protocol):
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
         """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.

@@ -18,6 +18,7 @@ from shared.wire.interface import (
     CLOSE_GRACE_SECONDS,
     MAX_MESSAGE_BYTES,
     Channel,
+    ConnectionAge,
     Routes,
     Server,
     Stream,
@@ -42,12 +43,21 @@ class NativeWire:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
         if reflect:
             routes = routes | reflection_routes(reflect)
-        calls = Calls(routes, max_message_bytes=max_message_bytes, max_calls=max_concurrent_calls)
+        calls = Calls(
+            routes,
+            max_message_bytes=max_message_bytes,
+            max_calls=max_concurrent_calls,
+            max_age=max_connection_age,
+        )
+        tend_seconds = self._limits.tend_seconds
+        if max_connection_age is not None:
+            tend_seconds = min(tend_seconds, max_connection_age.seconds / 10)
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             servers, bound = [], []
@@ -60,7 +70,7 @@ class NativeWire:
             listener = _NativeServer(servers, calls, bound)
             try:
                 async with task_scope() as scope:
-                    scope.spawn(_tend(calls, self._limits.tend_seconds), name="connections")
+                    scope.spawn(_tend(calls, tend_seconds), name="connections")
                     yield listener
             finally:
                 await listener.close(CLOSE_GRACE_SECONDS)

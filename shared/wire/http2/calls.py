@@ -6,7 +6,7 @@ from typing import Protocol
 from shared.deadline import Deadline
 from shared.wire.http2.grpc_protocol import MessageReader, Request
 from shared.wire.http2.streams import MessageStream
-from shared.wire.interface import CallContext, Routes
+from shared.wire.interface import CallContext, ConnectionAge, Routes
 
 
 class Served(Protocol):
@@ -46,10 +46,18 @@ class Call:
 class Calls:
     """What all connections of one server share: handlers, limits, calls in progress."""
 
-    def __init__(self, routes: Routes, *, max_message_bytes: int, max_calls: int | None) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        max_message_bytes: int,
+        max_calls: int | None = None,
+        max_age: ConnectionAge | None = None,
+    ) -> None:
         self.routes = routes
         self.max_message_bytes = max_message_bytes
         self.max_calls = max_calls
+        self.max_age = max_age
         self.held_bytes = 0
         """Of messages that have not come whole."""
         self.running: set[asyncio.Task[None]] = set()

@@ -1,6 +1,7 @@
 """Serves handlers on HTTP/2 connections: the asyncio shell around the core."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 from shared.errors import Overloaded, PeerLost, ServingError
 from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2.age import Age, Stage
 from shared.wire.http2.answers import FIRST, GOOD_END
 from shared.wire.http2.calls import Call, Calls
 from shared.wire.http2.carrier import Carrier
@@ -44,6 +46,9 @@ class ServerConnection(Carrier[Request]):
         self._peer_host = ""
         self._heard_at = self._loop.time()
         self._patience = Patience(limits, self._heard_at)
+        self._age: Age | None = None
+        if calls.max_age is not None:
+            self._age = Age(calls.max_age, born_at=self._heard_at, chance=random.random())
 
     # asyncio.Protocol
 
@@ -92,8 +97,14 @@ class ServerConnection(Carrier[Request]):
         self.flush()
 
     def tend(self) -> None:
-        """To be called every few seconds: ends clients that stall, or are silent, for too long."""
+        """To be called often: ends clients that stall, are silent, or have stayed, for too long."""
         now = self._loop.time()
+        stage = Stage.YOUNG if self._age is None else self._age.stage(now)
+        if stage is Stage.OLD:
+            self.drain()
+        elif stage is Stage.OVER:
+            self.close()
+            return
         unwritten, heard_at = 0, self._heard_at
         if self._transport is not None and not self.writable.is_set():
             # Nothing is read meanwhile: what it says, if anything, is not heard.
@@ -203,7 +214,8 @@ class ServerConnection(Carrier[Request]):
         elif call.task is not None:
             return
         elif messages:
-            self._calls.hold(call, 0)
+            if call.held_bytes:
+                self._calls.hold(call, 0)
             self._unary(stream, call, messages[0])
         else:
             self._calls.hold(call, call.reader.held)
@@ -215,7 +227,8 @@ class ServerConnection(Carrier[Request]):
     def _close_call(self, stream: int) -> Call:
         """Nothing that comes for a call matters any more."""
         call = self._open.pop(stream)
-        self._calls.hold(call, 0)
+        if call.held_bytes:
+            self._calls.hold(call, 0)
         if call.stream is not None:
             call.stream.abandon()
         return call
