@@ -19,16 +19,18 @@ from shared.wire.interface import (
     CallContext,
     Channel,
     ConnectionAge,
+    Metadata,
     Routes,
     Server,
     Stream,
     StreamHandler,
     UnaryHandler,
 )
-from shared.wire.status import CODES, ERROR_NAME_KEY, error_of, told
+from shared.wire.status import CODES, DETAILS_KEY, ERROR_NAME_KEY, details_of, error_of, told
 
 log = structlog.get_logger()
 
+_NOTHING: Metadata = {}
 _ServerContext = grpc.aio.ServicerContext[bytes, bytes]
 _StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -164,22 +166,25 @@ async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoRe
     heard = told(failure)
     if not isinstance(failure, ServingError):
         log.error("handler failed", path=path, exc_info=failure)
-    await context.abort(
-        CODES[type(heard)], heard.message, ((ERROR_NAME_KEY, type(heard).__name__),)
-    )
+    trailers = ((ERROR_NAME_KEY, type(heard).__name__), (DETAILS_KEY, details_of(heard)))
+    await context.abort(CODES[type(heard)], heard.message, trailers)
 
 
 def _call_context(context: _ServerContext) -> CallContext:
     left = context.time_remaining()
     now = asyncio.get_running_loop().time()
+    metadata: dict[str, str] = {}
+    binary: dict[str, bytes] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            metadata[key] = value
+        else:
+            binary[key] = value
     return CallContext(
         peer_host=_host(context.peer()),
         deadline=None if left is None else Deadline.after(left, now=now),
-        metadata={
-            key: value
-            for key, value in context.invocation_metadata() or ()
-            if isinstance(value, str)
-        },
+        metadata=metadata,
+        binary_metadata=binary,
     )
 
 
@@ -216,7 +221,14 @@ class _GrpcioChannel:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         left = None
         if deadline is not None:
             left = deadline.remaining(asyncio.get_running_loop().time())
@@ -224,7 +236,7 @@ class _GrpcioChannel:
                 raise DeadlineExceeded("the deadline passed before the call was sent")
         try:
             method: Any = self._channel.unary_unary(path)
-            answer: bytes = await method(message, timeout=left)
+            answer: bytes = await method(message, timeout=left, metadata=tuple(metadata.items()))
             return answer
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure

@@ -25,6 +25,13 @@ class CallContext:
     """The caller's IP address, or "" over a Unix socket."""
     deadline: Deadline | None
     metadata: Mapping[str, str]
+    binary_metadata: Mapping[str, bytes] = field(default_factory=dict)
+    """Of the keys that end in ``-bin``."""
+
+
+Metadata = Mapping[str, str | bytes]
+"""What a caller says beside its message: text, or bytes under keys that end in ``-bin``."""
+_NOTHING: Metadata = {}
 
 
 class Stream(Protocol):
@@ -76,7 +83,14 @@ class Server(Protocol):
 class Channel(Protocol):
     """A connection to one address, made when first used and again when lost."""
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         """One request, one answer. Raises the ServingError that the peer named."""
 
     def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:

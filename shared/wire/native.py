@@ -19,6 +19,7 @@ from shared.wire.interface import (
     MAX_MESSAGE_BYTES,
     Channel,
     ConnectionAge,
+    Metadata,
     Routes,
     Server,
     Stream,
@@ -27,6 +28,7 @@ from shared.wire.reflection import reflection_routes
 
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 1024
+_NOTHING: Metadata = {}
 
 
 class NativeWire:
@@ -169,17 +171,24 @@ class _NativeChannel:
         self._connection: ClientConnection | None = None
         self._connecting = asyncio.Lock()
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         connection = self._connection
         if connection is None or not connection.usable:
             connection = await self._connect(deadline)
         try:
-            return await connection.call(path, message, deadline)
+            return await connection.call(path, message, deadline, metadata)
         except NotTaken:
             # The server said that it has not looked at this call: once more, where it is taken.
             connection = await self._connect(deadline)
         try:
-            return await connection.call(path, message, deadline)
+            return await connection.call(path, message, deadline, metadata)
         except NotTaken as failure:
             raise Unavailable(str(failure)) from None
 

@@ -276,6 +276,7 @@ def _check_shell(protocol: Any) -> None:
 async def fuzz_server(rng: random.Random, tally: Tally) -> None:
     """A server's connection: nothing escapes, and nothing is left when it is over."""
     sent = Traffic(rng).all_bytes()
+    rng = random.Random(rng.getrandbits(64))
     calls = Calls(_ROUTES, max_message_bytes=MAX_MESSAGE_BYTES, max_calls=5)
     connection = ServerConnection(calls, LIMITS)
     transport = await _feed(rng, connection, sent)
@@ -294,6 +295,7 @@ async def fuzz_client(rng: random.Random, tally: Tally) -> None:
     """A client's connection: every call ends, with an answer or an error of ours."""
     calls = rng.randint(1, _MOST_CALLS)
     sent = Traffic(rng, calls=calls).all_bytes()
+    rng = random.Random(rng.getrandbits(64))
     connection = ClientConnection("localhost", LIMITS)
     tasks = [
         asyncio.create_task(_call(connection) if rng.random() < 0.6 else _stream(connection))
@@ -316,7 +318,7 @@ async def fuzz_client(rng: random.Random, tally: Tally) -> None:
 
 async def _call(connection: ClientConnection) -> None:
     with contextlib.suppress(ServingError, NotTaken):
-        await connection.call(ECHO, b"question", None)
+        await connection.call(ECHO, b"question", None, {"x-raw-bin": b"\0"})
 
 
 async def _stream(connection: ClientConnection) -> None:

@@ -40,7 +40,7 @@ class Call:
         timeout, deadline = self.request.timeout, None
         if timeout is not None:
             deadline = Deadline.after(timeout, now=self.came_at)
-        return CallContext(peer_host, deadline, self.request.metadata)
+        return CallContext(peer_host, deadline, self.request.metadata, self.request.binary)
 
 
 class Calls:

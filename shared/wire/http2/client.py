@@ -14,7 +14,7 @@ from shared.wire.http2.grpc_protocol import Response
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
-from shared.wire.interface import MAX_MESSAGE_BYTES
+from shared.wire.interface import MAX_MESSAGE_BYTES, Metadata
 from shared.wire.status import ERROR_NAME_KEY, error_of_number
 
 _writer = HeaderWriter()
@@ -126,10 +126,12 @@ class ClientConnection(Carrier[Response]):
 
     # Calls.
 
-    async def call(self, path: str, message: bytes, deadline: Deadline | None) -> bytes:
+    async def call(
+        self, path: str, message: bytes, deadline: Deadline | None, metadata: Metadata
+    ) -> bytes:
         """One request, one answer."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
-        number = self._open(path, deadline, _Call(answer, None))
+        number = self._open(path, deadline, metadata, _Call(answer, None))
         self._core.send_message(number, grpc.message_prefix(message), message, end=True)
         self.flush_soon()
         timer = None
@@ -146,7 +148,7 @@ class ClientConnection(Carrier[Response]):
     async def stream(self, path: str) -> AsyncIterator[MessageStream]:
         """A stream; leaving ends it on both sides."""
         call = _Call(None, None)
-        number = self._open(path, None, call)
+        number = self._open(path, None, {}, call)
         call.stream = MessageStream(self, number, call.reader)
         self.flush_soon()
         try:
@@ -155,7 +157,7 @@ class ClientConnection(Carrier[Response]):
             call.stream.abandon()
             self._forget(number)
 
-    def _open(self, path: str, deadline: Deadline | None, call: _Call) -> int:
+    def _open(self, path: str, deadline: Deadline | None, metadata: Metadata, call: _Call) -> int:
         if not self.usable or self._core.open_streams >= self._core.peer_max_streams:
             raise Unavailable("the connection takes no more calls")
         block = self._blocks.get(path)
@@ -174,6 +176,8 @@ class ClientConnection(Carrier[Response]):
         if deadline is not None:
             left = grpc.write_timeout(deadline.remaining(self._loop.time()))
             block += _writer.write(((b"grpc-timeout", left),))
+        if metadata:
+            block += _writer.write(grpc.write_metadata(metadata))
         number = self._core.open_stream(block, end=False)
         self._calls[number] = call
         return number

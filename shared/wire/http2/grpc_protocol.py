@@ -16,6 +16,8 @@ from shared.wire.http2.headers import Headers
 PREFIX_BYTES = 5
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _LONGEST_TIMEOUT_DIGITS = 8
+# And no others: a browser's grpc-web is another protocol.
+_CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
 _SMALL_PART = 1024
 _ENCODINGS = (b"identity", b"gzip")
 # Characters of a grpc-message that need no percent sign.
@@ -39,6 +41,8 @@ class Request:
     """Seconds left for the call when it was written."""
     encoding: bytes = b"identity"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    binary: Mapping[str, bytes] = field(default_factory=dict)
+    """The metadata whose keys end in ``-bin``."""
     fault: tuple[int, str] | None = None
     """HTTP status and reason when this is no gRPC call."""
 
@@ -58,6 +62,7 @@ def read_request(headers: Headers) -> Request:
     """What a client asks for."""
     path, method, content_type, timeout, encoding = "", b"", b"", None, b"identity"
     metadata: dict[str, str] = {}
+    binary: dict[str, bytes] = {}
     fault: tuple[int, str] | None = None
     for name, value in headers:
         if name == b":path":
@@ -72,12 +77,27 @@ def read_request(headers: Headers) -> Request:
         elif name == b"grpc-encoding":
             encoding = value
         elif not name.startswith(b":"):
-            metadata[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
+            fault = _keep(name, value, metadata, binary) or fault
     if method != b"POST":
         fault = (405, "gRPC calls are POST")
-    elif not content_type.startswith(b"application/grpc"):
+    elif content_type != b"application/grpc" and not content_type.startswith(_CONTENT_TYPES):
         fault = (415, "gRPC calls have content-type application/grpc")
-    return Request(path, timeout, encoding, metadata, fault)
+    return Request(path, timeout, encoding, metadata, binary, fault)
+
+
+def _keep(
+    name: bytes, value: bytes, metadata: dict[str, str], binary: dict[str, bytes]
+) -> tuple[int, str] | None:
+    """Put a caller's own header where it belongs; the fault when it cannot be read."""
+    key = name.decode("ascii", "replace")
+    if not name.endswith(b"-bin"):
+        metadata[key] = value.decode("utf-8", "replace")
+        return None
+    try:
+        binary[key] = read_binary(value)
+    except BadMessage as failure:
+        return 400, str(failure)
+    return None
 
 
 def read_response(headers: Headers) -> Response:
@@ -130,10 +150,19 @@ def write_binary(value: bytes) -> bytes:
     return base64.b64encode(value).rstrip(b"=")
 
 
-def read_binary(value: str) -> bytes:
-    """The bytes of a metadata value under a key that ends in ``-bin``."""
+def write_metadata(metadata: Mapping[str, str | bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """A caller's metadata as headers."""
+    return tuple(
+        (key.encode("ascii"), write_binary(value) if isinstance(value, bytes) else value.encode())
+        for key, value in metadata.items()
+    )
+
+
+def read_binary(value: bytes) -> bytes:
+    """The bytes of a metadata value under a key that ends in ``-bin``; of several the last."""
+    last = value.rpartition(b",")[2]
     try:
-        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        return base64.b64decode(last + b"=" * (-len(last) % 4), validate=True)
     except (binascii.Error, ValueError) as failure:
         raise BadMessage("binary metadata that is not base64") from failure
 

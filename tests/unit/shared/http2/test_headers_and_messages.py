@@ -117,7 +117,7 @@ def test_a_status_message_reads_back(text):
 
 @given(st.binary())
 def test_binary_metadata_reads_back(value):
-    assert grpc.read_binary(grpc.write_binary(value).decode()) == value
+    assert grpc.read_binary(grpc.write_binary(value)) == value
 
 
 @pytest.mark.parametrize("timeout", [b"", b"5", b"x", b"-1S", b"999999999S", b"1.5S"])
@@ -130,3 +130,34 @@ def test_a_malformed_timeout_is_a_fault(timeout):
 def test_a_status_that_is_no_number_does_no_harm(value):
     read = grpc.read_response([(b":status", value), (b"grpc-status", value)])
     assert (read.http_status, read.grpc_status) == (0, 2)
+
+
+CALL = [(b":method", b"POST"), (b"content-type", b"application/grpc")]
+
+
+def test_of_binary_values_under_one_key_the_last_counts():
+    read = grpc.read_request([*CALL, (b"x-a-bin", b"AAE,AQ==")])
+    assert (read.binary, read.fault) == ({"x-a-bin": b"\x01"}, None)
+
+
+def test_binary_metadata_that_is_none_is_a_fault():
+    assert grpc.read_request([*CALL, (b"x-a-bin", b"a!")]).fault == (
+        400,
+        "binary metadata that is not base64",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+proto", True),
+        (b"application/grpc;charset=utf-8", True),
+        (b"application/grpc-web", False),
+        (b"application/grpc-web+proto", False),
+        (b"application/json", False),
+    ],
+)
+def test_a_call_is_known_by_its_content_type(content_type, good):
+    read = grpc.read_request([(b":method", b"POST"), (b"content-type", content_type)])
+    assert (read.fault is None) == good
