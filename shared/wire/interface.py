@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.deadline import Deadline
+from shared.wire.tls import ClientTls, ServerTls
 
 MAX_MESSAGE_BYTES = 512 << 20
 # How long calls in progress may go on after the server's context is left.
@@ -108,13 +109,16 @@ class Wire(Protocol):
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
+        tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
         """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.
 
         ``reflect`` names protobuf services that server reflection describes.
-        Raises OSError naming the address that cannot be had.
+        Raises OSError naming the address that cannot be had, or the TLS file.
         """
 
-    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
-        """A channel to ``address`` while inside."""
+    def connect(
+        self, address: str, *, tls: ClientTls | None = None
+    ) -> AbstractAsyncContextManager[Channel]:
+        """A channel to ``address`` while inside; raises OSError naming a TLS file of no use."""
