@@ -43,6 +43,7 @@ class Attacker:
         self._writer = writer
         self._headers = HeaderReader(grpc.read_response, max_bytes=1 << 20)
         self._next = 1
+        self.pings = 0
 
     async def send(self, *frames):
         self._writer.write(b"".join(frames))
@@ -68,6 +69,7 @@ class Attacker:
             while True:
                 length, kind, flags, number = f.read_head(await self._reader.readexactly(9), 0)
                 payload = await self._reader.readexactly(length)
+                self.pings += kind == f.PING
                 if kind == f.HEADERS:
                     parsed = self._headers.read(payload)
                     if number == stream and flags & f.END_STREAM:
@@ -263,3 +265,48 @@ async def test_a_server_may_ping_its_clients_for_ever_but_not_all_at_once(pause,
     ):
         with pytest.raises(PeerLost, match=end):
             await channel.call(ECHO, b"")
+
+
+async def test_a_client_that_is_silent_is_asked_and_then_ended():
+    limits = Limits(silent_seconds=0.2, tend_seconds=0.05)
+    with capture_logs() as logs:
+        async with attacked(Routes({ECHO: echo}), limits) as attacker:
+            assert await attacker.closed()
+    assert attacker.pings
+    assert logs[0]["reason"] == "silent for too long"
+
+
+async def test_a_server_that_is_silent_is_asked_and_then_given_up():
+    heard, left = bytearray(), asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        while data := await reader.read(1 << 16):
+            heard.extend(data)
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    listening = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    wire = NativeWire(Limits(keepalive_seconds=0.1))
+    async with asyncio.timeout(10), listening, wire.connect(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(PeerLost, match="silent"):
+            await channel.call(ECHO, b"")
+        await left.wait()
+    assert f.head(f.PING, 0, 0, 8) in heard
+
+
+async def test_an_idle_connection_between_us_lives():
+    """Each end asks the other, and each answers."""
+    limits = Limits(silent_seconds=0.1, tend_seconds=0.02, keepalive_seconds=0.1)
+    wire = NativeWire(limits)
+    with capture_logs() as logs:
+        async with (
+            asyncio.timeout(10),
+            wire.serve(Routes({ECHO: echo}), ["127.0.0.1:0"]) as server,
+            wire.connect(server.addresses[0]) as channel,
+        ):
+            for _ in range(2):
+                assert await channel.call(ECHO, b"hello", deadline=soon()) == b"hello"
+                await asyncio.sleep(0.6)
+    assert not logs
