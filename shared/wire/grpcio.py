@@ -86,7 +86,9 @@ class GrpcioWire:
         try:
             yield listening
         finally:
-            await server.stop(CLOSE_GRACE_SECONDS)
+            # A second stop now and then ends in gRPC's own cancellation.
+            if not listening.closed:
+                await listening.close(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
     async def connect(
@@ -155,9 +157,11 @@ class _GrpcioServer:
     def __init__(self, server: grpc.aio.Server, addresses: Sequence[str]) -> None:
         self._server = server
         self.addresses = addresses
+        self.closed = False
 
     async def close(self, grace_seconds: float) -> None:
         await self._server.stop(grace_seconds)
+        self.closed = True
 
 
 class _Handlers(grpc.GenericRpcHandler):
