@@ -11,6 +11,7 @@ import pytest
 from shared.deadline import Deadline
 from shared.errors import NotServed
 from shared.wire.grpcio import GrpcioWire
+from shared.wire.http2.grpc_protocol import compress
 from shared.wire.interface import Routes
 from shared.wire.native import NativeWire
 
@@ -92,6 +93,42 @@ async def test_grpcios_compression_metadata_and_statuses_are_understood():
             assert failed.value.code() is code
 
 
+async def test_grpcios_compressed_calls_and_streams_are_answered():
+    async with (
+        asyncio.timeout(30),
+        NativeWire().serve(ROUTES, ["127.0.0.1:0"]) as server,
+        grpc.aio.insecure_channel(
+            server.addresses[0], compression=grpc.Compression.Gzip
+        ) as channel,
+    ):
+        for message in (b"", b"short", b"a" * 5000, BIG):
+            assert await channel.unary_unary(ECHO)(message, timeout=10) == message
+        talk = channel.stream_stream(TALK)()
+        for message in (b"one", b"a" * 5000, BIG):
+            await talk.write(message)
+            assert await talk.read() == message.upper()
+        talk.cancel()
+
+
+async def test_a_native_client_reads_answers_in_gzip():
+    async def serve(message, context):
+        return message
+
+    handlers = grpc.method_handlers_generic_handler(
+        "test.Service", {"Echo": grpc.unary_unary_rpc_method_handler(serve)}
+    )
+    server = grpc.aio.server(compression=grpc.Compression.Gzip)
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with asyncio.timeout(30), NativeWire().connect(f"127.0.0.1:{port}") as channel:
+            for message in (b"a" * 5000, b"a" * 3_000_000):
+                assert await channel.call(ECHO, message, deadline=soon()) == message
+    finally:
+        await server.stop(0)
+
+
 async def test_a_message_beyond_the_limit_is_refused_and_the_connection_lives():
     async with (
         asyncio.timeout(30),
@@ -125,6 +162,24 @@ async def test_curl_gets_an_answer_and_plain_http_a_reason(tmp_path):
         # Without a body: this curl waits for ever when an answer overtakes its question.
         posted = await run([*command, "-H", "content-type: text/plain", "-X", "POST", url])
         assert posted.startswith(b"HTTP/2 415")
+
+
+@program("curl")
+@pytest.mark.parametrize("size", [10, 5000, 100_000])
+async def test_who_asks_in_gzip_is_answered_in_gzip_where_it_pays(tmp_path, size):
+    body = tmp_path / "body"
+    body.write_bytes(compress(b"a" * size))
+    async with NativeWire().serve(ROUTES, ["127.0.0.1:0"]) as server:
+        url = f"http://{server.addresses[0]}{ECHO}"
+        headers = ["content-type: application/grpc", "te: trailers", "grpc-encoding: gzip"]
+        options = [each for header in headers for each in ("-H", header)]
+        said = await run(
+            ["curl", "-s", "--http2-prior-knowledge", "-D", "-", "-m", "10", *options,
+             "--data-binary", f"@{body}", url]
+        )  # fmt: skip
+    assert b"grpc-status: 0" in said
+    assert (b"grpc-encoding: gzip" in said) == (size > 1000)
+    assert (compress(b"a" * size)[:9] in said) == (size > 1000)
 
 
 @program("h2load")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -49,7 +50,7 @@ class Attacker:
         self._writer.write(b"".join(frames))
         await self._writer.drain()
 
-    def call(self, path, *, end=False):
+    def call(self, path, *, end=False, encoding=b"identity"):
         """A call's stream and its first frame."""
         block = HeaderWriter().write(
             (
@@ -58,6 +59,7 @@ class Attacker:
                 (b":path", path.encode()),
                 (b"content-type", b"application/grpc"),
                 (b"te", b"trailers"),
+                (b"grpc-encoding", encoding),
             )
         )
         number, self._next = self._next, self._next + 2
@@ -81,10 +83,13 @@ class Attacker:
 
 
 @asynccontextmanager
-async def attacked(handlers, limits=None):
+async def attacked(handlers, limits=None, max_message_bytes=100 << 20):
     """A client in no way polite, connected to a server of ``handlers``."""
     wire = NativeWire(limits)
-    async with asyncio.timeout(30), wire.serve(handlers, ["127.0.0.1:0"]) as server:
+    async with (
+        asyncio.timeout(30),
+        wire.serve(handlers, ["127.0.0.1:0"], max_message_bytes=max_message_bytes) as server,
+    ):
         host, _, port = server.addresses[0].rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         attacker = Attacker(reader, writer)
@@ -310,3 +315,28 @@ async def test_an_idle_connection_between_us_lives():
                 assert await channel.call(ECHO, b"hello", deadline=soon()) == b"hello"
                 await asyncio.sleep(0.6)
     assert not logs
+
+
+async def test_a_compressed_message_that_means_a_large_one_stops_nobody_else():
+    """Two hundred kilobytes that mean two hundred megabytes: the loop goes on meanwhile."""
+    bomb = grpc.compress(bytes(200 << 20))
+    began = time.perf_counter()
+    with pytest.raises(grpc.MessageTooLarge):
+        grpc.inflate(bomb[grpc.PREFIX_BYTES :], 100 << 20)
+    at_once = time.perf_counter() - began
+    async with attacked(Routes({ECHO: echo}, {IGNORE: ignore})) as attacker:
+        loop = asyncio.get_running_loop()
+        refused = []
+        longest, last = 0.0, loop.time()
+        for path in (ECHO, IGNORE):
+            number, head = attacker.call(path, encoding=b"gzip")
+            parts = [bomb[at : at + 60_000] for at in range(0, len(bomb), 60_000)]
+            await attacker.send(head, *(f.frame(f.DATA, 0, number, part) for part in parts))
+            ending = asyncio.create_task(attacker.end(number))
+            while not ending.done():
+                await asyncio.sleep(0.001)
+                now = loop.time()
+                longest, last = max(longest, now - last), now
+            refused.append(await ending)
+    assert longest < at_once / 2
+    assert [each.grpc_status for each in refused] == [8, 8]

@@ -13,6 +13,7 @@ _FIRST = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 _ERROR_NAME, _DETAILS = ERROR_NAME_KEY.encode(), DETAILS_KEY.encode()
 _writer = HeaderWriter()
 FIRST = _writer.write(_FIRST)
+FIRST_COMPRESSED = _writer.write((*_FIRST, (b"grpc-encoding", b"gzip")))
 GOOD_END = _writer.write(((b"grpc-status", b"0"),))
 
 

@@ -8,6 +8,7 @@ from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.carrier import Carrier
+from shared.wire.http2.compression import inflated
 from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Response
@@ -139,7 +140,10 @@ class ClientConnection(Carrier[Response]):
         if deadline is not None:
             timer = self._loop.call_at(deadline.at, _expire, answer)
         try:
-            return await answer
+            message = await answer
+            if type(message) is grpc.Deflated:
+                return await inflated(message, MAX_MESSAGE_BYTES)
+            return message
         finally:
             if timer is not None:
                 timer.cancel()
@@ -150,7 +154,7 @@ class ClientConnection(Carrier[Response]):
         """A stream; leaving ends it on both sides."""
         call = _Call(None, None)
         number = self._open(path, None, {}, call)
-        call.stream = MessageStream(self, number, call.reader)
+        call.stream = MessageStream(self, number, call.reader, max_bytes=MAX_MESSAGE_BYTES)
         self.flush_soon()
         try:
             yield call.stream

@@ -177,6 +177,10 @@ def frame_message(message: bytes) -> bytes:
     return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
+class Deflated(bytes):
+    """A message that is still compressed."""
+
+
 class MessageReader:
     """Cuts the data of one stream into messages, each byte looked at once."""
 
@@ -202,7 +206,10 @@ class MessageReader:
         return self._have
 
     def feed(self, data: bytes) -> Sequence[bytes]:
-        """The messages that ``data`` completes; raises MessageTooLarge or BadMessage."""
+        """The messages that ``data`` completes, some of them Deflated.
+
+        Raises MessageTooLarge or BadMessage.
+        """
         if self._size < 0 and not self._head and len(data) >= PREFIX_BYTES:
             # The usual case: one message, whole.
             size = int.from_bytes(data[1:PREFIX_BYTES], "big")
@@ -258,10 +265,10 @@ class MessageReader:
             return content
         if compressed != 1 or self._encoding != b"gzip":
             raise BadMessage("a compressed message without a grpc-encoding that is known here")
-        return _inflate(content, self._max_bytes)
+        return Deflated(content)
 
 
-def _inflate(content: bytes, max_bytes: int) -> bytes:
+def inflate(content: bytes, max_bytes: int) -> bytes:
     """Decompress, but never to more than ``max_bytes``."""
     decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

@@ -1,7 +1,5 @@
 """Serves handlers on HTTP/2 connections: the asyncio shell around the core."""
 
-import asyncio
-import random
 from collections.abc import Coroutine
 from typing import Any
 
@@ -10,16 +8,15 @@ import structlog
 from shared.errors import Overloaded, PeerLost, ServingError
 from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
-from shared.wire.http2.age import Age, Stage
-from shared.wire.http2.answers import FIRST, GOOD_END
+from shared.wire.http2.answers import FIRST, FIRST_COMPRESSED, GOOD_END
+from shared.wire.http2.attended import Attended
 from shared.wire.http2.calls import Call, Calls
-from shared.wire.http2.carrier import Carrier
+from shared.wire.http2.compression import compressed, inflated
 from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
 from shared.wire.http2.headers import HeaderReader
-from shared.wire.http2.limits import Limits, ProtocolFault
-from shared.wire.http2.patience import Patience
+from shared.wire.http2.limits import Limits
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import StreamHandler, UnaryHandler
 from shared.wire.status import number_of, told
@@ -27,15 +24,14 @@ from shared.wire.status import number_of, told
 log = structlog.get_logger()
 
 _LEAVE_SECONDS = 1.0
+_WORTH_COMPRESSING = 1 << 10
 
 
-class ServerConnection(Carrier[Request]):
-    """One client's connection."""
+class ServerConnection(Attended):
+    """One client's connection, and the calls on it."""
 
     def __init__(self, calls: Calls, limits: Limits) -> None:
-        super().__init__()
-        self._calls = calls
-        self._limits = limits
+        super().__init__(calls, limits)
         self._core = Connection(
             self,
             HeaderReader(grpc.read_request, max_bytes=limits.max_header_bytes),
@@ -43,106 +39,17 @@ class ServerConnection(Carrier[Request]):
             limits=limits,
         )
         self._open: dict[int, Call] = {}
-        self._peer_host = ""
-        self._heard_at = self._loop.time()
-        self._patience = Patience(limits, self._heard_at)
-        self._age: Age | None = None
-        if calls.max_age is not None:
-            self._age = Age(calls.max_age, born_at=self._heard_at, chance=random.random())
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self._peer_host = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._calls.add(self)
-        if not self.speaks_http2:
-            log.info("connection refused", peer=self._peer_host, reason="no HTTP/2 over TLS")
-            transport.close()
-            return
-        self.flush()
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        try:
-            self._core.receive(data)
-        except ProtocolFault as fault:
-            log.info("connection refused", peer=self._peer_host, reason=fault.reason)
-            self._core.go_away(fault.code, fault.reason)
-            self.close()
-            return
-        self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._calls.remove(self)
-        self.writable.set()
+        super().connection_lost(exc)
         for stream in list(self._open):
             self._cancel(self._close_call(stream))
 
-    def pause_writing(self) -> None:
-        """A client that does not read its answers may ask for no more (CVE-2019-9517)."""
-        super().pause_writing()
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._heard_at = self._loop.time()
-        if self._transport is not None:
-            self._transport.resume_reading()
-
-    # What the server asks of a connection.
-
-    def drain(self) -> None:
-        """Tell the client to take its next calls elsewhere; those that cross this are served."""
-        self._core.say_farewell()
-        self.flush()
-
-    def tend(self) -> None:
-        """To be called often: ends clients that stall, are silent, or have stayed, for too long."""
-        now = self._loop.time()
-        stage = Stage.YOUNG if self._age is None else self._age.stage(now)
-        if stage is Stage.OLD:
-            self.drain()
-        elif stage is Stage.OVER:
-            self.close()
-            return
-        unwritten, heard_at = 0, self._heard_at
-        if self._transport is not None and not self.writable.is_set():
-            # Nothing is read meanwhile: what it says, if anything, is not heard.
-            unwritten, heard_at = self._transport.get_write_buffer_size(), now
-        step = self._patience.visit(
-            now, heard_at=heard_at, stalled_bytes=self._core.stalled_bytes + unwritten
-        )
-        self._end_half_sent(now - self._limits.stalled_seconds)
-        self._core.forgive(step.forgiven)
-        if step.end is not None:
-            self._end_connection(step.end)
-        elif step.ping:
-            self._core.ping()
-            self.flush()
-
-    def _end_half_sent(self, before: float) -> None:
-        """End calls whose message has stopped to come."""
+    def end_half_sent(self, before: float) -> None:
+        """See ``Attended``."""
         for stream, call in list(self._open.items()):
             if call.task is None and call.heard_at < before:
                 self._give_up(stream, call, answers.CANCELLED, "half a message came, and no more")
-
-    def _end_connection(self, reason: str) -> None:
-        log.info("connection ended", peer=self._peer_host, reason=reason)
-        self._core.go_away(Code.ENHANCE_YOUR_CALM, reason)
-        self.flush()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """End the connection and every call on it."""
-        self._core.go_away()
-        self.flush()
-        if self._transport is not None:
-            self._transport.close()
 
     # Handler of the core.
 
@@ -170,7 +77,9 @@ class ServerConnection(Carrier[Request]):
         reader = grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding)
         call = self._open[stream] = Call(parsed, reader, self._heard_at)
         if handler is not None:
-            call.stream = MessageStream(self, stream, reader)
+            call.stream = MessageStream(
+                self, stream, reader, max_bytes=self._calls.max_message_bytes
+            )
             self._start(stream, call, self._serve_stream(stream, call, call.stream, handler))
         if end:
             self._message_end(stream)
@@ -288,11 +197,20 @@ class ServerConnection(Carrier[Request]):
         self, stream: int, call: Call, handler: UnaryHandler, message: bytes
     ) -> None:
         try:
+            if type(message) is grpc.Deflated:
+                message = await inflated(message, self._calls.max_message_bytes)
             answer = await handler(call.context(self._peer_host), message)
         except Exception as failure:
             self._fail(stream, call.request.path, failure)
             return
-        if stream in self._open:
+        if call.request.encoding == b"gzip" and len(answer) >= _WORTH_COMPRESSING:
+            # As the question came, so goes the answer.
+            packed = await compressed(answer)
+            if stream in self._open:
+                self._core.send_headers(stream, FIRST_COMPRESSED)
+                self._core.send_data(stream, packed)
+                self._finish(stream, GOOD_END)
+        elif stream in self._open:
             self._core.send_headers(stream, FIRST)
             self._core.send_message(stream, grpc.message_prefix(answer), answer)
             self._finish(stream, GOOD_END)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from shared.errors import InternalError, Overloaded, ServingError
-from shared.wire.http2.grpc_protocol import BadMessage, MessageReader, MessageTooLarge
+from shared.wire.http2.compression import inflated
+from shared.wire.http2.grpc_protocol import BadMessage, Deflated, MessageReader, MessageTooLarge
 
 _SMALL_CHUNK = 1024
 
@@ -26,10 +27,13 @@ class StreamCarrier(Protocol):
 class MessageStream:
     """Messages in both directions. What is not read stays in the peer's window, uncut."""
 
-    def __init__(self, carrier: StreamCarrier, number: int, reader: MessageReader) -> None:
+    def __init__(
+        self, carrier: StreamCarrier, number: int, reader: MessageReader, *, max_bytes: int
+    ) -> None:
         self._carrier = carrier
         self._number = number
         self._reader = reader
+        self._max_bytes = max_bytes
         self._chunks: deque[bytes | bytearray] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -97,7 +101,10 @@ class MessageStream:
                 chunk = bytes(self._chunks.popleft())
                 self._carrier.consumed_on(self._number, len(chunk))
                 for message in self._cut(chunk):
-                    yield message
+                    if type(message) is Deflated:
+                        yield await inflated(message, self._max_bytes)
+                    else:
+                        yield message
             if self._lost is not None:
                 raise self._lost
             if self._ended:

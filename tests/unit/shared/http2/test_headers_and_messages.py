@@ -91,10 +91,15 @@ def test_a_message_in_small_parts_is_held_in_few_pieces():
 
 def test_gzip_is_read_but_a_bomb_is_not_inflated():
     reader = grpc.MessageReader(1000, b"gzip")
-    assert reader.feed(grpc.compress(b"hello" * 50)) == (b"hello" * 50,)
-    bomb = gzip.compress(b"\0" * 10_000_000)
+    (deflated,) = reader.feed(grpc.compress(b"hello" * 50))
+    assert type(deflated) is grpc.Deflated
+    assert grpc.inflate(deflated, 1000) == b"hello" * 50
+    (plain,) = reader.feed(grpc.frame_message(b"hello"))
+    assert type(plain) is bytes
     with pytest.raises(grpc.MessageTooLarge):
-        grpc.MessageReader(100_000, b"gzip").feed(b"\1" + len(bomb).to_bytes(4, "big") + bomb)
+        grpc.inflate(gzip.compress(b"\0" * 10_000_000), 100_000)
+    with pytest.raises(grpc.BadMessage):
+        grpc.inflate(b"noise", 1000)
     with pytest.raises(grpc.BadMessage):
         grpc.MessageReader(1000).feed(grpc.compress(b"without an encoding"))
 
