@@ -226,7 +226,7 @@ class ClientConnection(Carrier[Response]):
         if code == Code.REFUSED_STREAM:
             call.fail(Unavailable("the peer takes no more calls"))
         else:
-            call.fail(PeerLost(f"the peer ended the call ({Code(code).name})" if code < 14 else ""))
+            call.fail(PeerLost(f"the peer ended the call ({Code.text_of(code)})"))
 
     def on_drained(self, stream: int) -> None:
         call = self._calls.get(stream)
