@@ -39,7 +39,10 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--work", default=",".join(WORKS), help="default: %(default)s")
     parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
-    parser.add_argument("--in-flight", default="1,16,64", help="default: %(default)s")
+    parser.add_argument(
+        "--loads", default="1x1,4x4,8x8", metavar="CxS,...",
+        help="connections x requests in flight on each; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
     parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "servers.json")
@@ -90,7 +93,7 @@ def measure(
     failures: list[str],
 ) -> None:
     """Round by round, work by work, server by server; a server that fails is left out."""
-    in_flight = [int(each) for each in given.in_flight.split(",")]
+    layouts = given.loads.split(",")
     for number in range(1, given.rounds + 1):
         for work in works:
             for peer in peers.values():
@@ -99,7 +102,7 @@ def measure(
                 where = f"round {number}/{given.rounds}, work {work.key}, {peer.name}"
                 try:
                     for sample in samples(
-                        peer, work, environment_of(peer), in_flight, number=number,
+                        peer, work, environment_of(peer), work.layouts or layouts, number=number,
                         seconds=given.seconds, progress=lambda what, w=where: say(f"{w}: {what}"),
                     ):  # fmt: skip
                         found.append(sample)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.layout import Layout
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -13,7 +15,9 @@ class Sample:
 
     work: str
     server: str
+    connections: int
     in_flight: int
+    """Requests that all connections together keep in flight."""
     round: int
     requests: int
     errors: int
@@ -29,6 +33,10 @@ class Sample:
     rss_mb: float
     others_cores: float
     """Cores that neither the server nor the load generator kept busy meanwhile."""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.connections, self.in_flight // self.connections)
 
     def described(self) -> dict[str, Any]:
         return {

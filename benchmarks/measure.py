@@ -13,6 +13,7 @@ import grpc
 import psutil
 
 from benchmarks.figures import Sample
+from benchmarks.layout import layouts_of
 from benchmarks.load import Load
 from benchmarks.messages import Call
 from benchmarks.peers.environment import Environment
@@ -55,15 +56,15 @@ def running(peer: Peer, work: Work, environment: Environment) -> Iterator[Runnin
 
 
 def samples(
-    peer: Peer, work: Work, environment: Environment, in_flight: Sequence[int],
+    peer: Peer, work: Work, environment: Environment, layouts: Sequence[str],
     *, number: int, seconds: float, progress: Callable[[str], None],
 ) -> Iterator[Sample]:  # fmt: skip
-    """Load a fresh server with each number of requests in flight, one after another."""
+    """Load a fresh server with each layout, one after another."""
     progress("starts")
     with running(peer, work, environment) as server:
-        for count in in_flight:
-            progress(f"{count} in flight")
-            load = Load(server.port, server.call, server.answer_bytes, count, server.folder)
+        for layout in layouts_of(tuple(layouts), has_streams=server.call.is_grpc):
+            progress(f"{layout} in flight")
+            load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
             requests = load.calibrate(seconds)
             server.processes.check()
             cpu_before, busy_before = server.processes.cpu_seconds(), _busy_seconds()
@@ -74,7 +75,8 @@ def samples(
             others = _busy_seconds() - busy_before - cpu - (_own_seconds() - own_before)
             pss, rss = server.processes.memory()
             yield Sample(
-                work=work.key, server=peer.name, in_flight=count, round=number,
+                work=work.key, server=peer.name, round=number,
+                connections=layout.connections, in_flight=layout.in_flight,
                 requests=requests, errors=answers.errors, seconds=answers.seconds,
                 cpu_us=1e6 * cpu / requests, per_second=requests / answers.seconds,
                 p50_ms=answers.p50_ms, p99_ms=answers.p99_ms,

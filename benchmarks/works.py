@@ -25,6 +25,8 @@ class Work:
     """Instances of one request."""
     latency_seconds: float = 0.0
     """What one call of the model takes, whatever its batch."""
+    layouts: tuple[str, ...] = ()
+    """The loads that it is about, as CONNECTIONSxSTREAMS; empty: those that are asked for."""
     max_batch: int = 0
     """Requests that share a call of the model at most; 0: a server need not batch."""
 
@@ -52,5 +54,9 @@ WORKS = {
             16, 16, "double", latency_seconds=0.005, max_batch=32,
         ),
         Work("f", "8 instances in one request, y = 2x on 16 floats each", 16, 16, "double", rows=8),
+        Work(
+            "g", "64 clients, each with a connection or all on one, y = 2x on 16 floats",
+            16, 16, "double", layouts=("64x1", "1x64"),
+        ),
     )
 }  # fmt: skip

@@ -11,10 +11,11 @@ import pytest
 
 from benchmarks import load, machine, messages, tables
 from benchmarks.figures import Sample, Spread, percentile, short
+from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["--work", "a,b,c", "--peers", "mindserve,grpc.aio", "--in-flight", "1,16", "--rounds",
+SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio", "--loads", "1x1,4x4", "--rounds",
          "1", "--seconds", "0.2"]  # fmt: skip
 
 
@@ -42,14 +43,20 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
     assert process.returncode == 0, output
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["failures"] == []
-    measured = {(each["work"], each["server"], each["in_flight"]) for each in result["samples"]}
+    measured = {
+        (each["work"], each["server"], each["connections"], each["in_flight"])
+        for each in result["samples"]
+    }
     assert measured == {
-        (work, server, count)
+        (work, server, connections, in_flight)
         for work, server in [
             ("a", "mindserve"), ("a", "grpc.aio"), ("b", "mindserve"), ("b", "grpc.aio"),
             ("c", "mindserve"),
         ]
-        for count in (1, 16)
+        for connections, in_flight in ((1, 1), (4, 16))
+    } | {
+        ("g", server, connections, 64)
+        for server in ("mindserve", "grpc.aio") for connections in (64, 1)
     }  # fmt: skip
     for each in result["samples"]:
         assert each["errors"] == 0
@@ -63,7 +70,7 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
     process = bench(*SHORT, "--seconds", "60", "--result", str(tmp_path / "result.json"))
     assert process.stdout is not None
     for line in process.stdout:
-        if "1 in flight" in line:
+        if "1x1 in flight" in line:
             break
     started = below(process)
     assert len(started) >= 4
@@ -77,7 +84,8 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
 
 def sample(**changed: object) -> Sample:
     given = {
-        "work": "a", "server": "one", "in_flight": 1, "round": 1, "requests": 10, "errors": 0,
+        "work": "a", "server": "one", "connections": 1, "in_flight": 1, "round": 1,
+        "requests": 10, "errors": 0,
         "seconds": 1.0, "cpu_us": 100.0, "per_second": 10.0, "p50_ms": 1.0, "p99_ms": 2.0,
         "pss_mb": 50.0, "rss_mb": 60.0, "others_cores": 0.0,
     }  # fmt: skip
@@ -86,13 +94,41 @@ def sample(**changed: object) -> Sample:
 
 def test_a_row_tells_the_median_and_the_extremes() -> None:
     rows = tables.table([sample(cpu_us=each) for each in (300.0, 100.0, 120.0)]).splitlines()
-    assert rows[2].startswith("| one | 1 | 120 (100 to 300) |")
+    assert rows[2].startswith("| one | 1x1 | 120 (100 to 300) |")
 
 
 def test_the_summary_leaves_a_cell_empty_where_a_server_did_not_take_part() -> None:
     lines = tables.summary([sample(), sample(work="c"), sample(server="two")]).splitlines()
     assert lines[-2].endswith("| 100 (100 to 100) | 100 (100 to 100) |")
     assert lines[-1] == "| two | 100 (100 to 100) |  |"
+
+
+def test_a_summary_of_other_layouts_than_those_asked_for_is_left_out() -> None:
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "servers": {}}
+    page = tables.page({**result, "samples": [sample(work="g", connections=1).described()]})
+    assert "### CPU" not in page
+    assert "### g. 64 clients" in page
+
+
+def test_a_layout_without_streams_has_a_connection_for_each_request() -> None:
+    texts = ("8x8", "64x1", "1x64", "1x1")
+    assert list(map(str, layouts_of(texts, has_streams=True))) == list(texts)
+    assert list(map(str, layouts_of(texts, has_streams=False))) == ["64x1", "1x1"]
+
+
+@pytest.mark.parametrize("text", ["64", "0x1", "4x", "axb"])
+def test_what_is_no_layout_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Layout.parse(text)
+
+
+def test_a_page_says_which_servers_have_no_streams() -> None:
+    servers = {"one": {"version": "1", "protocol": "gRPC", "remark": ""},
+               "two": {"version": "1", "protocol": "HTTP/1.1, JSON", "remark": ""}}  # fmt: skip
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": []}
+    samples = [sample(connections=4, in_flight=16), sample(server="two", in_flight=16)]
+    page = tables.page({**result, "servers": servers, "samples": [s.described() for s in samples]})
+    assert page.endswith("as many connections: two.")
 
 
 def test_errors_of_all_rounds_are_added() -> None:
