@@ -25,6 +25,8 @@ class Work:
     """Instances of one request."""
     latency_seconds: float = 0.0
     """What one call of the model takes, whatever its batch."""
+    staged: bool = False
+    """Whether Python adds 1 before the model and takes 1 away after it, as stages of their own."""
     layouts: tuple[str, ...] = ()
     """The loads that it is about, as CONNECTIONSxSTREAMS; empty: those that are asked for."""
     max_batch: int = 0
@@ -37,8 +39,9 @@ class Work:
 
     def answer(self) -> Rows:
         """What a right answer holds."""
-        rows = self.request()
-        return rows * 2 if self.function == "double" else rows[:, : self.outputs].copy()
+        rows = self.request() + self.staged
+        answer = rows * 2 if self.function == "double" else rows[:, : self.outputs].copy()
+        return answer - self.staged
 
     def described(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,6 +55,10 @@ WORKS = {
         Work(
             "c", "a model of 5 ms per batch of at most 32 requests, y = 2x on 16 floats",
             16, 16, "double", latency_seconds=0.005, max_batch=32,
+        ),
+        Work(
+            "d", "Python adds 1, y = 2x on 16 floats, Python takes 1 away",
+            16, 16, "double", staged=True,
         ),
         Work("f", "8 instances in one request, y = 2x on 16 floats each", 16, 16, "double", rows=8),
         Work(

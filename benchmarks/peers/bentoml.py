@@ -7,7 +7,8 @@ BENTOML = ScriptedPeer(
     name="bentoml",
     protocol="HTTP/1.1, JSON (b: base64 in JSON)",
     requirements=("bentoml==1.4.39", "numpy"),
-    remark="one worker; batches of a latency it picks itself (work c only)",
+    remark="one worker; batches of a latency it picks itself (work c only);"
+    " work d: services for preprocessing and model behind a third",
     request=lambda work: json_http(work, "/predict", packed=work.key == "b"),
     script="bentoml_server.py",
     command=lambda environment, script, port: (

@@ -15,7 +15,7 @@ class GrpcFloor:
     name = "grpc.aio"
     protocol = "gRPC"
     requirements: tuple[str, ...] = ()
-    remark = "a floor, no server: one process, no batching, no queue; uvloop"
+    remark = "a floor, no server: one process, no batching, no queue, no stages; uvloop"
 
     def refuses(self, work: Work) -> str:
         return "it does not batch" if work.max_batch else ""

@@ -7,7 +7,8 @@ LITSERVE = ScriptedPeer(
     name="litserve",
     protocol="HTTP/1.1, JSON (b: base64 in JSON)",
     requirements=("litserve==0.2.19", "numpy"),
-    remark="one worker; batches wait 2 ms (work c only)",
+    remark="one worker; batches wait 2 ms (work c only);"
+    " work d: decode_request and encode_response",
     request=lambda work: json_http(work, "/predict", packed=work.key == "b"),
     script="litserve_server.py",
 )

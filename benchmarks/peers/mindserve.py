@@ -19,6 +19,22 @@ model = register.declare_model(model_file="model.json", model_format="Reference"
 def predict(x):
     return register.add_stage(model, x, outputs_count=1)
 """
+STAGED = """
+
+def before(x):
+    return x + 1
+
+
+def after(y):
+    return y - 1
+
+
+@register.register_method(output_names=["y"])
+def staged(x):
+    x = register.add_stage(before, x, outputs_count=1)
+    y = register.add_stage(model, x, outputs_count=1)
+    return register.add_stage(after, y, outputs_count=1)
+"""
 
 
 class Mindserve:
@@ -31,7 +47,7 @@ class Mindserve:
         self.name = name
         self.remark = (
             "master, worker, agent and device process; batches of at most 32, without waiting;"
-            f" wire {wire}"
+            f" work d: Python stages on threads of the worker; wire {wire}"
         )
         self._wire = wire
 
@@ -56,7 +72,7 @@ class Mindserve:
         ]  # fmt: skip
 
     def call(self, work: Work) -> Call:
-        return ms_service(work, "bench", "predict")
+        return ms_service(work, "bench", "staged" if work.staged else "predict")
 
     def version(self, environment: Environment) -> str:
         return environment.version_of("mindserve")
@@ -68,7 +84,7 @@ class Mindserve:
 
 def _write_servable(work: Work, folder: Path) -> None:
     (folder / "1").mkdir(parents=True)
-    (folder / "servable_config.py").write_text(CONFIG)
+    (folder / "servable_config.py").write_text(CONFIG + STAGED)
     model = {
         "function": work.function,
         "inputs": [{"name": "x", "dtype": "float32", "dims": [-1, work.inputs]}],
