@@ -3,33 +3,30 @@
     make bench ARGS="--work a,b --peers mindserve,mosec --rounds 3 --seconds 5"
 
 Every server is installed into an environment of its own below .bench, started on
-loopback ports, asked until it answers right, loaded by h2load and ended again.
+loopback ports, asked until it answers right, loaded (closed loops by h2load, open
+loops by a process of ours) and ended again.
 """
 
 import argparse
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, tables
-from benchmarks.figures import Sample
-from benchmarks.load import LoadFailed
-from benchmarks.measure import NotReady, samples
+from benchmarks.figures import described
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.peers.environment import ROOT, Environment
+from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
-from benchmarks.processes import ServerDied, adopt_orphans
-from benchmarks.works import WORKS, Work
+from benchmarks.processes import adopt_orphans
+from benchmarks.rounds import FAILURES, Rounds, environment_of, say
+from benchmarks.works import WORKS
 
 RESULT = ROOT / "benchmarks" / "results" / "servers.json"
 PAGE = ROOT / "docs" / "performance.md"
-FAILURES = (NotReady, ServerDied, LoadFailed, OSError, subprocess.SubprocessError)
 
 
 def arguments() -> argparse.Namespace:
@@ -42,6 +39,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--loads", default="1x1,4x4,8x8", metavar="CxS,...",
         help="connections x requests in flight on each; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rates", default="half,100,500", metavar="N,...",
+        help="requests a second that arrive at random, half: of the slowest server's most; servers "
+        "that cannot keep up are left out; empty for no open loop; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
@@ -63,10 +65,6 @@ def chosen(names: str, known: dict[str, Any]) -> list[Any]:
     return [known[each] for each in names.split(",")]
 
 
-def environment_of(peer: Peer) -> Environment:
-    return Environment(ROOT / ".bench" / peer.name, own=not peer.requirements)
-
-
 def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
     """Install what is missing; the servers that can be measured."""
     ready = {}
@@ -85,49 +83,19 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
     return ready
 
 
-def measure(
-    given: argparse.Namespace,
-    peers: dict[str, Peer],
-    works: Sequence[Work],
-    found: list[Sample],
-    failures: list[str],
-) -> None:
-    """Round by round, work by work, server by server; a server that fails is left out."""
-    layouts = given.loads.split(",")
-    for number in range(1, given.rounds + 1):
-        for work in works:
-            for peer in peers.values():
-                if peer.refuses(work):
-                    continue
-                where = f"round {number}/{given.rounds}, work {work.key}, {peer.name}"
-                try:
-                    for sample in samples(
-                        peer, work, environment_of(peer), work.layouts or layouts, number=number,
-                        seconds=given.seconds, progress=lambda what, w=where: say(f"{w}: {what}"),
-                    ):  # fmt: skip
-                        found.append(sample)
-                        say(f"{where}: {sample.cpu_us:.0f} us CPU, {sample.per_second:.0f}/s, "
-                            f"p50 {sample.p50_ms:.2f} ms, {sample.errors} errors")  # fmt: skip
-                except FAILURES as failure:
-                    failures.append(f"{where}: {type(failure).__doc__}")
-                    say(f"{where} FAILED: {failure}")
-
-
-def say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
-
-
 def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
     works = chosen(given.work, WORKS)
     peers = install(chosen(given.peers, PEERS), failures)
-    found: list[Sample] = []
+    rounds = Rounds(peers, works, given.rounds, given.seconds, failures)
     try:
-        measure(given, peers, works, found, failures)
+        rounds.run_closed(given.loads.split(","))
+        if given.rates:
+            rounds.run_open(given.rates.split(","))
     except KeyboardInterrupt:
         say("interrupted; every server was ended")
         failures.append("What came after an interruption of the run.")
-    if not found:
+    if not rounds.closed:
         return 130
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -143,7 +111,8 @@ def run(given: argparse.Namespace) -> int:
             for name, peer in peers.items()
         },
         "failures": failures,
-        "samples": [each.described() for each in found],
+        "open": [described(each) for each in rounds.opened],
+        "samples": [described(each) for each in rounds.closed],
     }
     print(tables.page(result))
     save(result, given.result)
@@ -161,10 +130,14 @@ def render() -> None:
 
 def save(result: dict[str, Any], path: Path) -> None:
     """As JSON, one sample a line."""
-    lines = ",\n".join(json.dumps(each) for each in result["samples"])
-    head = json.dumps({key: value for key, value in result.items() if key != "samples"}, indent=1)
+    lists = {key: result[key] for key in ("open", "samples")}
+    head = {key: value for key, value in result.items() if key not in lists}
+    parts = [json.dumps(head, indent=1)[:-2]]
+    for key, samples in lists.items():
+        lines = ",\n".join(json.dumps(each) for each in samples)
+        parts.append(f' "{key}": [\n{lines}\n]')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head[:-2]},\n "samples": [\n{lines}\n]}}\n')
+    path.write_text(",\n".join(parts) + "\n}\n")
 
 
 def main() -> int:

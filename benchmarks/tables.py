@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.figures import Sample, Spread
+from benchmarks import open_tables
+from benchmarks.figures import OpenSample, Sample, Spread
 from benchmarks.layout import Layout
 from benchmarks.works import WORKS
 
@@ -27,6 +28,9 @@ def page(result: Mapping[str, Any]) -> str:
         parts.append(f"### {key}. {WORKS[key].what}\n\n{table(ours)}")
     if any(each.layout.streams > 1 for each in samples):
         parts.append(_without_streams(result["servers"]))
+    opened = [OpenSample(**each) for each in result["open"]]
+    if opened:
+        parts.append(open_tables.section(opened, samples))
     if result["failures"]:
         parts.append("Not measured:\n\n" + "\n".join(f"* {each}" for each in result["failures"]))
     return "\n\n".join(filter(None, parts))

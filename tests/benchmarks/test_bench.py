@@ -10,13 +10,14 @@ import psutil
 import pytest
 
 from benchmarks import load, machine, messages, tables
-from benchmarks.figures import Sample, Spread, percentile, short
+from benchmarks.figures import Spread, described, percentile, short
 from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
+from tests.benchmarks.samples import sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio", "--loads", "1x1,4x4", "--rounds",
-         "1", "--seconds", "0.2"]  # fmt: skip
+         "1", "--rates", "half,50,9999999", "--seconds", "0.2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,12 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
         assert each["requests"] >= 5 * each["in_flight"]
         assert min(each["cpu_us"], each["per_second"], each["p50_ms"], each["pss_mb"]) > 0
         assert each["p50_ms"] <= each["p99_ms"]
+    arrived = {(each["work"], each["server"]) for each in result["open"]}
+    assert arrived == {pair for pair in {(w, s) for w, s, *_ in measured} if pair[0] != "g"}
+    for each in result["open"]:
+        assert each["errors"] == 0
+        assert 0 < each["p50_ms"] <= each["p99_ms"]
+        assert each["rate"] < 9999999
     assert "### b. 600 KB in, 4 KB out" in output
 
 
@@ -82,16 +89,6 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
         assert time.monotonic() < deadline, left
 
 
-def sample(**changed: object) -> Sample:
-    given = {
-        "work": "a", "server": "one", "connections": 1, "in_flight": 1, "round": 1,
-        "requests": 10, "errors": 0,
-        "seconds": 1.0, "cpu_us": 100.0, "per_second": 10.0, "p50_ms": 1.0, "p99_ms": 2.0,
-        "pss_mb": 50.0, "rss_mb": 60.0, "others_cores": 0.0,
-    }  # fmt: skip
-    return Sample(**{**given, **changed})  # type: ignore[arg-type]
-
-
 def test_a_row_tells_the_median_and_the_extremes() -> None:
     rows = tables.table([sample(cpu_us=each) for each in (300.0, 100.0, 120.0)]).splitlines()
     assert rows[2].startswith("| one | 1x1 | 120 (100 to 300) |")
@@ -104,8 +101,9 @@ def test_the_summary_leaves_a_cell_empty_where_a_server_did_not_take_part() -> N
 
 
 def test_a_summary_of_other_layouts_than_those_asked_for_is_left_out() -> None:
-    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "servers": {}}
-    page = tables.page({**result, "samples": [sample(work="g", connections=1).described()]})
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "servers": {},
+              "open": []}  # fmt: skip
+    page = tables.page({**result, "samples": [described(sample(work="g", connections=1))]})
     assert "### CPU" not in page
     assert "### g. 64 clients" in page
 
@@ -125,9 +123,9 @@ def test_what_is_no_layout_is_refused(text: str) -> None:
 def test_a_page_says_which_servers_have_no_streams() -> None:
     servers = {"one": {"version": "1", "protocol": "gRPC", "remark": ""},
                "two": {"version": "1", "protocol": "HTTP/1.1, JSON", "remark": ""}}  # fmt: skip
-    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": []}
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "open": []}
     samples = [sample(connections=4, in_flight=16), sample(server="two", in_flight=16)]
-    page = tables.page({**result, "servers": servers, "samples": [s.described() for s in samples]})
+    page = tables.page({**result, "servers": servers, "samples": [described(s) for s in samples]})
     assert page.endswith("as many connections: two.")
 
 
