@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import machine, tables
 from benchmarks.figures import described
+from benchmarks.mindir.models import prepared
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
@@ -85,7 +86,7 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
 
 def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
-    works = chosen(given.work, WORKS)
+    works = prepared(chosen(given.work, WORKS), say)
     peers = install(chosen(given.peers, PEERS), failures)
     rounds = Rounds(peers, works, given.rounds, given.seconds, failures)
     try:

@@ -8,6 +8,9 @@ from typing import Any
 
 from benchmarks.layout import Layout
 
+LOOP = "bare loop"
+"""What stands where servers stand: no server, the model called again and again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

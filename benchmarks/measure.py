@@ -5,7 +5,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,7 @@ from benchmarks.layout import layouts_of
 from benchmarks.load import Load
 from benchmarks.messages import Call
 from benchmarks.open_loop.child import run_open_loop
-from benchmarks.open_loop.order import WARM_REQUESTS, Order
+from benchmarks.open_loop.order import Order
 from benchmarks.peers.environment import Environment
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import Processes
@@ -108,8 +108,10 @@ def open_samples(
             used = meter.read()
             yield OpenSample(
                 work=work.key, server=peer.name, rate=rate, round=number,
-                cpu_us=1e6 * used.cpu_seconds / (outcome.requests + WARM_REQUESTS),
-                others_cores=used.others_cores, **asdict(outcome),
+                requests=outcome.requests, errors=outcome.errors, p50_ms=outcome.p50_ms,
+                p99_ms=outcome.p99_ms, late_p99_ms=outcome.late_p99_ms,
+                cpu_us=1e6 * used.cpu_seconds / (outcome.requests + outcome.warmed),
+                others_cores=used.others_cores,
             )  # fmt: skip
         server.processes.check()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.figures import OpenSample, Sample, Spread, short, throughput
+from benchmarks.figures import LOOP, OpenSample, Sample, Spread, short, throughput
 from benchmarks.works import WORKS
 
 HEAD = (
@@ -30,7 +30,9 @@ def table(opened: Sequence[OpenSample], closed: Sequence[Sample]) -> str:
     """One row for each server and rate of one work; a server that was not asked says why."""
     work = opened[0].work
     rates = sorted({each.rate for each in opened})
-    servers = dict.fromkeys(each.server for each in closed if each.work == work)
+    servers = dict.fromkeys(
+        each.server for each in closed if each.work == work and each.server != LOOP
+    )
     rows = []
     for server in servers:
         for rate in rates:

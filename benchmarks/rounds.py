@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from benchmarks.figures import OpenSample, Sample, throughput
+from benchmarks.bare_loop import bare_samples
+from benchmarks.figures import LOOP, OpenSample, Sample, throughput
 from benchmarks.load import LoadFailed
 from benchmarks.measure import NotReady, open_samples, samples
 from benchmarks.open_loop.child import OpenLoopFailed
@@ -44,8 +45,10 @@ class Rounds:
     opened: list[OpenSample] = field(default_factory=list)
 
     def run_closed(self, layouts: Sequence[str]) -> None:
-        """Keep requests in flight."""
+        """Keep requests in flight; before a model is served, it is called without a server."""
         for number, work, peer in self._each():
+            if work.model and peer is next(iter(self.peers.values())):
+                self._loop(number, work)
             for sample in self._caught(
                 f"round {number}/{self.rounds}, work {work.key}, {peer.name}",
                 lambda progress, n=number, w=work, p=peer: samples(
@@ -55,11 +58,18 @@ class Rounds:
             ):  # fmt: skip
                 self.closed.append(sample)
 
+    def _loop(self, number: int, work: Work) -> None:
+        for sample in self._caught(
+            f"round {number}/{self.rounds}, work {work.key}, {LOOP}",
+            lambda progress: bare_samples(work, number=number, seconds=self.seconds),
+        ):
+            self.closed.append(sample)
+
     def run_open(self, rates: Sequence[str]) -> None:
         """Let requests arrive at random, at rates that a server can keep up with."""
         for number, work, peer in self._each():
             able = {name: throughput(self.closed, work.key, name) for name in self.peers}
-            if work.layouts or not able[peer.name]:
+            if work.is_about_layouts or not able[peer.name]:
                 continue
             asked = [
                 each for each in resolved(rates, filter(None, able.values()))

@@ -4,15 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import open_tables
-from benchmarks.figures import OpenSample, Sample, Spread
+from benchmarks.figures import LOOP, OpenSample, Sample, Spread, throughput
 from benchmarks.layout import Layout
 from benchmarks.works import WORKS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 HEAD = (
     "| server | connections x streams | CPU µs per request | requests/s | p50 ms | p99 ms | MB |"
-    " errors |\n"
-    "|---|---:|---:|---:|---:|---:|---:|---:|"
+    " errors |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+)
+LOOP_HEAD = (" of the loop |", "---:|")
+LOOP_WORDS = (
+    f"The {LOOP} is no server but the model called in one process, image by image (1x1) or 8 at a "
+    "time (1x8, where p50 and p99 are those of a batch). The last column is requests/s over those "
+    "of the better loop."
 )
 
 
@@ -20,7 +26,10 @@ def page(result: Mapping[str, Any]) -> str:
     """Everything between the markers."""
     samples = [Sample(**each) for each in result["samples"]]
     parts = [_conditions(result, samples), _servers(result["servers"])]
-    ordinary = [each for each in samples if not WORKS[each.work].layouts]
+    ordinary = [
+        each for each in samples
+        if not WORKS[each.work].is_about_layouts and each.server != LOOP
+    ]  # fmt: skip
     if ordinary:
         parts.append(summary(ordinary))
     for key in sorted({each.work for each in samples}):
@@ -43,7 +52,14 @@ def table(samples: Sequence[Sample]) -> str:
         groups.setdefault((each.server, each.layout), []).append(each)
     order = list(dict.fromkeys(server for server, _ in groups))
     rows = sorted(groups, key=lambda group: (order.index(group[0]), group[1].in_flight))
-    return "\n".join([HEAD, *(_row(*group, groups[group]) for group in rows)])
+    lines = [*HEAD, *(_row(*group, groups[group]) for group in rows)]
+    limit = throughput(samples, samples[0].work, LOOP)
+    if not limit:
+        return "\n".join(lines)
+    medians = [Spread.of(each.per_second for each in groups[group]).median for group in rows]
+    shares = [*LOOP_HEAD, *(f" {100 * each / limit:.0f} % |" for each in medians)]
+    table = "\n".join(line + share for line, share in zip(lines, shares, strict=True))
+    return f"{table}\n\n{LOOP_WORDS}"
 
 
 def summary(samples: Sequence[Sample]) -> str:

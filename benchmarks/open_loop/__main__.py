@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.open_loop.alarm import alarm
 from benchmarks.open_loop.http1 import HttpSender
-from benchmarks.open_loop.order import WARM_REQUESTS, Order
+from benchmarks.open_loop.order import WARM_REQUESTS, WARM_SECONDS, Order
 from benchmarks.open_loop.schedule import Outcome, Summary, poisson
 from shared.errors import ServingError
 from shared.wire.native import NativeWire
@@ -65,8 +65,10 @@ async def follow(send: Send, moment: float) -> Outcome:
 
 async def run(order: Order, body: bytes) -> Summary:
     async with sender(order, body) as send:
-        for _ in range(WARM_REQUESTS):
+        warmed, until = 0, time.monotonic() + WARM_SECONDS
+        while not warmed or (warmed < WARM_REQUESTS and time.monotonic() < until):
             await follow(send, time.monotonic())
+            warmed += 1
         began = time.monotonic() + 0.05
         with alarm() as clock:
             async with asyncio.TaskGroup() as group:
@@ -74,7 +76,7 @@ async def run(order: Order, body: bytes) -> Summary:
                 for offset in poisson(order.rate, order.seconds, order.seed):
                     await clock.sleep_until(began + offset)
                     tasks.append(group.create_task(follow(send, began + offset)))
-        return Summary.of(task.result() for task in tasks)
+        return Summary.of((task.result() for task in tasks), warmed)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-WARM_REQUESTS = 50
-"""Sent one after another before the first arrival."""
+WARM_REQUESTS, WARM_SECONDS = 50, 1.0
+"""At most so many are sent, one after another, before the first arrival, and for so long."""
 
 
 @dataclass(frozen=True, slots=True)

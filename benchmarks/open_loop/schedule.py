@@ -36,12 +36,14 @@ class Summary:
 
     requests: int
     errors: int
+    warmed: int
+    """Requests sent before, which count in nothing else here."""
     p50_ms: float
     p99_ms: float
     late_p99_ms: float
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> "Summary":
+    def of(cls, outcomes: Iterable[Outcome], warmed: int = 0) -> "Summary":
         """Latencies are those of right answers; what failed at once was not fast."""
         found = list(outcomes)
         took = sorted(1e3 * each.took for each in found if each.is_right) or [0.0]
@@ -49,6 +51,7 @@ class Summary:
         return cls(
             requests=len(found),
             errors=sum(not each.is_right for each in found),
+            warmed=warmed,
             p50_ms=percentile(took, 0.5),
             p99_ms=percentile(took, 0.99),
             late_p99_ms=percentile(late, 0.99),

@@ -11,5 +11,5 @@ KSERVE = ScriptedPeer(
     " preprocess, predict and postprocess in all works",
     request=lambda work: open_inference(work, "bench"),
     script="kserve_server.py",
-    refusal=lambda work: "it does not batch" if work.max_batch else "",
+    refusal=lambda work: "it does not batch" if work.latency_seconds else "",
 )

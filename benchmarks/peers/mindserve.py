@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.messages import Call, ms_service
+from benchmarks.mindir.models import file_of
 from benchmarks.peers.environment import ROOT, Environment
 from benchmarks.processes import Command
 from benchmarks.works import Work
@@ -12,7 +13,7 @@ from shared.ports import free_port
 
 CONFIG = """from mindspore_serving.server import register
 
-model = register.declare_model(model_file="model.json", model_format="Reference")
+model = register.declare_model(model_file="{file}", model_format="{format}")
 
 
 @register.register_method(output_names=["y"])
@@ -84,7 +85,13 @@ class Mindserve:
 
 def _write_servable(work: Work, folder: Path) -> None:
     (folder / "1").mkdir(parents=True)
-    (folder / "servable_config.py").write_text(CONFIG + STAGED)
+    if work.model:
+        config = CONFIG.format(file=f"{work.model}.mindir", format="MindIR")
+        (folder / "servable_config.py").write_text(config)
+        (folder / "1" / f"{work.model}.mindir").symlink_to(file_of(work))
+        return
+    config = CONFIG.format(file="model.json", format="Reference")
+    (folder / "servable_config.py").write_text(config + STAGED)
     model = {
         "function": work.function,
         "inputs": [{"name": "x", "dtype": "float32", "dims": [-1, work.inputs]}],

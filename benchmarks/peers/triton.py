@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.messages import Call, open_inference
-from benchmarks.peers.environment import Environment, described_for_servers
-from benchmarks.peers.scripted import SERVERS
+from benchmarks.mindir.models import MINDSPORE
+from benchmarks.peers.environment import Environment
+from benchmarks.peers.told import SERVERS, described_for_servers
 from benchmarks.processes import Command
 from benchmarks.works import Work
 
@@ -41,7 +42,7 @@ class Triton:
     protocol = "gRPC"
     requirements = ("nvidia-pytriton==0.7.0", "numpy<2")
     remark = (
-        "Python backend, one instance; dynamic batching without a delay (work c only);"
+        "Python backend, one instance; dynamic batching without a delay (works c, e);"
         " work d: ensemble of three Python models"
     )
 
@@ -62,6 +63,7 @@ class Triton:
     ) -> Sequence[Command]:
         _write_models(work, folder / "models")
         server = environment.folder / "tritonserver"
+        python = MINDSPORE.folder if work.model else environment.folder
         libraries = f"{environment.packages / 'nvidia_pytriton.libs'}:{_python_library()}"
         return [
             Command(
@@ -70,9 +72,9 @@ class Triton:
                  f"--cache-directory={server / 'caches'}", f"--grpc-port={port}",
                  "--grpc-address=127.0.0.1", "--allow-http=false", "--allow-metrics=false",
                  "--allow-gpu-metrics=false"],
-                {**described_for_servers(work.described()), "LD_LIBRARY_PATH": libraries,
+                {**described_for_servers(work), "LD_LIBRARY_PATH": libraries,
                  # The stub ignores PYTHONPATH; it finds its packages beside the first python3.
-                 "PATH": f"{environment.folder / 'bin'}:{os.environ['PATH']}"},
+                 "PATH": f"{python / 'bin'}:{os.environ['PATH']}"},
             )
         ]  # fmt: skip
 
@@ -105,7 +107,8 @@ def _write_model(work: Work, folder: Path, stage: str) -> None:
     (folder / "config.pbtxt").write_text(
         CONFIG.format(
             name=folder.name, stage=stage, max_batch=work.max_batch,
-            inputs=work.inputs, outputs=work.outputs, rows="" if work.max_batch else "-1, ",
+            inputs=", ".join(map(str, work.shape)), outputs=work.outputs,
+            rows="" if work.max_batch else "-1, ",
             batching="dynamic_batching { }" if work.max_batch else "",
         )
     )  # fmt: skip

@@ -1,16 +1,19 @@
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from benchmarks import load, machine, messages, tables
-from benchmarks.figures import Spread, described, percentile, short
+from benchmarks.figures import LOOP, Spread, described, percentile, short
 from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
 from tests.benchmarks.samples import sample
@@ -183,8 +186,11 @@ def test_requests_hold_the_same_numbers_in_every_protocol() -> None:
         numbers = work.request().tobytes()
         assert numbers in messages.open_inference(work, "m").body
         assert messages.raw_http(work, "/").body == numbers
-        listed = json.loads(messages.json_http(work, "/", packed=False).body)["x"]
-        assert listed == work.request().tolist()
+        listed = json.loads(messages.json_http(work, "/").body)["x"]
+        if work.is_large:
+            assert base64.b64decode(listed) == numbers
+        else:
+            assert listed == work.request().tolist()
         row = work.request()[0].tobytes()
         assert row in messages.ms_service(work, "s", "m").body
 
@@ -195,6 +201,22 @@ def test_a_wrong_answer_is_told_from_a_right_one() -> None:
     for call in (messages.raw_http(work, "/"), messages.open_inference(work, "m")):
         assert call.is_right(right)
         assert not call.is_right(work.request().tobytes())
+
+
+def test_a_model_may_answer_with_other_last_bits_and_no_more() -> None:
+    right = np.linspace(-1, 1, 1000, dtype=np.float32)
+    work = replace(WORKS["e2"], known_answer=right.tobytes())
+    assert work.is_answer(right * np.float32(1.00001))
+    assert not work.is_answer(right[::-1])
+    assert not work.is_answer(right[:10])
+    assert not work.is_answer(np.full(1000, np.nan, np.float32))
+
+
+def test_rows_of_a_bare_loop_tell_what_share_of_it_each_server_reaches() -> None:
+    rows = [sample(work="e1", server=LOOP, per_second=50.0), sample(work="e1", per_second=20.0)]
+    lines = tables.table(rows).splitlines()
+    assert lines[0].endswith("| of the loop |")
+    assert [line.rpartition("| ")[2] for line in lines[2:4]] == ["100 % |", "40 % |"]
 
 
 def test_the_committed_tables_are_those_of_the_committed_result() -> None:

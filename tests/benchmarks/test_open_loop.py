@@ -35,7 +35,7 @@ def test_half_is_half_of_what_the_slowest_does() -> None:
 def test_what_failed_at_once_makes_no_percentile_better() -> None:
     good = [Outcome(0.001, 0.010, is_right=True)] * 10
     bad = [Outcome(0.002, 0.003, is_right=False)] * 10
-    assert Summary.of(good + bad) == Summary(20, 10, 10.0, 10.0, 2.0)
+    assert Summary.of(good + bad) == Summary(20, 10, 0, 10.0, 10.0, 2.0)
     assert Summary.of(bad).p50_ms == 0.0
 
 
@@ -112,7 +112,7 @@ async def test_every_answer_of_an_http_server_is_checked() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         summary = await run(order(port, "text/plain", 5), b"abc")
-        assert seen == summary.requests + 50
+        assert seen == summary.requests + summary.warmed
         assert summary.errors == pytest.approx(summary.requests / 5, abs=2)
         await asyncio.gather(*filter(None, serving))
 
@@ -128,7 +128,7 @@ async def test_every_answer_of_a_grpc_server_is_checked() -> None:
     async with NativeWire().serve(Routes({"/s/m": answer}), ["127.0.0.1:0"]) as server:
         port = int(server.addresses[0].rpartition(":")[2])
         summary = await run(order(port, "application/grpc", 5), b"abc")
-    assert seen == summary.requests + 50
+    assert seen == summary.requests + summary.warmed
     assert summary.errors == pytest.approx(summary.requests / 10, abs=2)
 
 

@@ -7,7 +7,7 @@ from bench_model import WORK, after, before, run
 
 LOGS = {"access": {"enabled": False}}
 
-if WORK["max_batch"]:
+if WORK["max_batch"] and not WORK["is_large"]:
 
     @bentoml.service(workers=1, logging=LOGS)
     class Bench:
@@ -17,7 +17,7 @@ if WORK["max_batch"]:
         def predict(self, x: np.ndarray) -> np.ndarray:
             return run(x.astype(np.float32))
 
-elif WORK["key"] == "b":
+elif WORK["is_large"]:
 
     @bentoml.service(workers=1, logging=LOGS)
     class Bench:
