@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, tables
+from benchmarks import machine, pages, tables
 from benchmarks.figures import described
 from benchmarks.mindir.models import prepared
 from benchmarks.peers.catalogue import PEERS
@@ -27,7 +27,6 @@ from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS
 
 RESULT = ROOT / "benchmarks" / "results" / "servers.json"
-PAGE = ROOT / "docs" / "performance.md"
 
 
 def arguments() -> argparse.Namespace:
@@ -50,11 +49,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
     parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "servers.json")
     parser.add_argument(
-        "--write", action="store_true", help="replace the committed result and its tables"
+        "--write", action="store_true", help="replace the committed result, its tables and plots"
     )
-    parser.add_argument(
-        "--render", action="store_true", help="only write the committed result's tables again"
-    )
+    parser.add_argument("--render", action="store_true", help="only tables and plots, once more")
     return parser.parse_args()
 
 
@@ -116,35 +113,23 @@ def run(given: argparse.Namespace) -> int:
         "samples": [described(each) for each in rounds.closed],
     }
     print(tables.page(result))
-    save(result, given.result)
+    pages.save(result, given.result)
     if given.write:
-        save(result, RESULT)
-        render()
+        pages.save(result, RESULT)
+        render(result)
     return 1 if failures else 0
 
 
-def render() -> None:
-    """Put the committed result's tables into the page."""
-    result = json.loads(RESULT.read_text())
-    PAGE.write_text(tables.put_between_markers(PAGE.read_text(), tables.page(result)))
-
-
-def save(result: dict[str, Any], path: Path) -> None:
-    """As JSON, one sample a line."""
-    lists = {key: result[key] for key in ("open", "samples")}
-    head = {key: value for key, value in result.items() if key not in lists}
-    parts = [json.dumps(head, indent=1)[:-2]]
-    for key, samples in lists.items():
-        lines = ",\n".join(json.dumps(each) for each in samples)
-        parts.append(f' "{key}": [\n{lines}\n]')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(",\n".join(parts) + "\n}\n")
+def render(result: dict[str, Any]) -> None:
+    """Put the committed result's tables and plots into the page."""
+    pages.draw(RESULT)
+    pages.put(tables.BEGIN, tables.END, tables.page(result, plots=pages.plots_of(RESULT)))
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render()
+        render(json.loads(RESULT.read_text()))
         return 0
     if not machine.find_h2load():
         sys.exit("h2load is missing; it comes with the package nghttp2-client")

@@ -129,13 +129,14 @@ class Used:
 class Meter:
     """Reads what is used from its making on."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, only: int | None = None) -> None:
         self._processes = processes
+        self._only = only
         self._cpu, self._busy, self._own = self._now()
         self._began = time.monotonic()
 
     def _now(self) -> tuple[float, float, float]:
-        return self._processes.cpu_seconds(), _busy_seconds(), _own_seconds()
+        return self._processes.cpu_seconds(self._only), _busy_seconds(), _own_seconds()
 
     def read(self) -> Used:
         elapsed = time.monotonic() - self._began

@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks import open_tables
 from benchmarks.figures import LOOP, OpenSample, Sample, Spread, throughput
 from benchmarks.layout import Layout
+from benchmarks.pages import linked
 from benchmarks.works import WORKS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -22,7 +23,7 @@ LOOP_WORDS = (
 )
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Mapping[str, Any], plots: Sequence[str] = ()) -> str:
     """Everything between the markers."""
     samples = [Sample(**each) for each in result["samples"]]
     parts = [_conditions(result, samples), _servers(result["servers"])]
@@ -32,6 +33,7 @@ def page(result: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if ordinary:
         parts.append(summary(ordinary))
+    parts += linked(plots)
     for key in sorted({each.work for each in samples}):
         ours = [each for each in samples if each.work == key]
         parts.append(f"### {key}. {WORKS[key].what}\n\n{table(ours)}")
@@ -120,12 +122,3 @@ def _without_streams(servers: Mapping[str, Mapping[str, str]]) -> str:
         if names
         else ""
     )
-
-
-def put_between_markers(text: str, content: str) -> str:
-    """The page with new tables; fails when it has no place for them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"

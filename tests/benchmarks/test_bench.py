@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks import load, machine, messages, tables
+from benchmarks import load, machine, messages, pages, tables
 from benchmarks.figures import LOOP, Spread, described, percentile, short
 from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
@@ -138,16 +138,16 @@ def test_errors_of_all_rounds_are_added() -> None:
 
 def test_tables_replace_what_stood_between_the_markers() -> None:
     text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    once = tables.put_between_markers(text, "new")
+    once = pages.put_between_markers(text, tables.BEGIN, tables.END, "new")
     assert "old" not in once
     assert once.startswith("before\n")
     assert once.endswith("after\n")
-    assert tables.put_between_markers(once, "new") == once
+    assert pages.put_between_markers(once, tables.BEGIN, tables.END, "new") == once
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="no <!-- bench:begin"):
-        tables.put_between_markers("nothing", "new")
+        pages.put_between_markers("nothing", tables.BEGIN, tables.END, "new")
 
 
 @pytest.mark.parametrize(
@@ -222,5 +222,5 @@ def test_rows_of_a_bare_loop_tell_what_share_of_it_each_server_reaches() -> None
 def test_the_committed_tables_are_those_of_the_committed_result() -> None:
     path = ROOT / "benchmarks" / "results" / "servers.json"
     page = (ROOT / "docs" / "performance.md").read_text()
-    written = tables.put_between_markers(page, tables.page(json.loads(path.read_text())))
-    assert written == page
+    content = tables.page(json.loads(path.read_text()), plots=pages.plots_of(path))
+    assert pages.put_between_markers(page, tables.BEGIN, tables.END, content) == page
