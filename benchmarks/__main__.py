@@ -18,13 +18,13 @@ from typing import Any
 
 from benchmarks import machine, pages, tables
 from benchmarks.figures import described
-from benchmarks.mindir.models import prepared
+from benchmarks.mindir.models import with_answer
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import adopt_orphans
 from benchmarks.rounds import FAILURES, Rounds, environment_of, say
-from benchmarks.works import WORKS
+from benchmarks.works import WORKS, Work
 
 RESULT = ROOT / "benchmarks" / "results" / "servers.json"
 
@@ -81,9 +81,21 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
     return ready
 
 
+def prepared(works: Sequence[Work], failures: list[str]) -> list[Work]:
+    """The works that can be done here: some need models, which need MindSpore."""
+    ready = []
+    for work in works:
+        try:
+            ready.append(with_answer(work, say))
+        except FAILURES as failure:
+            failures.append(f"work {work.key}: MindSpore or its models could not be had.")
+            say(f"work {work.key} FAILED: {failure}")
+    return ready
+
+
 def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
-    works = prepared(chosen(given.work, WORKS), say)
+    works = prepared(chosen(given.work, WORKS), failures)
     peers = install(chosen(given.peers, PEERS), failures)
     rounds = Rounds(peers, works, given.rounds, given.seconds, failures)
     try:

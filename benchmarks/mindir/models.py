@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +19,10 @@ SETTINGS = {"ONEDNN_MAX_CPU_ISA": "AVX2", "GLOG_v": "3"}
 """For every server alike; without the first, convolutions are 100 times slower."""
 
 
-def prepared(works: Iterable[Work], say: Callable[[str], None]) -> list[Work]:
-    """The works, those with a model knowing its right answer; raises CalledProcessError."""
-    return [_with_answer(work, say) if work.model else work for work in works]
-
-
-def _with_answer(work: Work, say: Callable[[str], None]) -> Work:
+def with_answer(work: Work, say: Callable[[str], None]) -> Work:
+    """A work that knows its model's right answer; raises CalledProcessError."""
+    if not work.model:
+        return work
     if not MINDSPORE.is_installed(REQUIREMENTS):
         say(f"installing {' '.join(REQUIREMENTS)} (about 1 GB) ...")
         MINDSPORE.install(REQUIREMENTS)
