@@ -101,6 +101,10 @@ class Processes:
             pss, rss = pss + found.pss, rss + found.rss
         return pss, rss
 
+    def written_memory(self, only: int | None = None) -> int:
+        """Bytes that the processes have written: no files, which others on the machine share."""
+        return sum(map(_written, self._counted(only)))
+
     def _environment(self, command: Command) -> dict[str, str]:
         """Ours, with what they put into temporary folders where we shall remove it."""
         return {**os.environ, "TMPDIR": str(self._folder), **command.environment}
@@ -131,3 +135,12 @@ class Processes:
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(left, timeout=STOP_SECONDS)
+
+
+def _written(process: psutil.Process) -> int:
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))]
+    return 1024 * sum(kilobytes)

@@ -17,6 +17,7 @@ mpl.rcParams.update({"svg.hashsalt": "mindserve", "svg.fonttype": "none", "font.
 from matplotlib import pyplot as plt  # noqa: E402 (the back end is chosen first)
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
 
 Rows = list[dict[str, Any]]
 IN_FLIGHT = 16
@@ -27,6 +28,16 @@ def spread(values: list[float]) -> tuple[float, float, float]:
     """Median, and how far the least and the most are from it."""
     middle = statistics.median(values)
     return middle, middle - min(values), max(values) - middle
+
+
+def logarithmic(axis: Axes, side: str) -> None:
+    """Scale one side in logs, with numbers that people read; over decades, only their ends."""
+    axis.set(**{f"{side}scale": "log"})
+    ours = axis.xaxis if side == "x" else axis.yaxis
+    least, most = sorted(ours.get_view_interval())
+    ours.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 100 * least else (1,)))
+    ours.set_major_formatter("{x:,g}")
+    ours.set_minor_locator(NullLocator())
 
 
 def cpu_of_servers(samples: Rows) -> Figure | None:
@@ -50,7 +61,7 @@ def cpu_of_servers(samples: Rows) -> Figure | None:
                 middle, server, xerr=[[below], [above]], fmt="o", capsize=2,
                 color="#dd8452" if "mindserve" in server else "#4c72b0",
             )  # fmt: skip
-        axis.set_xscale("log")
+        logarithmic(axis, "x")
         axis.grid(axis="x", which="both", color="#eeeeee")
         axis.set_axisbelow(True)
         axis.invert_yaxis()
@@ -76,7 +87,7 @@ def lines(axis: Axes, points: Rows, x: str, y: str) -> None:
             label=wire,
             color=COLOURS[wire],
         )
-    axis.set_xscale("log")
+    logarithmic(axis, "x")
     axis.legend(frameon=False)
 
 
@@ -96,7 +107,7 @@ def scaling(part: str, what: str, unit: str) -> Callable[[Rows], Figure | None]:
             axis.set_xlabel(unit)
             axis.set_title(title, loc="left")
             if part == "payload":
-                axis.set_yscale("log")
+                logarithmic(axis, "y")
             else:
                 axis.set_ylim(bottom=0)
         return figure
@@ -110,7 +121,7 @@ def flat(moments: Rows) -> Figure | None:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.8))
     for axis, key, title in (
-        (axes[0], "pss_mb", "memory, MB"),
+        (axes[0], "written_mb", "memory, MB"),
         (axes[1], "cpu_us", "CPU µs per request"),
     ):
         for run in dict.fromkeys(each["run"] for each in moments):
@@ -121,7 +132,7 @@ def flat(moments: Rows) -> Figure | None:
                 label=run,
                 color=COLOURS[run],
             )
-        axis.set_yscale("log")
+        logarithmic(axis, "y")
         axis.set_xlabel("minutes")
         axis.set_title(title, loc="left")
         axis.legend(frameon=False)

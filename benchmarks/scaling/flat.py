@@ -30,6 +30,6 @@ def flat(peer: Mindserve, name: str, seconds: float, interval: float, say: Say) 
             yield Moment(
                 run=name, second=time.monotonic() - began, requests=requests,
                 errors=answers.errors, cpu_us=1e6 * used.cpu_seconds / requests,
-                pss_mb=server.processes.memory()[0] / 1e6,
+                written_mb=server.processes.written_memory() / 1e6,
             )  # fmt: skip
             requests = max(5 * LAYOUT.in_flight, int(interval * requests / answers.seconds))

@@ -48,4 +48,4 @@ async def _ask(server: Running, connections: int) -> int:
 
 
 def _memory(server: Running) -> int:
-    return server.processes.memory(MASTER)[0]
+    return server.processes.written_memory(MASTER)

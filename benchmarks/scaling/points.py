@@ -26,7 +26,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """The master's memory (PSS, bytes) around many connections that do nothing."""
+    """The master's written memory in bytes around many connections that do nothing."""
 
     wire: str
     round: int
@@ -52,7 +52,8 @@ class Moment:
     requests: int
     errors: int
     cpu_us: float
-    pss_mb: float
+    written_mb: float
+    """Memory that its processes have written: what files back changes with other processes."""
 
 
 Found = Point | Idle | Moment

@@ -75,8 +75,8 @@ def _spread(rounds: Sequence[Point], figure: Callable[[Point], float]) -> Spread
 def idle_section(found: Sequence[Idle]) -> str:
     """What a connection costs that does nothing."""
     lines = [
-        "### Idle connections\n\nMemory (PSS) of the master with connections that have carried one "
-        "request each and do nothing.\n",
+        "### Idle connections\n\nMemory that the master has written, with connections that have "
+        "carried one request each and do nothing.\n",
         "| wire | connections | KB for each | MB before | MB with them | MB after |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -98,8 +98,8 @@ def flat_section(moments: Sequence[Moment]) -> str:
     lines = [
         "### Over time\n\n4 connections with 4 requests in flight each, without pause. A figure "
         "grows if its slope is 3 times the slope's noise and adds 2 % of its mean; the first fifth "
-        "of a run is not judged. The control is a servable whose Python stage keeps 4 KB of each "
-        "request and looks through them.\n",
+        "of a run is not judged. Memory is what the processes have written. The control is a "
+        "servable whose Python stage keeps 4 KB of each request and looks through them.\n",
         "| run | minutes | requests | errors | figure | mean | a minute | noise | verdict |",
         "|---|---:|---:|---:|---|---:|---:|---:|---|",
     ]
@@ -111,7 +111,7 @@ def flat_section(moments: Sequence[Moment]) -> str:
             f"| {sum(each.errors for each in ours)} |"
         )
         for name, values in (
-            ("memory, MB", [each.pss_mb for each in ours]),
+            ("memory, MB", [each.written_mb for each in ours]),
             ("CPU µs per request", [each.cpu_us for each in ours]),
         ):
             lines.append(f"{head} {name} | {verdict(seconds, values)}")

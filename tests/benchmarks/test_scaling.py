@@ -114,4 +114,4 @@ def test_a_short_run_of_every_part_finds_no_errors_and_sees_the_leak(tmp_path: P
     moments = [Moment(**each) for each in result["moments"]]
     assert {each.run for each in moments} == {"native", "leaking"}
     leaking = [each for each in moments if each.run == "leaking"]
-    assert Trend.of([each.second for each in leaking], [each.pss_mb for each in leaking]).grows
+    assert Trend.of([each.second for each in leaking], [each.written_mb for each in leaking]).grows
