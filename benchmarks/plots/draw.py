@@ -17,7 +17,7 @@ mpl.rcParams.update({"svg.hashsalt": "mindserve", "svg.fonttype": "none", "font.
 from matplotlib import pyplot as plt  # noqa: E402 (the back end is chosen first)
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # noqa: E402
 
 Rows = list[dict[str, Any]]
 IN_FLIGHT = 16
@@ -31,12 +31,13 @@ def spread(values: list[float]) -> tuple[float, float, float]:
 
 
 def logarithmic(axis: Axes, side: str) -> None:
-    """Scale one side in logs, with numbers that people read; over decades, only their ends."""
+    """Scale one side in logs, with numbers that people read."""
     axis.set(**{f"{side}scale": "log"})
     ours = axis.xaxis if side == "x" else axis.yaxis
     least, most = sorted(ours.get_view_interval())
-    ours.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 100 * least else (1,)))
-    ours.set_major_formatter("{x:,g}")
+    is_wide = most >= 100 * least
+    ours.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+    ours.set_major_formatter(EngFormatter(sep="") if is_wide else "{x:,g}")
     ours.set_minor_locator(NullLocator())
 
 

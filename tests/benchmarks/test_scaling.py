@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import machine
+from benchmarks import machine, pages
 from benchmarks.scaling import tables
 from benchmarks.scaling.points import Idle, Moment, Point, described
 from benchmarks.scaling.simulated import answer
@@ -91,6 +91,15 @@ def test_a_page_has_a_section_for_each_part_that_was_measured() -> None:
     assert memory.endswith("| grows |")
     assert cpu.endswith("| flat |")
     assert page.endswith("* that")
+
+
+def test_the_committed_tables_are_those_of_the_committed_result() -> None:
+    path = ROOT / "benchmarks" / "results" / "scaling.json"
+    if not path.exists():
+        pytest.skip("nothing was measured yet")
+    page = (ROOT / "docs" / "performance.md").read_text()
+    content = tables.page(json.loads(path.read_text()), plots=pages.plots_of(path))
+    assert pages.put_between_markers(page, tables.BEGIN, tables.END, content) == page
 
 
 @pytest.mark.timeout(150)
