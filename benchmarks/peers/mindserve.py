@@ -39,19 +39,21 @@ def staged(x):
 
 
 class Mindserve:
-    """Our three services, on one of their wires."""
+    """Our services, on one of their wires: all three, or without the master."""
 
     protocol = "gRPC"
     method = "predict"
     requirements: tuple[str, ...] = ()
 
-    def __init__(self, name: str, wire: str) -> None:
+    def __init__(self, name: str, wire: str, *, direct: bool = False) -> None:
         self.name = name
         self.remark = (
-            "master, worker, agent and device process; batches of at most 32, without waiting;"
+            f"{'clients call the worker;' if direct else 'master,'} worker, agent and device"
+            " process; batches of at most 32, without waiting;"
             f" work d: Python stages on threads of the worker; wire {wire}"
         )
         self.wire = wire
+        self._direct = direct
 
     def refuses(self, work: Work) -> str:
         return ""
@@ -64,14 +66,18 @@ class Mindserve:
     ) -> Sequence[Command]:
         _write_servable(work, self.config(work), folder / "servables" / "bench")
         joins, listens = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        return [
-            self.service(environment, "master", "--listen", f"127.0.0.1:{port}",
-                          "--membership-address", joins),
-            self.service(environment, "worker", "--listen", listens, "--masters", joins,
-                     "--servable-directory", str(folder / "servables"),
-                     "--max-batch-size", str(work.max_batch or 32)),
-            self.service(environment, "agent", "--worker", listens),
+        worker = [
+            "worker", "--listen", listens, "--masters", joins,
+            "--servable-directory", str(folder / "servables"),
+            "--max-batch-size", str(work.max_batch or 32),
         ]  # fmt: skip
+        front = f"127.0.0.1:{port}"
+        if self._direct:
+            first = [self.service(environment, *worker, "--clients-address", front)]
+        else:
+            master = ["master", "--listen", front, "--membership-address", joins]
+            first = [self.service(environment, *master), self.service(environment, *worker)]
+        return [*first, self.service(environment, "agent", "--worker", listens)]
 
     def config(self, work: Work) -> str:
         """The servable_config.py of a work."""

@@ -16,7 +16,7 @@ from protos.ms_service import ms_service_pb2 as pb
 from shared.membership import Hello, Offer, Offers
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
-from shared.wire.exchange import Incoming, serve_exchange
+from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.membership import Membership
 from shared.wire.wires import WireName, wire_named
