@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,10 +27,13 @@ def h2load() -> None:
 
 def bench(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
 
 
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -75,13 +79,13 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
         assert time.monotonic() < deadline, left
 
 
-def sample(**changed: object) -> Sample:
-    given = {
+def sample(**changed: Any) -> Sample:
+    given: dict[str, Any] = {
         "work": "a", "server": "one", "in_flight": 1, "round": 1, "requests": 10, "errors": 0,
         "seconds": 1.0, "cpu_us": 100.0, "per_second": 10.0, "p50_ms": 1.0, "p99_ms": 2.0,
         "pss_mb": 50.0, "rss_mb": 60.0, "others_cores": 0.0,
     }  # fmt: skip
-    return Sample(**{**given, **changed})  # type: ignore[arg-type]
+    return Sample(**{**given, **changed})
 
 
 def test_a_row_tells_the_median_and_the_extremes() -> None:
@@ -114,9 +118,9 @@ def test_a_page_without_markers_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"),
-                        (1234.5, "1,234")]
-)  # fmt: skip
+    ("value", "text"),
+    [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"), (1234.5, "1,234")],
+)
 def test_figures_have_three_digits(value: float, text: str) -> None:
     assert short(value) == text
 
