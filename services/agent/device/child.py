@@ -64,9 +64,15 @@ async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
     arena = Arena.create()
     environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(arena.fd),
-        pass_fds=(theirs.fileno(), arena.fd), env=environment, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "services.agent.device",
+        str(theirs.fileno()),
+        str(arena.fd),
+        pass_fds=(theirs.fileno(), arena.fd),
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
     theirs.close()
     reader, writer = await asyncio.open_connection(sock=ours)
     started = Child(process, reader, writer, arena)

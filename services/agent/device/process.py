@@ -81,9 +81,13 @@ class DeviceProcess:
         began = time.perf_counter()
         try:
             outputs = run_rows(
-                files, model.signature, subgraph, inputs, rows,
+                files,
+                model.signature,
+                subgraph,
+                inputs,
+                rows,
                 lambda arrays: model.execute(subgraph, arrays),
-            )  # fmt: skip
+            )
         except InvalidRequest:
             raise
         except Exception as failure:

@@ -142,9 +142,13 @@ def _message(process: Child, work: Work) -> dict[str, Any]:
     else:
         placed, end = process.arena.write(work.inputs)
     return {
-        "model": work.model, "subgraph": work.subgraph, "rows": work.rows,
-        "region": region, "inputs": describe(placed), "end": end,
-    }  # fmt: skip
+        "model": work.model,
+        "subgraph": work.subgraph,
+        "rows": work.rows,
+        "region": region,
+        "inputs": describe(placed),
+        "end": end,
+    }
 
 
 def _signature(described: dict[str, Any]) -> ModelSignature:

@@ -72,8 +72,12 @@ def test_a_generator_that_raises_is_called_again_with_the_instances_after():
 
     outcomes = call(it, [("a",), ("bad",), ("c",), ("bad",), ("e",)], batch_size=0)
     assert plain(outcomes) == [
-        ("a",), WHERE + "ValueError: bad", ("c",), WHERE + "ValueError: bad", ("e",),
-    ]  # fmt: skip
+        ("a",),
+        WHERE + "ValueError: bad",
+        ("c",),
+        WHERE + "ValueError: bad",
+        ("e",),
+    ]
 
 
 def test_a_batch_function_that_raises_fails_its_chunk_alone():
