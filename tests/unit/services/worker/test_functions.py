@@ -144,7 +144,7 @@ async def test_a_caller_who_leaves_before_its_turn_never_runs():
     try:
         first = asyncio.create_task(functions.run(blocking, blocking.call, WHERE, [("x",)]))
         second = asyncio.create_task(functions.run(noting, noting.call, WHERE, [("y",)]))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn of the loop: both have handed their work over
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
