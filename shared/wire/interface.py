@@ -2,7 +2,7 @@
 
 Messages are bytes here: who only forwards never decodes, and who decodes picks
 the message type. A handler fails by raising a ServingError; a caller gets the
-same error back. Implementations: ``shared.wire.grpcio``.
+same error back. Implementations: ``shared.wire.grpcio`` and ``shared.wire.native``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
