@@ -128,7 +128,7 @@ class ClientConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flushing = False
         output = self._core.take_output()
-        if output and self._transport is not None:
+        if output and self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(output)
 
     def _flush_soon(self) -> None:
