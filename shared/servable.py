@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.stage_graph import StageGraph
 
@@ -38,8 +39,7 @@ class Servable:
     models: Mapping[str, ModelSpec]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ServableVersion:
+class ServableVersion(NamedTuple):
     """A servable at one version: what is loaded, offered and routed to."""
 
     servable: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # Where a value comes from: an output of a stage, or of the method's inputs.
 METHOD_INPUTS = -1
@@ -30,8 +30,7 @@ class FunctionCall:
     batch_size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(NamedTuple):
     """A stage that is a model, executed on a device in batches."""
 
     model: str

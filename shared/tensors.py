@@ -78,22 +78,25 @@ def shape_text(dims: Sequence[int]) -> str:
 
 def dims_match(spec: Sequence[int], actual: Sequence[int]) -> bool:
     """Whether ``actual`` dims fit a spec whose -1 dims may be any size."""
+    if spec == actual:
+        return True
     return len(spec) == len(actual) and all(
         want in (ANY_SIZE, have) for want, have in zip(spec, actual, strict=True)
     )
 
 
-def check_value(spec: TensorSpec, value: Value, *, where: str) -> Array:
+def check_value(spec: TensorSpec, value: Value, where: str) -> Array:
     """The value as the array that ``spec`` allows.
 
-    Raises InvalidRequest that names ``where``, the input, what it expected and got.
+    Raises InvalidRequest that begins with ``where`` and names the input, what was expected
+    and what came.
     """
     if not isinstance(value, np.ndarray):
         got = "text" if isinstance(value, str) else "bytes"
-        raise InvalidRequest(f"{where}: input '{spec.name}' expected {spec}, got {got}")
+        raise InvalidRequest(f"{where}input '{spec.name}' expected {spec}, got {got}")
     if value.dtype != spec.element_type.dtype or not dims_match(spec.dims, value.shape):
         raise InvalidRequest(
-            f"{where}: input '{spec.name}' expected {spec},"
+            f"{where}input '{spec.name}' expected {spec},"
             f" got {value.dtype.name}{shape_text(value.shape)}"
         )
     return value

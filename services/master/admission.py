@@ -1,8 +1,6 @@
 """Room for one more? The bound on requests in flight."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from services.master.metrics import Metrics
 from shared.errors import Draining, Overloaded
@@ -20,8 +18,7 @@ class Admission:
         self._idle.set()
         self._draining = False
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """A place for one request while inside; raises Overloaded or Draining."""
         if self._draining:
             raise Draining("Serving Error: the master is shutting down")
@@ -29,17 +26,13 @@ class Admission:
             raise Overloaded(
                 f"Serving Error: enqueued requests count exceeds the limit {self._max_requests}"
             )
-        self._change(+1)
-        try:
-            yield
-        finally:
-            self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self._in_flight += by
-        if self._in_flight:
+        if not self._in_flight:
             self._idle.clear()
-        else:
+        self._in_flight += 1
+
+    def __exit__(self, *failure: object) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
             self._idle.set()
 
     async def drain(self) -> None:

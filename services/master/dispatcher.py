@@ -1,5 +1,7 @@
 """Forwards a request, undecoded, to the worker that the router chooses."""
 
+from functools import lru_cache
+
 from protos.serving.v1 import dispatch_pb2
 from services.master.metrics import Metrics
 from services.master.router import Choice, Router
@@ -7,6 +9,11 @@ from services.master.spec import Spec
 from services.master.workers import Workers
 from shared.deadline import Deadline
 from shared.errors import Refused, Unavailable
+
+
+@lru_cache
+def _head(version: int) -> bytes:
+    return dispatch_pb2.DispatchHead(version=version).SerializeToString()
 
 
 class Dispatcher:
@@ -31,11 +38,11 @@ class Dispatcher:
             choice = self._choose(spec, refused_by, refusal)
             if refused_by:
                 self._metrics.redispatched.inc()
-            head = dispatch_pb2.DispatchHead(version=choice.version).SerializeToString()
             try:
                 return await self._workers.call(
-                    choice.worker, message, head=head, deadline=deadline, request_id=request_id
-                )
+                    choice.worker, message, head=_head(choice.version), deadline=deadline,
+                    request_id=request_id,
+                )  # fmt: skip
             except Refused as failure:
                 refusal = failure
                 refused_by.add(choice)

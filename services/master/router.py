@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.master.spec import Spec
 from shared.errors import NotServed, Unavailable
@@ -12,8 +12,7 @@ from shared.membership import Offers
 _Serving = Mapping[str, frozenset[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The worker that gets a request and the version that it is asked for."""
 
     worker: str
@@ -27,6 +26,8 @@ class Router:
         self._chance = chance
         self._offers: dict[str, Offers] = {}
         self._serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
+        # What a spec resolved to since the last change.
+        self._fitting: dict[Spec, tuple[Choice, ...]] = {}
         # Everything ever offered: tells "gone for now" from "never heard of".
         self._known: dict[str, dict[int, frozenset[str]]] = {}
 
@@ -45,6 +46,7 @@ class Router:
 
     def _index(self) -> None:
         self._serving = {}
+        self._fitting = {}
         for worker, offers in self._offers.items():
             if offers.draining:
                 continue
@@ -67,24 +69,32 @@ class Router:
         ``outstanding`` counts the calls in a worker's hands. Raises NotServed, or
         Unavailable when nobody outside ``exclude`` serves it now.
         """
-        version, serving = self._resolve(spec)
-        if serving and not any(spec.method in methods for methods in serving.values()):
+        fitting = self._fitting.get(spec)
+        if fitting is None:
+            fitting = self._fitting[spec] = self._resolve(spec)
+        if exclude:
+            fitting = tuple(choice for choice in fitting if choice not in exclude)
+            if not fitting:
+                raise Unavailable(f"{_text(spec)}, no other worker serves it now")
+        if len(fitting) == 1:
+            return fitting[0]
+        one, other = self._chance.sample(fitting, 2)
+        return one if outstanding(one.worker) <= outstanding(other.worker) else other
+
+    def _resolve(self, spec: Spec) -> tuple[Choice, ...]:
+        """Who serves ``spec``: at least one."""
+        version, serving = self._version_of(spec)
+        fitting = tuple(
+            Choice(worker, version) for worker, methods in serving.items() if spec.method in methods
+        )
+        if serving and not fitting:
             raise _no_method(spec)
-        fitting = [
-            worker
-            for worker, methods in serving.items()
-            if spec.method in methods and Choice(worker, version) not in exclude
-        ]
         if not fitting:
             named = _text(Spec(spec.servable, spec.method, version))
             raise Unavailable(f"{named}, no worker serves it now")
-        if len(fitting) > 2:
-            fitting = self._chance.sample(fitting, 2)
-        elif len(fitting) == 2 and self._chance.random() < 0.5:
-            fitting.reverse()
-        return Choice(min(fitting, key=outstanding), version)
+        return fitting
 
-    def _resolve(self, spec: Spec) -> tuple[int, _Serving]:
+    def _version_of(self, spec: Spec) -> tuple[int, _Serving]:
         if not self._known:
             # A master that has just started: workers are on their way.
             raise Unavailable(f"{_text(spec)}, servable is not available, no worker has joined yet")

@@ -36,6 +36,7 @@ class FrontDoor:
         *,
         request_timeout_seconds: float,
     ) -> None:
+        self._now = asyncio.get_running_loop().time
         self._admission = admission
         self._dispatcher = dispatcher
         self._metrics = metrics
@@ -52,10 +53,10 @@ class FrontDoor:
 
     async def predict(self, context: CallContext, message: bytes) -> bytes:
         """One request: a PredictReply, or an error that is a real status."""
-        started = _now()
+        started = self._now()
         outcome = "Cancelled"
         try:
-            with self._admission.admitted():
+            with self._admission:
                 reply = await self._predict(context, message)
             outcome = "ok"
             return reply
@@ -67,7 +68,7 @@ class FrontDoor:
             raise
         finally:
             self._count(outcome)
-            self._metrics.seconds.observe(_now() - started)
+            self._metrics.seconds.observe(self._now() - started)
 
     def _count(self, outcome: str) -> None:
         counter = self._answered.get(outcome)
@@ -78,7 +79,9 @@ class FrontDoor:
     async def _predict(self, context: CallContext, message: bytes) -> bytes:
         request_id = context.metadata.get(REQUEST_ID_KEY, "")[:_MAX_REQUEST_ID_LENGTH]
         request_id = request_id or f"{self._id}-{next(self._numbers):x}"
-        deadline = context.deadline or Deadline.after(self._request_timeout_seconds, now=_now())
+        deadline = context.deadline or Deadline.after(
+            self._request_timeout_seconds, now=self._now()
+        )
         spec = Spec()
         try:
             spec = read_spec(message)
@@ -112,7 +115,3 @@ def _log_failure(spec: Spec, failure: ServingError, request_id: str) -> None:
         error=type(failure).__name__,
         reason=failure.message,
     )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -3,14 +3,19 @@
 Tensors are stepped over, never copied.
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from shared.errors import InvalidRequest
 from shared.wire.protobuf_walk import LENGTH, VARINT, next_field, read_varint
 
+# Of PredictRequest: field number and wire type LENGTH, in one byte.
+_SPEC_TAG, _INSTANCES_TAG = 0x0A, 0x12
+# Clients name the same few again and again; what is longer is not worth keeping.
+_KEPT_BYTES, _KEPT_SPECS = 256, 1024
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+
+class Spec(NamedTuple):
     """Which servable, method and version a request names; version 0 is the newest."""
 
     servable: str = ""
@@ -24,30 +29,42 @@ def read_spec(message: bytes) -> Spec:
     Raises InvalidRequest when the bytes are no PredictRequest.
     """
     try:
-        return _read_request(message)
+        named = _find_spec(message)
+        return _read_kept(named) if len(named) <= _KEPT_BYTES else _read_spec(named)
     except (IndexError, ValueError):
         raise InvalidRequest("the request is not a valid PredictRequest message") from None
 
 
-def _read_request(message: bytes) -> Spec:
-    spec = Spec()
+def _find_spec(message: bytes) -> bytes:
+    """The spec's bytes; several specs one after another, which protobuf reads as one."""
+    named = b""
     at, end = 0, len(message)
     while at < end:
-        field, kind, start, at = next_field(message, at, end)
-        if field == 1 and kind == LENGTH:
-            spec = _read_servable_spec(message, start, at, spec)
-    return spec
+        tag = message[at]
+        if tag not in (_SPEC_TAG, _INSTANCES_TAG):
+            at = next_field(message, at, end)[-1]
+            continue
+        size, start = read_varint(message, at + 1)
+        at = start + size
+        if at > end:
+            raise ValueError(at)
+        if tag == _SPEC_TAG:
+            named += message[start:at]
+    return named
 
 
-def _read_servable_spec(message: bytes, at: int, end: int, before: Spec) -> Spec:
-    """A later occurrence of the field adds to an earlier one, as protobuf merges messages."""
-    servable, method, version = before.servable, before.method, before.version
+def _read_spec(named: bytes) -> Spec:
+    servable, method, version = Spec()
+    at, end = 0, len(named)
     while at < end:
-        field, kind, start, at = next_field(message, at, end)
+        field, kind, start, at = next_field(named, at, end)
         if field == 1 and kind == LENGTH:
-            servable = message[start:at].decode()
+            servable = named[start:at].decode()
         elif field == 2 and kind == LENGTH:
-            method = message[start:at].decode()
+            method = named[start:at].decode()
         elif field == 3 and kind == VARINT:
-            version, _ = read_varint(message, start)
+            version, _ = read_varint(named, start)
     return Spec(servable, method, version)
+
+
+_read_kept = lru_cache(_KEPT_SPECS)(_read_spec)

@@ -1,6 +1,7 @@
 """The workers that are there: a connection to each, and what each offers."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from services.master.metrics import Metrics
@@ -81,12 +82,12 @@ class Workers:
         """Calls in the hands of a worker."""
         return self._workers[member_id].link.outstanding
 
-    async def call(
+    def call(
         self, member_id: str, payload: bytes, *, head: bytes, deadline: Deadline, request_id: str
-    ) -> bytes:
+    ) -> Awaitable[bytes]:
         """Send one call to one worker and wait for its answer."""
         link = self._workers[member_id].link
-        return await link.call(payload, head=head, deadline=deadline, request_id=request_id)
+        return link.call(payload, head=head, deadline=deadline, request_id=request_id)
 
     def _publish(self, worker: _Worker) -> None:
         """Let the router know a worker as long as it is joined and connected."""

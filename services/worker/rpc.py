@@ -1,14 +1,13 @@
 """What masters call: requests as their clients sent them, many on one stream."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter
 
 from protos.serving.v1 import dispatch_pb2
+from services.worker.graph.plan import MethodPlan
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
 from services.worker.servings import Serving, Servings
@@ -21,8 +20,8 @@ from shared.errors import (
     ServingError,
     Unavailable,
 )
-from shared.servable import Method, ServableVersion
-from shared.wire.exchange import Incoming, serve_exchange
+from shared.servable import ServableVersion
+from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.predict_codec import PredictMessage, read_predict, write_reply
 
@@ -68,17 +67,21 @@ class DispatchDoor:
     async def _predict(self, incoming: Incoming) -> bytes:
         request = read_predict(incoming.payload)
         what = ServableVersion(request.servable, _read_version(incoming.head))
-        serving, method = self._find(what, request.method)
+        serving, plan = self._find(what, request.method)
         outcome = "Cancelled"
         try:
-            with self._accepted(serving):
-                reply, outcome = await self._answer(serving, method, request, incoming)
+            self._accept()
+            self._count(serving, +1)
+            try:
+                reply, outcome = await self._answer(serving, plan, request, incoming)
                 return reply
+            finally:
+                self._count(serving, -1)
         except ServingError as failure:
             outcome = type(failure).__name__
             raise
         finally:
-            self._count_outcome(what.servable, method.name, outcome)
+            self._count_outcome(what.servable, request.method, outcome)
 
     def _count_outcome(self, servable: str, method: str, outcome: str) -> None:
         labels = (servable, method, outcome)
@@ -88,43 +91,36 @@ class DispatchDoor:
             counter = self._answered[labels] = self._metrics.requests.labels(*labels)
         counter.inc()
 
-    def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, Method]:
+    def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, MethodPlan]:
         serving = self._servings.find(what)
         if serving is None or not serving.ready:
             raise Unavailable(f"{what} is not served here now")
-        method = serving.servable.methods.get(method_name)
-        if method is None:
+        plan = serving.plans.get(method_name)
+        if plan is None:
             raise NotServed(f"{what} has no method '{method_name}'")
-        return serving, method
+        return serving, plan
 
-    @contextmanager
-    def _accepted(self, serving: Serving) -> Iterator[None]:
+    def _accept(self) -> None:
+        """Raises Draining or Overloaded when there is no place for one more request."""
         if self._servings.draining:
             raise Draining("this worker is shutting down")
         if self._outstanding >= self._max_calls:
             raise Overloaded(f"{self._max_calls} requests are in progress already")
-        self._count(serving, +1)
-        try:
-            yield
-        finally:
-            self._count(serving, -1)
 
     def _count(self, serving: Serving, by: int) -> None:
         serving.count(by)
         self._outstanding += by
-        if self._outstanding:
-            self._idle.clear()
-        else:
+        if not self._outstanding:
             self._idle.set()
+        elif self._outstanding == by:
+            self._idle.clear()
 
     async def _answer(
-        self, serving: Serving, method: Method, request: PredictMessage, incoming: Incoming
+        self, serving: Serving, plan: MethodPlan, request: PredictMessage, incoming: Incoming
     ) -> tuple[bytes, str]:
-        what = serving.what
+        what, method = serving.what, plan.method
         instances = request.instances(method)
-        outcomes = await self._runner.run(
-            what, method, serving.models, instances, incoming.deadline
-        )
+        outcomes = await self._runner.run(what, plan, serving.models, instances, incoming.deadline)
         failures = [each for each in outcomes if isinstance(each, ServingError)]
         if failures:
             log.info(

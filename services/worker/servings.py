@@ -1,7 +1,7 @@
 """The servable versions that this worker serves, and which of them it can offer now."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from services.worker.agents.agents import Agents
 from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
+from services.worker.graph.plan import MethodPlan, plan_of
 from services.worker.metrics import Metrics
 from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
@@ -28,6 +29,7 @@ class Serving:
     loaded: Loaded
     queue: BatchQueue
     models: ModelStages
+    plans: Mapping[str, MethodPlan]
     ready: bool = False
     retiring: bool = False
     misfit: str = ""
@@ -48,10 +50,10 @@ class Serving:
     def count(self, by: int) -> None:
         """Requests that use it come (+1) and go (-1)."""
         self.outstanding += by
-        if self.outstanding:
-            self.unused.clear()
-        else:
+        if not self.outstanding:
             self.unused.set()
+        elif self.outstanding == by:
+            self.unused.clear()
 
 
 class Servings:
@@ -103,7 +105,8 @@ class Servings:
             max_queued_rows=self._max_queued_rows,
         )
         stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
-        serving = self._servings[what] = Serving(loaded, queue, stages)
+        plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
+        serving = self._servings[what] = Serving(loaded, queue, stages, plans)
         serving.count(0)
         self._reassigned()
         self.refresh()

@@ -1,66 +1,50 @@
 """Many calls at once over one stream, several in one write.
 
-The caller's side is ``Exchange``, the other side ``serve_exchange``. A call ends
+This is the caller's side; the other one is ``exchange_server``. A call ends
 by its answer, its deadline, its caller leaving, or the stream breaking; each of
 them frees its place on both sides.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import structlog
 
 from protos.serving.v1 import exchange_pb2
 from shared.deadline import Deadline
 from shared.errors import (
     DeadlineExceeded,
-    InternalError,
     Overloaded,
     PeerLost,
-    ServingError,
     Unavailable,
     rebuild,
 )
-from shared.tasks import TaskScope, task_scope
+from shared.tasks import task_scope
+from shared.wire.exchange_messages import ATTACHED_BYTES, WRITE_BYTES, WRITE_CALLS
 from shared.wire.interface import Channel, Stream
 
-log = structlog.get_logger()
-
-# One write carries at most this much, so that a small call never waits long
-# behind others that were ready at the same moment.
-_WRITE_CALLS = 64
-_WRITE_BYTES = 1 << 20
 _OPENING_SECONDS = 5.0
-# From here on a payload is a message of its own: protobuf would copy it at every turn.
-_ATTACHED_BYTES = 32 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A call as its handler gets it."""
-
-    request_id: str
-    deadline: Deadline | None
-    payload: bytes
-    head: bytes = b""
-
-
-ExchangeHandler = Callable[[Incoming], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
 class _Pending:
     """A call that waits for its answer."""
 
-    call: exchange_pb2.Call
+    id: int
     payload: bytes
+    head: bytes
+    request_id: str
     subject: str
     answer: asyncio.Future[bytes]
     deadline: Deadline | None
     written: bool = False
+
+    def timeout_microseconds(self, now: float) -> int:
+        """Time left, as the other side gets it; 0 stands for no deadline."""
+        if self.deadline is None:
+            return 0
+        return max(1, int((self.deadline.at - now) * 1e6))
 
 
 class Exchange:
@@ -105,9 +89,10 @@ class Exchange:
         if len(self._pending) >= self._max_outstanding:
             raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
         self._last_id += 1
-        call = exchange_pb2.Call(id=self._last_id, request_id=request_id, head=head)
-        pending = _Pending(call, payload, subject, loop.create_future(), deadline)
-        self._pending[call.id] = pending
+        pending = _Pending(
+            self._last_id, payload, head, request_id, subject, loop.create_future(), deadline
+        )
+        self._pending[pending.id] = pending
         self._unsent.append(pending)
         self._wake.set()
         timer = None
@@ -121,11 +106,11 @@ class Exchange:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._pending.pop(call.id, None)
+            self._pending.pop(pending.id, None)
 
     def _withdraw(self, pending: _Pending) -> None:
-        if pending.written and pending.call.id in self._pending:
-            self._cancelled.append(pending.call.id)
+        if pending.written and pending.id in self._pending:
+            self._cancelled.append(pending.id)
             self._wake.set()
 
     async def write_to(self, stream: Stream) -> None:
@@ -146,21 +131,24 @@ class Exchange:
         now = asyncio.get_running_loop().time()
         attached: list[bytes] = []
         size = 0
-        while self._unsent and len(message.calls) < _WRITE_CALLS and size < _WRITE_BYTES:
+        while self._unsent and len(message.calls) < WRITE_CALLS and size < WRITE_BYTES:
             pending = self._unsent.popleft()
             if pending.answer.done():
                 continue
             pending.written = True
-            if pending.deadline is not None:
-                left = pending.deadline.remaining(now)
-                pending.call.timeout_microseconds = max(1, int(left * 1e6))
-            if len(pending.payload) >= _ATTACHED_BYTES:
-                pending.call.attached = True
-                attached.append(pending.payload)
-            else:
-                pending.call.payload = pending.payload
-            message.calls.append(pending.call)
-            size += len(pending.payload)
+            payload = pending.payload
+            is_attached = len(payload) >= ATTACHED_BYTES
+            message.calls.add(
+                id=pending.id,
+                timeout_microseconds=pending.timeout_microseconds(now),
+                request_id=pending.request_id,
+                head=pending.head,
+                payload=b"" if is_attached else payload,
+                attached=is_attached,
+            )
+            if is_attached:
+                attached.append(payload)
+            size += len(payload)
         return attached
 
     async def read_from(self, messages: AsyncIterator[bytes]) -> None:
@@ -228,103 +216,3 @@ async def _hear_from(peer: str, messages: AsyncIterator[bytes]) -> None:
             await anext(messages)
     except (TimeoutError, StopAsyncIteration):
         raise PeerLost(f"{peer} does not answer") from None
-
-
-class _Served:
-    """The serving side of one exchange stream."""
-
-    def __init__(self, handler: ExchangeHandler, max_outstanding: int) -> None:
-        self._handler = handler
-        self._max_outstanding = max_outstanding
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._answers: deque[tuple[exchange_pb2.Answer, bytes]] = deque()
-        self._wake = asyncio.Event()
-
-    async def read_from(self, stream: Stream, scope: TaskScope) -> None:
-        messages = aiter(stream)
-        async for message in messages:
-            calls = exchange_pb2.Calls.FromString(message)
-            for call_id in calls.cancelled:
-                running = self._running.get(call_id)
-                if running is not None:
-                    running.cancel()
-            for call in calls.calls:
-                payload = await anext(messages) if call.attached else call.payload
-                self._begin(call, payload, scope)
-
-    def _begin(self, call: exchange_pb2.Call, payload: bytes, scope: TaskScope) -> None:
-        if len(self._running) >= self._max_outstanding:
-            refusal = Overloaded(f"{self._max_outstanding} calls are being worked on already")
-            self._answer(_failed(call.id, refusal))
-            return
-        deadline = None
-        if call.timeout_microseconds:
-            now = asyncio.get_running_loop().time()
-            deadline = Deadline.after(call.timeout_microseconds / 1e6, now=now)
-        incoming = Incoming(call.request_id, deadline, payload, call.head)
-        task = scope.spawn(self._work(call.id, incoming), name=f"call {call.request_id or call.id}")
-        self._running[call.id] = task
-        task.add_done_callback(lambda _: self._running.pop(call.id, None))
-
-    async def _work(self, call_id: int, incoming: Incoming) -> None:
-        try:
-            payload = await self._handler(incoming)
-            self._answer(exchange_pb2.Answer(id=call_id), payload)
-        except ServingError as failure:
-            self._answer(_failed(call_id, failure))
-        except Exception:
-            log.exception("call failed", request_id=incoming.request_id)
-            unforeseen = InternalError("internal error; the server's log has the details")
-            self._answer(_failed(call_id, unforeseen))
-
-    def _answer(self, answer: exchange_pb2.Answer, payload: bytes = b"") -> None:
-        self._answers.append((answer, payload))
-        self._wake.set()
-
-    async def write_to(self, stream: Stream) -> None:
-        await stream.send(exchange_pb2.Answers().SerializeToString())
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._answers:
-                message, attached = self._take_answers()
-                await stream.send(message.SerializeToString())
-                for payload in attached:
-                    await stream.send(payload)
-
-    def _take_answers(self) -> tuple[exchange_pb2.Answers, list[bytes]]:
-        """Answers that are ready, and the payloads that follow the message."""
-        message = exchange_pb2.Answers()
-        attached: list[bytes] = []
-        size = 0
-        while self._answers and len(message.answers) < _WRITE_CALLS and size < _WRITE_BYTES:
-            answer, payload = self._answers.popleft()
-            if len(payload) >= _ATTACHED_BYTES:
-                answer.attached = True
-                attached.append(payload)
-            else:
-                answer.payload = payload
-            message.answers.append(answer)
-            size += len(payload)
-        return message, attached
-
-
-def _failed(call_id: int, failure: ServingError) -> exchange_pb2.Answer:
-    return exchange_pb2.Answer(
-        id=call_id,
-        failure=exchange_pb2.Failure(name=type(failure).__name__, message=failure.message),
-    )
-
-
-async def serve_exchange(stream: Stream, handler: ExchangeHandler, *, max_outstanding: int) -> None:
-    """Work on the calls of one stream until its caller closes it or is lost.
-
-    When it ends, calls still being worked on are cancelled.
-    """
-    served = _Served(handler, max_outstanding)
-    try:
-        async with task_scope() as scope:
-            scope.spawn(served.write_to(stream), name="exchange answers")
-            await served.read_from(stream, scope)
-    except PeerLost:
-        log.debug("exchange caller lost")

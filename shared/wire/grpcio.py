@@ -12,8 +12,9 @@ import structlog
 from grpc_reflection.v1alpha import reflection
 
 from shared.deadline import Deadline
-from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError
+from shared.errors import DeadlineExceeded, PeerLost, ServingError
 from shared.wire.interface import (
+    CLOSE_GRACE_SECONDS,
     MAX_MESSAGE_BYTES,
     CallContext,
     Channel,
@@ -23,15 +24,12 @@ from shared.wire.interface import (
     StreamHandler,
     UnaryHandler,
 )
-from shared.wire.status import CODES, ERROR_NAME_KEY, error_of
+from shared.wire.status import CODES, ERROR_NAME_KEY, error_of, told
 
 log = structlog.get_logger()
 
 _ServerContext = grpc.aio.ServicerContext[bytes, bytes]
 _StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
-
-# How long calls in progress may go on after the server's context is left.
-_CLOSE_GRACE_SECONDS = 0.5
 
 
 class GrpcioWire:
@@ -68,7 +66,7 @@ class GrpcioWire:
         try:
             yield listening
         finally:
-            await server.stop(_CLOSE_GRACE_SECONDS)
+            await server.stop(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Channel]:
@@ -151,12 +149,11 @@ def _streaming(path: str, handler: StreamHandler) -> Any:
 
 
 async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
-    if not isinstance(failure, ServingError):
-        # The text of an unforeseen exception may name anything: it stays in the log.
+    heard = told(failure)
+    if heard is not failure:
         log.error("handler failed", path=path, exc_info=failure)
-        failure = InternalError("internal error; the server's log has the details")
     await context.abort(
-        CODES[type(failure)], failure.message, ((ERROR_NAME_KEY, type(failure).__name__),)
+        CODES[type(heard)], heard.message, ((ERROR_NAME_KEY, type(heard).__name__),)
     )
 
 

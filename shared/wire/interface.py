@@ -2,7 +2,7 @@
 
 Messages are bytes here: who only forwards never decodes, and who decodes picks
 the message type. A handler fails by raising a ServingError; a caller gets the
-same error back. Implementations: ``shared.wire.grpcio`` and ``shared.wire.native``.
+same error back. Implementations: ``shared.wire.grpcio``, ``shared.wire.native``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -13,6 +13,8 @@ from typing import Protocol
 from shared.deadline import Deadline
 
 MAX_MESSAGE_BYTES = 512 << 20
+# How long calls in progress may go on after the server's context is left.
+CLOSE_GRACE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)

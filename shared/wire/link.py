@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -54,7 +54,7 @@ class Link:
         """Calls in the member's hands."""
         return self._exchange.outstanding if self._exchange is not None else 0
 
-    async def call(
+    def call(
         self,
         payload: bytes,
         *,
@@ -62,11 +62,11 @@ class Link:
         head: bytes = b"",
         request_id: str = "",
         subject: str = "this request",
-    ) -> bytes:
+    ) -> Awaitable[bytes]:
         """See ``Exchange.call``; Unavailable while there is no connection."""
         if self._exchange is None:
             raise Unavailable(f"{self._peer} is not connected")
-        return await self._exchange.call(
+        return self._exchange.call(
             payload, deadline=deadline, head=head, request_id=request_id, subject=subject
         )
 

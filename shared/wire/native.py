@@ -10,13 +10,19 @@ from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, PeerLost
 from shared.tasks import task_scope
 from shared.wire.http2.client import ClientConnection
-from shared.wire.http2.core import Limits
+from shared.wire.http2.limits import Limits
 from shared.wire.http2.server import Calls, ServerConnection
-from shared.wire.interface import MAX_MESSAGE_BYTES, Channel, Routes, Server, Stream
+from shared.wire.interface import (
+    CLOSE_GRACE_SECONDS,
+    MAX_MESSAGE_BYTES,
+    Channel,
+    Routes,
+    Server,
+    Stream,
+)
 from shared.wire.reflection import reflection_routes
 
 _CONNECT_SECONDS = 5.0
-_CLOSE_GRACE_SECONDS = 0.5
 _BACKLOG = 1024
 _TEND_SECONDS = 2.0
 
@@ -56,7 +62,7 @@ class NativeWire:
                     scope.spawn(_tend(calls), name="connections")
                     yield listener
             finally:
-                await listener.close(_CLOSE_GRACE_SECONDS)
+                await listener.close(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Channel]:

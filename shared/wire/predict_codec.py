@@ -14,13 +14,16 @@ from google.protobuf.message import DecodeError
 from protos.ms_service import ms_service_pb2 as pb
 from shared.errors import InvalidRequest, ServingError
 from shared.servable import Method, ServableVersion
-from shared.tensors import ElementType, Value
+from shared.tensors import Array, ElementType, Value
+from shared.wire.predict_blocks import write_arrays
 from shared.wire.predict_walk import CarriedInstance, walk_predict
 
 _FAILED, _INVALID_INPUTS = 1, 2
 _NOTHING: Mapping[str, memoryview] = {}
 # From here on a walk in Python costs less than protobuf's copies of large tensors.
 _WALKED_BYTES = 32 << 10
+_TEXT = (ElementType.STRING, ElementType.BYTES)
+_DTYPES = {int(kind): kind.dtype for kind in ElementType if kind not in _TEXT}
 
 
 class PredictMessage:
@@ -82,27 +85,25 @@ def read_predict(message: bytes) -> PredictMessage:
 
 def _read_value(tensor: pb.Tensor, carried: memoryview | None) -> Value:
     """``carried`` is the tensor's data when it lies outside the tensor."""
-    if tensor.HasField("shm_data"):
+    data = tensor.data if carried is None else carried
+    # One of a oneof: with data there is no shm_data.
+    if not data and tensor.HasField("shm_data"):
         raise InvalidRequest("shm_data: a request may not name shared memory")
     dims = tuple(tensor.shape.dims)
-    try:
-        kind = ElementType(tensor.dtype)
-    except ValueError:
-        raise InvalidRequest(
-            f"Tensor check failed: input data type {int(tensor.dtype)} invalid"
-        ) from None
-    if any(dim < 0 for dim in dims) or 0 in dims[:-1]:
+    number = int(tensor.dtype)
+    dtype = _DTYPES.get(number)
+    if dtype is None and number not in _TEXT:
+        raise InvalidRequest(f"Tensor check failed: input data type {number} invalid")
+    if dims and min(dims) < 1 and (min(dims) < 0 or 0 in dims[:-1]):
         raise InvalidRequest(f"Tensor check failed: input  shape {list(dims)} invalid")
-    if kind in (ElementType.STRING, ElementType.BYTES):
-        return _read_text(tensor, kind, dims)
-    dtype = kind.dtype
-    data = tensor.data if carried is None else carried
+    if dtype is None:
+        return _read_text(tensor, ElementType(number), dims)
     if len(data) != math.prod(dims) * dtype.itemsize:
         raise InvalidRequest(
             f"Tensor check failed: input data size {len(data)} invalid,"
             f" expected {math.prod(dims) * dtype.itemsize} for {dtype.name}{list(dims)}"
         )
-    return np.frombuffer(data, dtype).reshape(dims)
+    return np.ndarray(dims, dtype, data)
 
 
 def _read_text(tensor: pb.Tensor, kind: ElementType, dims: tuple[int, ...]) -> str | bytes:
@@ -152,6 +153,10 @@ def write_reply(
     there are no instances; otherwise a failed instance is empty and each instance
     has an error, code 0 for those that succeeded.
     """
+    names = method.output_names
+    if names and _are_arrays(outcomes):
+        arrays = cast("Sequence[tuple[Array, ...]]", outcomes)
+        return write_arrays(what.servable, method.name, what.version, names, arrays)
     reply = pb.PredictReply(servable_spec=_spec(what.servable, method.name, what.version))
     errors = [
         _error(each) if isinstance(each, ServingError) else pb.ErrorMsg() for each in outcomes
@@ -163,11 +168,21 @@ def write_reply(
     for outcome in outcomes:
         instance = reply.instances.add()
         if not isinstance(outcome, ServingError):
-            for name, value in zip(method.output_names, outcome, strict=True):
+            for name, value in zip(names, outcome, strict=True):
                 write_value(value, instance.items[name])
     if failed:
         reply.error_msg.extend(errors)
     return reply.SerializeToString()
+
+
+def _are_arrays(outcomes: Sequence[tuple[Value, ...] | ServingError]) -> bool:
+    for outcome in outcomes:
+        if isinstance(outcome, ServingError):
+            return False
+        for value in outcome:
+            if not isinstance(value, np.ndarray):
+                return False
+    return True
 
 
 def write_failure(servable: str, method: str, version: int, failure: ServingError) -> bytes:

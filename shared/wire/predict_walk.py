@@ -5,7 +5,7 @@ of it. Here the large ones stay where they came, and protobuf reads the rest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protos.ms_service import ms_service_pb2 as pb
 from shared.wire.protobuf_walk import LENGTH, next_field
@@ -18,8 +18,7 @@ _DATA, _SHM_DATA = 3, 5
 _LARGE_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedInstance:
+class CarriedInstance(NamedTuple):
     """An instance of a request: its tensors, and the data of those whose data was left out."""
 
     items: Mapping[str, pb.Tensor]

@@ -56,6 +56,14 @@ def error_of_number(number: int, details: str, name: str | None) -> errors.Servi
     return error_of(code, details or code.name, name)
 
 
+def told(failure: Exception) -> errors.ServingError:
+    """What the caller hears of a failed handler."""
+    if isinstance(failure, errors.ServingError):
+        return failure
+    # The text of an unforeseen exception may name anything: it stays in the log.
+    return errors.InternalError("internal error; the server's log has the details")
+
+
 def number_of(failure: errors.ServingError) -> int:
     """The number of the status that a domain error has."""
     number: int = CODES[type(failure)].value[0]

@@ -293,7 +293,7 @@ async def test_every_service_counts_and_times_what_it_does(cluster):
 
 async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.5)
-    await cluster.start_all(agents=2)
+    await cluster.start_all(agents=2, worker=("--max-batch-size", "1"))
 
     async def both_ready():
         counted = await asyncio.to_thread(cluster.metrics_of, "worker")

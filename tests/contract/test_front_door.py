@@ -18,7 +18,7 @@ from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.membership import Hello, Offer, Offers
 from shared.servable import ServableVersion
-from shared.wire.exchange import serve_exchange
+from shared.wire.exchange_server import serve_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import Routes
 from shared.wire.membership import Membership

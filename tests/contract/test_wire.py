@@ -18,7 +18,8 @@ from shared.errors import (
     StageFailed,
     Unavailable,
 )
-from shared.wire.exchange import Incoming, open_exchange, serve_exchange
+from shared.wire.exchange import open_exchange
+from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import CallContext, Routes, Stream, Wire
 from shared.wire.native import NativeWire

@@ -63,12 +63,12 @@ def _check(
         raise InvalidRequest(f"{where} expected {len(specs)} inputs, got {len(inputs)}")
     for spec, value, has_rows in zip(specs, inputs, batched, strict=True):
         if not has_rows:
-            check_value(spec, value, where=where)
+            check_value(spec, value, f"{where}: ")
         elif value.ndim == 0 or value.shape[0] != rows:
             got = shape_text(value.shape)
             raise InvalidRequest(f"{where}: input '{spec.name}' expected {rows} rows, got {got}")
         else:
-            check_value(spec.without_batch_dim(), value[0], where=where)
+            check_value(spec.without_batch_dim(), value[0], f"{where}: ")
 
 
 def _cut(value: Array, start: int, count: int, target: int) -> Array:

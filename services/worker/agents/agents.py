@@ -60,6 +60,12 @@ class _Agent:
             memory = self.memories[what] = SharedMemory()
         return memory
 
+    def abandon_memory(self, what: ServableVersion) -> None:
+        """Use a version's memory no more: a batch that did not end well may still write there."""
+        memory = self.memories.pop(what, None)
+        if memory is not None:
+            memory.close()
+
     def close(self) -> None:
         self.link.end()
         self.task.cancel()
@@ -131,9 +137,7 @@ class Agents:
         """Let go of what was kept for a version that is served no more."""
         self._signatures.pop(what, None)
         for agent in self._agents.values():
-            memory = agent.memories.pop(what, None)
-            if memory is not None:
-                memory.close()
+            agent.abandon_memory(what)
 
     def _agents_changed(self) -> None:
         self._metrics.agents.set(sum(agent.link.connected for agent in self._agents.values()))
@@ -214,6 +218,10 @@ class TakenAgent:
         except Refused:
             self._rests = True
             raise
+        except BaseException:
+            if memory is not None:
+                self._agent.abandon_memory(self._what)
+            raise
 
     async def _execute(
         self,
@@ -223,12 +231,13 @@ class TakenAgent:
         memory: SharedMemory | None,
     ) -> list[Array]:
         try:
-            request = write_request(self._what, call, columns, rows, memory)
+            head, request = write_request(self._what, call, columns, rows, memory)
         except OSError as failure:
             raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
         (self._metrics.in_messages if memory is None else self._metrics.in_shared_memory).inc()
         subject = f"{self._what}, model '{call.model}', {rows} rows"
-        return read_reply(await self._agent.link.call(request, subject=subject), memory)
+        reply = await self._agent.link.call(request, head=head, subject=subject)
+        return read_reply(reply, memory)
 
     def release(self) -> None:
         """Give the agent back; one that refused rests first."""

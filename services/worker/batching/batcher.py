@@ -16,7 +16,7 @@ from shared.tensors import Array
 Row = tuple[Array, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Submission:
     """Rows of one caller for one model; all of them have the same group."""
 
@@ -25,6 +25,8 @@ class Submission:
     rows: Sequence[Row]
     deadline: Deadline | None
     submitted_at: float
+    waiting: int = 0
+    """Rows that still wait, as the batcher counts them; none when its caller has left."""
 
     @property
     def row_bytes(self) -> int:
@@ -32,7 +34,7 @@ class Submission:
         return sum(array.nbytes for array in self.rows[0])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
     """Rows ``start`` to ``stop`` of a submission; ``alone`` never shares a batch."""
 
@@ -74,14 +76,16 @@ class Batcher:
         self._what = what
         self._max_queued_rows = max_queued_rows
         self._groups: dict[Hashable, deque[Part]] = {}
-        # Rows that still wait, of submissions that are still wanted.
-        self._waiting: dict[Submission, int] = {}
         self.queued_rows = 0
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many rows more may wait."""
+        return self.queued_rows + count <= self._max_queued_rows
 
     def admit(self, submission: Submission) -> None:
         """Let a submission wait; raises Overloaded when there is no room for its rows."""
         count = len(submission.rows)
-        if self.queued_rows + count > self._max_queued_rows:
+        if not self.has_room(count):
             raise Overloaded(
                 f"{self._what}: {self.queued_rows} rows wait already, {count} more would exceed"
                 f" the limit of {self._max_queued_rows}"
@@ -90,14 +94,16 @@ class Batcher:
 
     def withdraw(self, submission: Submission) -> None:
         """Forget a caller; what of it waits never runs."""
-        self.queued_rows -= self._waiting.pop(submission, 0)
+        self.queued_rows -= submission.waiting
+        submission.waiting = 0
 
     def clear(self) -> list[Submission]:
         """Forget everybody; returns who was still waiting."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
+        parts = (part for group in self._groups.values() for part in group)
+        waiting = list(dict.fromkeys(p.submission for p in parts if p.submission.waiting))
+        for submission in waiting:
+            self.withdraw(submission)
         self._groups.clear()
-        self.queued_rows = 0
         return waiting
 
     def restore(self, batch: Batch, *, alone: bool = False) -> None:
@@ -108,13 +114,15 @@ class Batcher:
             )
 
     def _put_back(self, part: Part, *, front: bool = False) -> None:
-        group = self._groups.setdefault(part.submission.group, deque())
+        group = self._groups.get(part.submission.group)
+        if group is None:
+            group = self._groups[part.submission.group] = deque()
         if front:
             group.appendleft(part)
         else:
             group.append(part)
         count = part.stop - part.start
-        self._waiting[part.submission] = self._waiting.get(part.submission, 0) + count
+        part.submission.waiting += count
         self.queued_rows += count
 
     def oldest(self) -> float | None:
@@ -154,15 +162,11 @@ class Batcher:
     def _took(self, part: Part) -> None:
         count = part.stop - part.start
         self.queued_rows -= count
-        left = self._waiting[part.submission] - count
-        if left:
-            self._waiting[part.submission] = left
-        else:
-            del self._waiting[part.submission]
+        part.submission.waiting -= count
 
     def _is_unwanted(self, part: Part, now: float, expired: list[Submission]) -> bool:
         submission = part.submission
-        if submission not in self._waiting:
+        if not submission.waiting:
             return True
         if submission.deadline is not None and submission.deadline.expired(now):
             self.withdraw(submission)
@@ -180,7 +184,7 @@ class Batcher:
     def _drop_unwanted_heads(self) -> None:
         for key in list(self._groups):
             group = self._groups[key]
-            while group and group[0].submission not in self._waiting:
+            while group and not group[0].submission.waiting:
                 group.popleft()
             if not group:
                 del self._groups[key]

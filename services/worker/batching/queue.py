@@ -1,7 +1,8 @@
 """The queue in front of one servable version's models: the shell around the batcher.
 
 Rows wait only while every agent that holds the version is busy. There is no
-timer: a submission or an agent that becomes idle starts the next batch.
+timer: rows that come in one turn of the event loop go together, and an agent that
+becomes idle takes what waits.
 """
 
 import asyncio
@@ -86,6 +87,7 @@ class BatchQueue:
         self._max_queued_rows = max_queued_rows
         self._batchers: dict[ModelCall, Batcher] = {}
         self._callers: dict[Submission, _Caller] = {}
+        self._pumps_soon = False
 
     async def submit(
         self, call: ModelCall, rows: Sequence[Row], deadline: Deadline | None
@@ -94,6 +96,8 @@ class BatchQueue:
 
         Raises Overloaded when there is no room for the rows.
         """
+        if len(rows) == 1:
+            return await self._wait(call, self._group(call, rows[0]), rows, deadline)
         outcomes: list[RowOutcome] = [InternalError("not executed")] * len(rows)
         groups: dict[Hashable, list[int]] = {}
         for index, row in enumerate(rows):
@@ -116,10 +120,10 @@ class BatchQueue:
 
     def _group(self, call: ModelCall, row: Row) -> Hashable:
         unbatched = self._models[call.model].without_batch_dim_inputs
-        return tuple(
-            (array.dtype.num, array.shape, array.tobytes() if index in unbatched else None)
-            for index, array in enumerate(row)
-        )
+        kinds = tuple([(array.dtype.num, array.shape) for array in row])
+        if not unbatched:
+            return kinds
+        return (kinds, *[row[index].tobytes() for index in unbatched if index < len(row)])
 
     async def _wait(
         self, call: ModelCall, group: Hashable, rows: Sequence[Row], deadline: Deadline | None
@@ -129,17 +133,26 @@ class BatchQueue:
         if batcher is None:
             where = f"{self._what}, model '{call.model}'"
             batcher = self._batchers[call] = Batcher(where, self._max_queued_rows)
+        if not batcher.has_room(len(rows)):
+            # Nobody is refused while an agent is idle.
+            self.pump()
         submission = Submission(group, rows, deadline, loop.time())
         batcher.admit(submission)
         caller = _Caller(loop.create_future(), [None] * len(rows), len(rows))
         self._callers[submission] = caller
-        self.pump()
+        if not self._pumps_soon:
+            self._pumps_soon = True
+            loop.call_soon(self._pump_once)
         try:
             await caller.done
         finally:
             del self._callers[submission]
             batcher.withdraw(submission)
         return [outcome for outcome in caller.outcomes if outcome is not None]
+
+    def _pump_once(self) -> None:
+        self._pumps_soon = False
+        self.pump()
 
     def pump(self) -> None:
         """Start batches while rows wait and an agent is idle."""
@@ -225,7 +238,7 @@ class BatchQueue:
             caller = self._callers.get(part.submission)
             if caller is not None:
                 caller.outcomes[part.start : part.stop] = [
-                    tuple(output[row, ...] for output in outputs) if batched else tuple(outputs)
+                    tuple([output[row, ...] for output in outputs]) if batched else tuple(outputs)
                     for row in range(at, at + count)
                 ]
                 _arrived(caller, count)

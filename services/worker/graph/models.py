@@ -1,6 +1,7 @@
 """Model stages: what does not fit a model is refused here, the rest goes to the queue."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,15 @@ from shared.errors import ExecutionFailed, InvalidRequest, PeerLost
 from shared.membership import ModelSignature
 from shared.servable import ModelSpec
 from shared.stage_graph import ModelCall
-from shared.tensors import Array, check_value
+from shared.tensors import Array, TensorSpec, check_value
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What one instance must be for a model as agents loaded it."""
+
+    signature: ModelSignature
+    inputs: tuple[TensorSpec, ...]
 
 
 class ModelStages:
@@ -29,22 +38,27 @@ class ModelStages:
         self._models = models
         self._signature_of = signature_of
         self._queue = queue
+        self._expected: dict[ModelCall, _Expected] = {}
 
     async def run(
         self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
     ) -> list[Outcome]:
         """See ``graph.runner.Models``."""
-        outcomes: list[Outcome | None] = []
+        refused: dict[int, InvalidRequest] = {}
         rows: list[tuple[Array, ...]] = []
-        for instance in instances:
+        for index, instance in enumerate(instances):
             try:
                 rows.append(self._check(call, where, instance))
-                outcomes.append(None)
             except InvalidRequest as failure:
-                outcomes.append(failure)
+                refused[index] = failure
         executed = await self._queue.submit(call, rows, deadline) if rows else []
-        answers = (_named(where, outcome) for outcome in executed)
-        return [next(answers) if each is None else each for each in outcomes]
+        outcomes = [
+            outcome if isinstance(outcome, tuple) else _named(where, outcome)
+            for outcome in executed
+        ]
+        for index, refusal in refused.items():
+            outcomes.insert(index, refusal)
+        return outcomes
 
     def _check(self, call: ModelCall, where: str, instance: Values) -> tuple[Array, ...]:
         """The instance as arrays; raises InvalidRequest naming what the model expects."""
@@ -54,16 +68,26 @@ class ModelStages:
             if len(arrays) != len(instance):
                 raise InvalidRequest(f"{where}text and bytes cannot go into a model")
             return arrays
-        spec = self._models[call.model]
-        inputs = signature.subgraphs[call.subgraph].inputs
+        expected = self._expected.get(call)
+        if expected is None or expected.signature is not signature:
+            expected = self._expected[call] = self._expect(call, signature)
+        inputs = expected.inputs
         if len(inputs) != len(instance):
             raise InvalidRequest(f"{where}expected {len(inputs)} inputs, got {len(instance)}")
-        arrays = ()
-        for index, (value, tensor) in enumerate(zip(instance, inputs, strict=True)):
-            batched = spec.with_batch_dim and index not in spec.without_batch_dim_inputs
-            expected = tensor.without_batch_dim() if batched else tensor
-            arrays += (check_value(expected, value, where=where.removesuffix(": ")),)
-        return arrays
+        return tuple([check_value(inputs[i], value, where) for i, value in enumerate(instance)])
+
+    def _expect(self, call: ModelCall, signature: ModelSignature) -> _Expected:
+        spec = self._models[call.model]
+        inputs = signature.subgraphs[call.subgraph].inputs
+        return _Expected(
+            signature,
+            tuple(
+                each.without_batch_dim()
+                if spec.with_batch_dim and index not in spec.without_batch_dim_inputs
+                else each
+                for index, each in enumerate(inputs)
+            ),
+        )
 
 
 def _named(where: str, outcome: Outcome) -> Outcome:

@@ -6,19 +6,21 @@ fails in a stage drops out; the others go on.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from services.worker.graph.plan import MethodPlan, StagePlan
 from services.worker.instances import Outcome, Values
 from services.worker.metrics import Metrics
 from shared.deadline import Deadline
 from shared.errors import ExecutionFailed, InternalError, Refused, ServingError
-from shared.servable import Method, ServableVersion
-from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, predecessors
+from shared.servable import ServableVersion
+from shared.stage_graph import FunctionCall, ModelCall, Stage
 from shared.tasks import task_scope
 from shared.tensors import Value
+
+_NOT_YET: Value = ""
 
 
 class Functions(Protocol):
@@ -39,31 +41,25 @@ class Models(Protocol):
         """An outcome for each instance; Refused when nothing of it has begun."""
 
 
-@dataclass(slots=True)
 class _Instance:
-    """One instance on its way: what it was given, what its stages gave, how it failed."""
+    """One instance on its way: the values it has so far, by place, and how it failed."""
 
-    inputs: list[Value]
-    outputs: dict[int, list[Value]] = field(default_factory=dict)
-    failure: ServingError | None = None
+    __slots__ = ("failure", "values")
 
-    def values_of(self, stage: int) -> list[Value]:
-        return self.inputs if stage == METHOD_INPUTS else self.outputs[stage]
+    def __init__(self, inputs: Values, places: int) -> None:
+        self.values: list[Value] = [*inputs, *[_NOT_YET] * (places - len(inputs))]
+        self.failure: ServingError | None = None
 
-    def read(self, source: Source) -> Value:
-        return self.values_of(source.stage)[source.output]
-
-    def read_writable(self, source: Source) -> Value:
+    def read_writable(self, place: int) -> Value:
         """As a stage function gets it: bytes as a 1-D uint8 array, arrays writable.
 
         What it changes in place, later stages see, as in the original.
         """
-        values = self.values_of(source.stage)
-        value = values[source.output]
+        value = self.values[place]
         if isinstance(value, bytes):
             return np.frombuffer(bytearray(value), np.uint8)
         if isinstance(value, np.ndarray) and not value.flags.writeable:
-            value = values[source.output] = value.copy()
+            value = self.values[place] = value.copy()
         return value
 
 
@@ -77,7 +73,7 @@ class GraphRunner:
     async def run(
         self,
         what: ServableVersion,
-        method: Method,
+        plan: MethodPlan,
         models: Models,
         instances: Sequence[Values],
         deadline: Deadline | None,
@@ -86,8 +82,8 @@ class GraphRunner:
 
         Raises Refused only when no stage has begun: the request may go elsewhere.
         """
-        walk = _Walk(self._functions, self._metrics, what, method, models, deadline)
-        walk.instances = [_Instance(list(values)) for values in instances]
+        walk = _Walk(self._functions, self._metrics, what, plan, models, deadline)
+        walk.instances = [_Instance(values, plan.places) for values in instances]
         await walk.run()
         return [walk.outcome(instance) for instance in walk.instances]
 
@@ -100,79 +96,71 @@ class _Walk:
         functions: Functions,
         metrics: Metrics,
         what: ServableVersion,
-        method: Method,
+        plan: MethodPlan,
         models: Models,
         deadline: Deadline | None,
     ) -> None:
         self._functions = functions
         self._metrics = metrics
         self._what = what
-        self._method = method
+        self._plan = plan
         self._models = models
         self._deadline = deadline
         self._finished_stages = 0
         self.instances: list[_Instance] = []
 
     async def run(self) -> None:
-        stages = self._method.graph.stages
-        if _is_chain(stages):
-            for index in range(len(stages)):
-                await self._run_stage(index)
+        if self._plan.is_chain:
+            for stage in self._plan.stages:
+                await self._run_stage(stage)
             return
         async with task_scope() as scope:
             tasks: list[asyncio.Task[None]] = []
-            for index, stage in enumerate(stages):
-                needed = [tasks[before] for before in predecessors(stage)]
-                tasks.append(scope.spawn(self._run_after(needed, index), name=f"stage {index + 1}"))
+            for stage in self._plan.stages:
+                needed = [tasks[before] for before in stage.needs]
+                tasks.append(scope.spawn(self._run_after(needed, stage), name=stage.stage.tag))
             await asyncio.gather(*tasks)
 
-    async def _run_after(self, needed: Sequence[asyncio.Task[None]], index: int) -> None:
+    async def _run_after(self, needed: Sequence[asyncio.Task[None]], stage: StagePlan) -> None:
         for task in needed:
             await task
-        await self._run_stage(index)
+        await self._run_stage(stage)
 
-    async def _run_stage(self, index: int) -> None:
+    async def _run_stage(self, plan: StagePlan) -> None:
         living = [instance for instance in self.instances if instance.failure is None]
         if not living:
             return
-        stage = self._method.graph.stages[index]
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            outcomes = await self._call(index, stage, living)
+            outcomes = await self._call(plan, living)
         except Refused as refusal:
             if not self._finished_stages:
                 raise
             # Stages have run: whoever sent this must not send it elsewhere.
             outcomes = [ExecutionFailed(refusal.message)] * len(living)
         self._finished_stages += 1
-        took = asyncio.get_running_loop().time() - began
-        self._metrics.stage(self._what.servable, self._method.name, stage.tag).observe(took)
+        self._metrics.stage(self._what.servable, self._plan.method.name, plan.stage.tag).observe(
+            loop.time() - began
+        )
         for instance, outcome in zip(living, outcomes, strict=True):
             if isinstance(outcome, ServingError):
                 instance.failure = instance.failure or outcome
+            elif len(outcome) == plan.stage.outputs_count:
+                instance.values[plan.writes] = outcome
             else:
-                instance.outputs[index] = list(outcome)
+                count = f"{len(outcome)} outputs instead of {plan.stage.outputs_count}"
+                instance.failure = InternalError(f"{plan.where}{count}")
 
-    async def _call(self, index: int, stage: Stage, living: Sequence[_Instance]) -> list[Outcome]:
-        where = (
-            f"Call {stage.tag} Failed, method: '{self._method.name}',"
-            f" stage index(begin with 1): {index + 1}, error msg: "
-        )
-        if isinstance(stage.call, ModelCall):
-            rows = [tuple(each.read(source) for source in stage.inputs) for each in living]
-            return await self._models.run(stage.call, where, rows, self._deadline)
-        given = [tuple(each.read_writable(source) for source in stage.inputs) for each in living]
-        return await self._functions.run(stage, stage.call, where, given)
+    async def _call(self, plan: StagePlan, living: Sequence[_Instance]) -> list[Outcome]:
+        call = plan.stage.call
+        if isinstance(call, ModelCall):
+            rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
+            return await self._models.run(call, plan.where, rows, self._deadline)
+        given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
+        return await self._functions.run(plan.stage, call, plan.where, given)
 
     def outcome(self, instance: _Instance) -> Outcome:
         if instance.failure is not None:
             return instance.failure
-        try:
-            return tuple(instance.read(source) for source in self._method.graph.outputs)
-        except KeyError:
-            return InternalError(f"{self._what}, method '{self._method.name}': a stage did not run")
-
-
-def _is_chain(stages: Sequence[Stage]) -> bool:
-    """Whether each stage needs the one before it, so that none can run beside another."""
-    return all(index in predecessors(stage) for index, stage in enumerate(stages[1:]))
+        return tuple([instance.values[place] for place in self._plan.outputs])

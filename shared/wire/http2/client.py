@@ -3,21 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 
 from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
 from shared.wire.http2 import grpc_protocol as grpc
-from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.carrier import Carrier
+from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Response
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import MAX_MESSAGE_BYTES
 from shared.wire.status import ERROR_NAME_KEY, error_of_number
 
 _KEEPALIVE_SECONDS = 5.0
-_WRITE_HIGH_BYTES = 1 << 20
 _writer = HeaderWriter()
 
 
@@ -39,27 +39,23 @@ class _Call:
             self.answer.set_exception(failure)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Carrier[Response]):
     """A connection to a server; unusable once ``closed``."""
 
     def __init__(self, authority: str, limits: Limits) -> None:
+        super().__init__()
         self._authority = authority.encode()
-        self._loop = asyncio.get_running_loop()
-        self._core: Connection[Response] = Connection(
+        self._core = Connection(
             self,
             HeaderReader(grpc.read_response, max_bytes=limits.max_header_bytes),
             is_client=True,
             limits=limits,
         )
-        self._transport: asyncio.Transport | None = None
         self._calls: dict[int, _Call] = {}
         self._blocks: dict[str, bytes] = {}
-        self._flushing = False
         self._heard = True
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
-        self.writable = asyncio.Event()
-        self.writable.set()
 
     @property
     def usable(self) -> bool:
@@ -69,11 +65,9 @@ class ClientConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        super().connection_made(transport)
         self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
-        self._flush()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
@@ -83,20 +77,11 @@ class ClientConnection(asyncio.Protocol):
             self._core.go_away(fault.code, fault.reason)
             self._lose(PeerLost(f"the connection broke: {fault.reason}"))
             return
-        self._flush()
-
-    def eof_received(self) -> bool:
-        return False
+        self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._lose(PeerLost("the connection broke"))
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
 
     def close(self) -> None:
         """End the connection; calls on it are lost."""
@@ -108,7 +93,7 @@ class ClientConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
-            self._flush()
+            self.flush()
             self._transport.close()
             self._transport = None
         calls, self._calls = self._calls, {}
@@ -122,19 +107,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._heard = False
         self._core.ping()
-        self._flush()
+        self.flush()
         self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        output = self._core.take_output()
-        if output and self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(output)
-
-    def _flush_soon(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
 
     # Calls.
 
@@ -143,7 +117,7 @@ class ClientConnection(asyncio.Protocol):
         answer: asyncio.Future[bytes] = self._loop.create_future()
         number = self._open(path, deadline, _Call(answer, None))
         self._core.send_message(number, grpc.message_prefix(message), message, end=True)
-        self._flush_soon()
+        self.flush_soon()
         timer = None
         if deadline is not None:
             timer = self._loop.call_at(deadline.at, _expire, answer)
@@ -160,7 +134,7 @@ class ClientConnection(asyncio.Protocol):
         call = _Call(None, None)
         number = self._open(path, None, call)
         call.stream = MessageStream(self, number)
-        self._flush_soon()
+        self.flush_soon()
         try:
             yield call.stream
         finally:
@@ -194,18 +168,13 @@ class ClientConnection(asyncio.Protocol):
         self._calls.pop(number, None)
         if self._core.is_open(number):
             self._core.reset(number, Code.CANCEL)
-            self._flush_soon()
-
-    # What a stream asks of its connection.
+            self.flush_soon()
 
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
+        """See ``StreamCarrier``."""
         sent = self._core.send_message(stream, grpc.message_prefix(message), message)
-        self._flush_soon()
+        self.flush_soon()
         return sent
-
-    def consumed_on(self, stream: int, count: int) -> None:
-        self._core.consumed(stream, count)
-        self._flush_soon()
 
     # Handler of the core.
 
@@ -257,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
         if code == Code.REFUSED_STREAM:
             call.fail(Unavailable("the peer takes no more calls"))
         else:
-            call.fail(PeerLost(f"the peer ended the call ({Code(code).name})" if code < 14 else ""))
+            call.fail(PeerLost(f"the peer ended the call ({Code.text_of(code)})"))
 
     def on_drained(self, stream: int) -> None:
         call = self._calls.get(stream)

@@ -1,93 +1,25 @@
-"""One HTTP/2 connection without I/O: bytes in, callbacks out, bytes to send collected.
+"""(pure) One HTTP/2 connection without I/O: bytes in, callbacks out, bytes to send collected.
 
-Both roles. The peer controls nothing without a limit: frame sizes, header bytes,
-streams, windows, and how many frames that cost us more than them it may send.
+The peer's frames come in here; what we send is ``outgoing``. Both roles. The peer
+controls nothing without a limit: frame sizes, header bytes, streams, windows, and how
+many frames that cost us more than them it may send.
 """
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from shared.wire.http2 import frames as f
 from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
+from shared.wire.http2.limits import Limits, ProtocolFault
+from shared.wire.http2.outgoing import OpenStream, Outgoing
 
-Parsed_contra = TypeVar("Parsed_contra", contravariant=True)
 Parsed = TypeVar("Parsed")
 _HALF = 2
-# Up to here a copy costs less than another frame.
-_COPIED_BYTES = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a peer may do."""
-
-    max_streams: int = 1000
-    """Streams open at once."""
-    max_header_bytes: int = 16 << 10
-    """One header block, as sent and as read."""
-    frame_bytes: int = 64 << 10
-    """Largest frame we accept."""
-    stream_window: int = 4 << 20
-    """Bytes of one stream under way to us."""
-    connection_window: int = 64 << 20
-    """Bytes of all streams under way to us."""
-    max_nuisance: int = 2000
-    """Resets, pings, settings, priorities and empty frames at once, beyond what is forgiven."""
-    forgiven_per_second: int = 400
-    """So many of them a peer may send for ever."""
-    stalled_seconds: float = 30.0
-    """How long a peer may leave data of ours waiting for its window."""
-    silent_seconds: float = 60.0
-    """After so long without a word a peer is pinged, and after as long again it is gone."""
-
-
-class ProtocolFault(Exception):
-    """The peer broke the protocol or a limit: the connection ends."""
-
-    def __init__(self, code: Code, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-class Handler(Protocol[Parsed_contra]):
-    """What happens on a connection."""
-
-    def on_headers(self, stream: int, parsed: Parsed_contra, *, end: bool) -> None:
-        """A header block has come: the first of a stream, or its trailers."""
-
-    def on_data(self, stream: int, data: bytes, *, end: bool) -> None:
-        """Data has come. Whoever keeps it says ``consumed`` when it is done with it."""
-
-    def on_reset(self, stream: int, code: int) -> None:
-        """The peer ended a stream."""
-
-    def on_drained(self, stream: int) -> None:
-        """Everything given to ``send_data`` for this stream is on its way."""
-
-    def on_goaway(self, last_stream: int, code: int) -> None:
-        """The peer will answer no stream after ``last_stream``."""
-
-
-@dataclass(slots=True)
-class _Stream:
-    """An open stream."""
-
-    send_window: int
-    unreported: int = 0
-    """Bytes consumed that the peer has not been told of."""
-    ended_by_peer: bool = False
-    ended_by_us: bool = False
-    waiting: deque[tuple[memoryview, bool]] | None = None
-    """Data that the peer's window does not allow yet, and whether it ends the stream."""
-    trailers: bytes | None = None
-    """Sent when nothing waits any more."""
-
-
-class Connection(Generic[Parsed]):
+class Connection(Outgoing, Generic[Parsed]):
     """A connection's state. ``take_output`` after each call that may have made some."""
 
     def __init__(
@@ -98,24 +30,17 @@ class Connection(Generic[Parsed]):
         is_client: bool,
         limits: Limits,
     ) -> None:
+        super().__init__(handler.on_drained)
         self._handler = handler
         self._reader = reader
         self._is_client = is_client
         self._limits = limits
         self._buffer = b""
         self._preface_missing = not is_client
-        self._streams: dict[int, _Stream] = {}
         self._last_peer_stream = 0
-        self._next_stream = 1
         self._block: tuple[int, int, bytearray] | None = None
-        self._send_window = f.DEFAULT_WINDOW
-        self._peer_initial_window = f.DEFAULT_WINDOW
-        self._peer_frame_bytes = f.DEFAULT_FRAME_BYTES
-        self.peer_max_streams = 1 << 31
         self._unreported = 0
         self._nuisance = 0
-        self._blocked: dict[int, _Stream] = {}
-        self._output: list[bytes | memoryview] = []
         self.closing = False
         self._others: dict[int, Callable[[int, int, bytes], None]] = {
             f.HEADERS: self._headers,
@@ -145,93 +70,6 @@ class Connection(Generic[Parsed]):
             f.window_update_frame(0, self._limits.connection_window - f.DEFAULT_WINDOW)
         )
 
-    @property
-    def open_streams(self) -> int:
-        """Streams that neither side has finished."""
-        return len(self._streams)
-
-    def is_open(self, stream: int) -> bool:
-        """Whether more can happen on ``stream``."""
-        return stream in self._streams
-
-    def has_waiting(self, stream: int) -> bool:
-        """Whether data of ``stream`` waits for the peer's window."""
-        return stream in self._blocked
-
-    def take_output(self) -> list[bytes | memoryview]:
-        """What is to be written, in its order."""
-        output, self._output = self._output, []
-        return output
-
-    # What we send.
-
-    def open_stream(self, block: bytes, *, end: bool) -> int:
-        """Begin a stream (clients only); returns its number."""
-        number = self._next_stream
-        self._next_stream += 2
-        self._streams[number] = _Stream(self._peer_initial_window, ended_by_us=end)
-        self._output.append(
-            f.header_frames(number, block, end=end, frame_bytes=self._peer_frame_bytes)
-        )
-        return number
-
-    def send_headers(self, number: int, block: bytes) -> None:
-        """Send the first header block of an answer."""
-        stream = self._streams.get(number)
-        if stream is not None and not stream.ended_by_us:
-            self._output.append(
-                f.header_frames(number, block, end=False, frame_bytes=self._peer_frame_bytes)
-            )
-
-    def send_data(self, number: int, data: bytes, *, end: bool = False) -> bool:
-        """Send data as far as the peer's windows allow; False when some of it waits."""
-        stream = self._streams.get(number)
-        if stream is None or stream.ended_by_us:
-            return True
-        if stream.waiting is None and len(data) <= min(
-            stream.send_window, self._send_window, self._peer_frame_bytes
-        ):
-            stream.send_window -= len(data)
-            self._send_window -= len(data)
-            self._output.append(f.head(f.DATA, f.END_STREAM if end else 0, number, len(data)))
-            self._output.append(data)
-            if end:
-                self._end_by_us(number, stream)
-            return True
-        if stream.waiting is None:
-            stream.waiting = deque()
-        stream.waiting.append((memoryview(data), end))
-        self._pump(number, stream)
-        return stream.waiting is None
-
-    def send_message(
-        self, number: int, prefix: bytes, message: bytes, *, end: bool = False
-    ) -> bool:
-        """Send a message behind its prefix; a large one is not copied for that."""
-        if len(message) < _COPIED_BYTES:
-            return self.send_data(number, prefix + message, end=end)
-        self.send_data(number, prefix)
-        return self.send_data(number, message, end=end)
-
-    def send_trailers(self, number: int, block: bytes) -> None:
-        """End our side of a stream with a header block, after all its data."""
-        stream = self._streams.get(number)
-        if stream is None or stream.ended_by_us:
-            return
-        if stream.waiting is not None:
-            stream.trailers = block
-            return
-        self._output.append(
-            f.header_frames(number, block, end=True, frame_bytes=self._peer_frame_bytes)
-        )
-        self._end_by_us(number, stream)
-
-    def reset(self, number: int, code: Code) -> None:
-        """End a stream at once."""
-        if self._streams.pop(number, None) is not None:
-            self._blocked.pop(number, None)
-            self._output.append(f.rst_stream_frame(number, code))
-
     def consumed(self, number: int, count: int) -> None:
         """``count`` bytes of a stream are done with: the peer may send as many more."""
         self._unreported += count
@@ -250,62 +88,11 @@ class Connection(Generic[Parsed]):
         """Time has passed: so many useless frames are forgotten."""
         self._nuisance = max(0, self._nuisance - count)
 
-    @property
-    def stalled_bytes(self) -> int:
-        """Bytes that wait for the peer's window."""
-        return sum(
-            len(data) for stream in self._blocked.values() for data, _ in stream.waiting or ()
-        )
-
-    def ping(self) -> None:
-        """Ask the peer for a sign of life."""
-        self._output.append(f.frame(f.PING, 0, 0, b"mindserv"))
-
     def go_away(self, code: Code = Code.NO_ERROR, reason: str = "") -> None:
         """Take no new streams; those that are open go on."""
         if not self.closing:
             self.closing = True
             self._output.append(f.goaway_frame(self._last_peer_stream, code, reason.encode()))
-
-    def _end_by_us(self, number: int, stream: _Stream) -> None:
-        stream.ended_by_us = True
-        if stream.ended_by_peer:
-            self._streams.pop(number, None)
-
-    def _pump(self, number: int, stream: _Stream) -> None:
-        """Send what waits, as far as the windows allow."""
-        waiting = stream.waiting
-        assert waiting is not None
-        while waiting:
-            data, end = waiting[0]
-            room = min(stream.send_window, self._send_window, self._peer_frame_bytes)
-            if len(data) > max(room, 0) and room <= 0:
-                self._blocked[number] = stream
-                return
-            part, rest = data[:room], data[room:]
-            stream.send_window -= len(part)
-            self._send_window -= len(part)
-            flags = f.END_STREAM if end and not rest else 0
-            self._output.append(f.head(f.DATA, flags, number, len(part)))
-            self._output.append(part)
-            if rest:
-                waiting[0] = (rest, end)
-                continue
-            waiting.popleft()
-            if end:
-                self._end_by_us(number, stream)
-        stream.waiting = None
-        self._blocked.pop(number, None)
-        if stream.trailers is not None:
-            self.send_trailers(number, stream.trailers)
-        self._handler.on_drained(number)
-
-    def _pump_blocked(self) -> None:
-        for number, stream in list(self._blocked.items()):
-            if self._send_window <= 0:
-                return
-            if stream.waiting is not None:
-                self._pump(number, stream)
 
     # What the peer sends.
 
@@ -422,7 +209,7 @@ class Connection(Generic[Parsed]):
             self._ended_by_peer(number, stream)
         self._handler.on_headers(number, parsed, end=end)
 
-    def _accept(self, number: int) -> _Stream | None:
+    def _accept(self, number: int) -> OpenStream | None:
         if number % 2 == 0:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "a stream number that is not a client's")
         self._last_peer_stream = number
@@ -430,10 +217,10 @@ class Connection(Generic[Parsed]):
             self._output.append(f.rst_stream_frame(number, Code.REFUSED_STREAM))
             self._bother()
             return None
-        stream = self._streams[number] = _Stream(self._peer_initial_window)
+        stream = self._streams[number] = OpenStream(self._peer_initial_window)
         return stream
 
-    def _ended_by_peer(self, number: int, stream: _Stream) -> None:
+    def _ended_by_peer(self, number: int, stream: OpenStream) -> None:
         stream.ended_by_peer = True
         if stream.ended_by_us:
             self._streams.pop(number, None)
@@ -484,24 +271,8 @@ class Connection(Generic[Parsed]):
             return
         self._bother()
         for setting, value in f.read_settings(payload):
-            self._setting(setting, value)
+            self._obey(setting, value)
         self._output.append(f.frame(f.SETTINGS, f.ACK, 0))
-
-    def _setting(self, setting: int, value: int) -> None:
-        if setting == Setting.INITIAL_WINDOW_SIZE:
-            if value > f.LARGEST_WINDOW:
-                raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "a window outside its bounds")
-            change, self._peer_initial_window = value - self._peer_initial_window, value
-            for number, stream in list(self._streams.items()):
-                stream.send_window += change
-                if stream.waiting is not None and change > 0:
-                    self._pump(number, stream)
-        elif setting == Setting.MAX_FRAME_SIZE:
-            if not f.DEFAULT_FRAME_BYTES <= value <= f.LARGEST_FRAME_BYTES:
-                raise ProtocolFault(Code.PROTOCOL_ERROR, "a frame size outside its bounds")
-            self._peer_frame_bytes = value
-        elif setting == Setting.MAX_CONCURRENT_STREAMS:
-            self.peer_max_streams = value
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) != 8:

@@ -2,32 +2,29 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from shared.deadline import Deadline
-from shared.errors import InternalError, Overloaded, PeerLost, ServingError
+from shared.errors import Overloaded, PeerLost, ServingError
+from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
-from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.answers import FIRST, GOOD_END
+from shared.wire.http2.carrier import Carrier
+from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.grpc_protocol import Request
-from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.headers import HeaderReader
+from shared.wire.http2.limits import Limits, ProtocolFault
+from shared.wire.http2.patience import Patience
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
-from shared.wire.status import ERROR_NAME_KEY, number_of
+from shared.wire.status import number_of, told
 
 log = structlog.get_logger()
 
-_WRITE_HIGH_BYTES = 1 << 20
 _LEAVE_SECONDS = 1.0
-_UNIMPLEMENTED, _UNKNOWN_STATUS, _RESOURCE_EXHAUSTED = 12, 2, 8
-_INTERNAL_STATUS = 13
-_FIRST_BLOCK = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-_OK = ((b"grpc-status", b"0"),)
-_writer = HeaderWriter()
-_FIRST = _writer.write(_FIRST_BLOCK)
-_GOOD_END = _writer.write(_OK)
 
 
 class Calls:
@@ -53,37 +50,29 @@ class _Call:
         self.stream: MessageStream | None = None
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Carrier[Request]):
     """One client's connection."""
 
     def __init__(self, calls: Calls, limits: Limits) -> None:
+        super().__init__()
         self._calls = calls
-        self._limits = limits
-        self._loop = asyncio.get_running_loop()
-        self._core: Connection[Request] = Connection(
+        self._core = Connection(
             self,
             HeaderReader(grpc.read_request, max_bytes=limits.max_header_bytes),
             is_client=False,
             limits=limits,
         )
-        self._transport: asyncio.Transport | None = None
         self._open: dict[int, _Call] = {}
         self._peer_host = ""
-        self._flushing = False
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self._heard_at = self._tended_at = self._progress_at = self._loop.time()
-        self._stalled_bytes = 0
-        self._pinged = False
+        self._heard_at = self._loop.time()
+        self._patience = Patience(limits, self._heard_at)
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)
-        self._transport = transport
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if isinstance(peer, tuple) else ""
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
         self._calls.connections.add(self)
         self.flush()
 
@@ -98,9 +87,6 @@ class ServerConnection(asyncio.Protocol):
             return
         self.flush()
 
-    def eof_received(self) -> bool:
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._calls.connections.discard(self)
@@ -109,26 +95,7 @@ class ServerConnection(asyncio.Protocol):
             self._cancel(call)
         self._open.clear()
 
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
     # What the server asks of a connection.
-
-    def flush(self) -> None:
-        """Write what the core has collected."""
-        self._flushing = False
-        output = self._core.take_output()
-        if output and self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(output)
-
-    def flush_soon(self) -> None:
-        """Write at the end of this turn of the loop, together with what others add."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self.flush)
 
     def drain(self) -> None:
         """Tell the client to take its next calls elsewhere."""
@@ -137,24 +104,15 @@ class ServerConnection(asyncio.Protocol):
 
     def tend(self) -> None:
         """To be called every few seconds: ends clients that stall, or are silent, for too long."""
-        now = self._loop.time()
-        self._core.forgive(int((now - self._tended_at) * self._limits.forgiven_per_second))
-        self._tended_at = now
-        stalled = self._core.stalled_bytes
-        if not stalled or stalled != self._stalled_bytes:
-            self._stalled_bytes, self._progress_at = stalled, now
-        if now - self._progress_at > self._limits.stalled_seconds:
-            self._end_connection("data waited for its window for too long")
-            return
-        silent = now - self._heard_at
-        if silent < self._limits.silent_seconds:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
+        step = self._patience.visit(
+            self._loop.time(), heard_at=self._heard_at, stalled_bytes=self._core.stalled_bytes
+        )
+        self._core.forgive(step.forgiven)
+        if step.end is not None:
+            self._end_connection(step.end)
+        elif step.ping:
             self._core.ping()
             self.flush()
-        elif silent > 2 * self._limits.silent_seconds:
-            self._end_connection("silent for too long")
 
     def _end_connection(self, reason: str) -> None:
         log.info("connection ended", peer=self._peer_host, reason=reason)
@@ -176,19 +134,21 @@ class ServerConnection(asyncio.Protocol):
             self._message_end(stream)
             return
         if parsed.fault is not None:
-            self._refuse_http(stream, *parsed.fault)
+            self._finish(stream, answers.http_refusal_block(*parsed.fault))
             return
         unary = self._calls.routes.unary.get(parsed.path)
         handler = None if unary else self._calls.routes.streams.get(parsed.path)
         if unary is None and handler is None:
-            self._end(stream, _UNIMPLEMENTED, f"unknown method {parsed.path}")
+            self._end(stream, answers.UNIMPLEMENTED, f"unknown method {parsed.path}")
             return
         if not grpc.knows_encoding(parsed.encoding):
-            self._end(stream, _UNIMPLEMENTED, "messages may be compressed with gzip")
+            self._end(stream, answers.UNIMPLEMENTED, "messages may be compressed with gzip")
             return
         limit = self._calls.max_calls
         if limit is not None and len(self._calls.running) >= limit:
-            self._end(stream, _RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded)
+            self._end(
+                stream, answers.RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded
+            )
             return
         call = _Call(parsed, grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding))
         self._open[stream] = call
@@ -206,10 +166,10 @@ class ServerConnection(asyncio.Protocol):
         try:
             messages = call.reader.feed(data)
         except grpc.MessageTooLarge as failure:
-            self._give_up(stream, call, _RESOURCE_EXHAUSTED, str(failure))
+            self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, str(failure))
             return
         except grpc.BadMessage as failure:
-            self._give_up(stream, call, _INTERNAL_STATUS, str(failure))
+            self._give_up(stream, call, answers.INTERNAL, str(failure))
             return
         if call.stream is not None:
             call.stream.feed(messages, len(data))
@@ -237,7 +197,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _unary(self, stream: int, call: _Call, message: bytes) -> None:
         if call.task is not None:
-            self._give_up(stream, call, _INTERNAL_STATUS, "more than one message in a unary call")
+            self._give_up(stream, call, answers.INTERNAL, "more than one message in a unary call")
             return
         handler = self._calls.routes.unary[call.request.path]
         self._start(stream, call, self._serve_unary(stream, handler, call.request, message))
@@ -249,7 +209,7 @@ class ServerConnection(asyncio.Protocol):
         if call.stream is not None:
             call.stream.end()
         elif call.task is None:
-            self._give_up(stream, call, _INTERNAL_STATUS, "a unary call without a whole message")
+            self._give_up(stream, call, answers.INTERNAL, "a unary call without a whole message")
 
     def _start(self, stream: int, call: _Call, work: Coroutine[Any, Any, None]) -> None:
         task = call.task = self._loop.create_task(work, name=call.request.path)
@@ -262,7 +222,7 @@ class ServerConnection(asyncio.Protocol):
     def _expire(self, stream: int, call: _Call) -> None:
         """The client has given up by its own clock; nobody needs the answer."""
         if self._open.get(stream) is call:
-            self._give_up(stream, call, 4, "the deadline passed")
+            self._give_up(stream, call, answers.DEADLINE_EXCEEDED, "the deadline passed")
 
     def _give_up(self, stream: int, call: _Call, status: int, reason: str) -> None:
         self._cancel(call)
@@ -290,9 +250,9 @@ class ServerConnection(asyncio.Protocol):
             self._fail(stream, request.path, failure)
             return
         if stream in self._open:
-            self._core.send_headers(stream, _FIRST)
+            self._core.send_headers(stream, FIRST)
             self._core.send_message(stream, grpc.message_prefix(answer), answer)
-            self._finish(stream, _GOOD_END)
+            self._finish(stream, GOOD_END)
 
     async def _serve_stream(
         self, stream: int, served: MessageStream, handler: StreamHandler, request: Request
@@ -304,39 +264,22 @@ class ServerConnection(asyncio.Protocol):
             return
         if stream in self._open:
             if not served.begun:
-                self._core.send_headers(stream, _FIRST)
-            self._finish(stream, _GOOD_END)
+                self._core.send_headers(stream, FIRST)
+            self._finish(stream, GOOD_END)
 
     def _fail(self, stream: int, path: str, failure: Exception) -> None:
-        if isinstance(failure, ServingError):
-            self._end(stream, number_of(failure), failure.message, type(failure))
-            return
-        # The text of an unforeseen exception may name anything: it stays in the log.
-        unforeseen = InternalError("internal error; the server's log has the details")
-        self._end(stream, number_of(unforeseen), unforeseen.message, InternalError)
-        log.error("handler failed", path=path, exc_info=failure)
+        heard = told(failure)
+        self._end(stream, number_of(heard), heard.message, type(heard))
+        if heard is not failure:
+            log.error("handler failed", path=path, exc_info=failure)
 
     def _end(
         self, stream: int, status: int, reason: str, kind: type[ServingError] | None = None
     ) -> None:
-        """End a call with a status; on a stream that has not answered yet, in one block."""
+        """End a call with a status."""
         call = self._open.get(stream)
         begun = call is not None and call.stream is not None and call.stream.begun
-        headers: tuple[tuple[bytes, bytes], ...] = () if begun else _FIRST_BLOCK
-        headers += ((b"grpc-status", b"%d" % status), (b"grpc-message", grpc.write_message(reason)))
-        if kind is not None:
-            headers += ((ERROR_NAME_KEY.encode(), kind.__name__.encode()),)
-        self._finish(stream, _writer.write(headers))
-
-    def _refuse_http(self, stream: int, status: int, reason: str) -> None:
-        block = _writer.write(
-            (
-                (b":status", b"%d" % status),
-                (b"grpc-status", b"%d" % _UNKNOWN_STATUS),
-                (b"grpc-message", grpc.write_message(reason)),
-            )
-        )
-        self._finish(stream, block)
+        self._finish(stream, answers.failure_block(status, reason, kind, begun=begun))
 
     def _finish(self, stream: int, trailers: bytes) -> None:
         self._open.pop(stream, None)
@@ -353,15 +296,10 @@ class ServerConnection(asyncio.Protocol):
             self._core.reset(stream, Code.NO_ERROR)
             self.flush_soon()
 
-    # What a stream asks of its connection.
-
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
+        """See ``StreamCarrier``."""
         if first:
-            self._core.send_headers(stream, _FIRST)
+            self._core.send_headers(stream, FIRST)
         sent = self._core.send_message(stream, grpc.message_prefix(message), message)
         self.flush_soon()
         return sent
-
-    def consumed_on(self, stream: int, count: int) -> None:
-        self._core.consumed(stream, count)
-        self.flush_soon()

@@ -41,7 +41,7 @@ SPEC = TensorSpec("x", ElementType.FLOAT32, (-1, 2))
 
 
 def test_a_fitting_array_passes():
-    check_value(SPEC, np.ones((7, 2), np.float32), where="model 'm'")
+    check_value(SPEC, np.ones((7, 2), np.float32), "model 'm': ")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_unfitting_value_is_named_with_what_was_expected(value, got):
     with pytest.raises(
         InvalidRequest, match=rf"model 'm': input 'x' expected float32\[\?, 2\], {got}"
     ):
-        check_value(SPEC, value, where="model 'm'")
+        check_value(SPEC, value, "model 'm': ")
 
 
 @given(st.sampled_from([kind for kind in ElementType if kind < ElementType.STRING]))

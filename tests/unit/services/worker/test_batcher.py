@@ -74,8 +74,9 @@ def test_who_left_is_not_in_the_batch_and_leaves_room():
 
 
 def test_who_left_does_not_make_others_look_older_than_they_are():
-    batcher = admitted(submission(1, at=1), submission(1, at=5, group="b"))
-    batcher.withdraw(next(iter(batcher._waiting)))
+    leaves = submission(1, at=1)
+    batcher = admitted(leaves, submission(1, at=5, group="b"))
+    batcher.withdraw(leaves)
     assert batcher.oldest() == 5
 
 

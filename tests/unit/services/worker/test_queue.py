@@ -164,13 +164,33 @@ async def test_a_lone_request_on_an_idle_agent_goes_at_once():
 async def test_rows_that_wait_for_a_busy_agent_form_one_batch():
     agent = Agent(opened=False)
     async with Held(agent) as held:
-        callers = [held.submit(number) for number in range(6)]
+        callers = [held.submit(0)]
+        await agent.began()
+        callers += [held.submit(number) for number in range(1, 6)]
         await settle()
         agent.open()
         assert [doubled(each) for each in await asyncio.gather(*callers)] == [
             [[2 * n, 2 * n]] for n in range(6)
         ]
     assert [len(batch[0]) for batch in agent.batches] == [1, 5]
+
+
+async def test_rows_that_come_in_one_turn_of_the_loop_form_one_batch():
+    agent = Agent()
+    async with Held(agent) as held:
+        callers = [held.submit(number) for number in range(6)]
+        assert [doubled(each) for each in await asyncio.gather(*callers)] == [
+            [[2 * n, 2 * n]] for n in range(6)
+        ]
+    assert [len(batch[0]) for batch in agent.batches] == [6]
+
+
+async def test_nobody_is_refused_in_a_full_queue_while_an_agent_is_idle():
+    agent = Agent(max_rows=1)
+    async with Held(agent, max_queued_rows=2) as held:
+        callers = [held.submit(number) for number in range(4)]
+        done = await asyncio.gather(*callers, return_exceptions=True)
+    assert [isinstance(each, Overloaded) for each in done] == [False, False, False, True]
 
 
 async def test_more_rows_than_an_agent_takes_come_back_in_their_order():

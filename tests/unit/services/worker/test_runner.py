@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.worker.graph.plan import plan_of
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
 from services.worker.stages.functions import call_function
@@ -49,7 +50,7 @@ async def run(stages, outputs, instances, models=None, inputs=1):
     names = tuple(f"x{n}" for n in range(inputs))
     method = Method("it", names, tuple(f"y{n}" for n in range(len(outputs))), graph)
     runner = GraphRunner(Inline(), Metrics(CollectorRegistry()))
-    return await runner.run(WHAT, method, models or Models(), instances, None)
+    return await runner.run(WHAT, plan_of(method), models or Models(), instances, None)
 
 
 async def test_a_chain_passes_values_from_stage_to_stage():

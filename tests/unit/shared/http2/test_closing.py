@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from shared.wire.http2.client import ClientConnection
-from shared.wire.http2.server import Calls, Limits, ServerConnection
+from shared.wire.http2.limits import Limits
+from shared.wire.http2.server import Calls, ServerConnection
 from shared.wire.interface import Routes
 
 

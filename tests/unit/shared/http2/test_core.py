@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.wire.http2 import frames as f
-from shared.wire.http2.core import Connection, Limits, ProtocolFault
+from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
+from shared.wire.http2.limits import Limits, ProtocolFault
 
 REQUEST = HeaderWriter().write(
     ((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/b"), (b"te", b"trailers"))

@@ -1,0 +1,62 @@
+"""(pure) A method's graph, worked out once for all of its requests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.servable import Method
+from shared.stage_graph import METHOD_INPUTS, Source, Stage, predecessors
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage: the places its inputs come from and its outputs go to."""
+
+    stage: Stage
+    reads: tuple[int, ...]
+    writes: slice
+    needs: tuple[int, ...]
+    """Stages that must have run before, by index."""
+    where: str
+    """What the texts of its failures begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodPlan:
+    """Every value of an instance has a place: first the inputs, then each stage's outputs."""
+
+    method: Method
+    stages: tuple[StagePlan, ...]
+    outputs: tuple[int, ...]
+    """The places of what the method returns."""
+    places: int
+    is_chain: bool
+    """Whether each stage needs the one before it, so that none can run beside another."""
+
+
+def plan_of(method: Method) -> MethodPlan:
+    """The plan of a method."""
+    starts = [method.graph.inputs_count]
+    for stage in method.graph.stages:
+        starts.append(starts[-1] + stage.outputs_count)
+
+    def place(source: Source) -> int:
+        begin = 0 if source.stage == METHOD_INPUTS else starts[source.stage]
+        return begin + source.output
+
+    stages = tuple(
+        StagePlan(
+            stage,
+            tuple(map(place, stage.inputs)),
+            slice(starts[index], starts[index + 1]),
+            tuple(predecessors(stage)),
+            f"Call {stage.tag} Failed, method: '{method.name}',"
+            f" stage index(begin with 1): {index + 1}, error msg: ",
+        )
+        for index, stage in enumerate(method.graph.stages)
+    )
+    outputs = tuple(map(place, method.graph.outputs))
+    return MethodPlan(method, stages, outputs, starts[-1], _is_chain(stages))
+
+
+def _is_chain(stages: Sequence[StagePlan]) -> bool:
+    return all(index in stage.needs for index, stage in enumerate(stages[1:]))

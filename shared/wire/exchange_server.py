@@ -1,0 +1,125 @@
+"""The serving side of an exchange: see ``shared.wire.exchange``."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+
+from protos.serving.v1 import exchange_pb2
+from shared.deadline import Deadline
+from shared.errors import InternalError, Overloaded, PeerLost, ServingError
+from shared.tasks import TaskScope, task_scope
+from shared.wire.exchange_messages import ATTACHED_BYTES, WRITE_BYTES, WRITE_CALLS
+from shared.wire.interface import Stream
+
+log = structlog.get_logger()
+
+
+class Incoming(NamedTuple):
+    """A call as its handler gets it."""
+
+    request_id: str
+    deadline: Deadline | None
+    payload: bytes
+    head: bytes = b""
+
+
+ExchangeHandler = Callable[[Incoming], Awaitable[bytes]]
+
+
+async def serve_exchange(stream: Stream, handler: ExchangeHandler, *, max_outstanding: int) -> None:
+    """Work on the calls of one stream until its caller closes it or is lost.
+
+    When it ends, calls still being worked on are cancelled.
+    """
+    served = _Served(handler, max_outstanding)
+    try:
+        async with task_scope() as scope:
+            scope.spawn(served.write_to(stream), name="exchange answers")
+            await served.read_from(stream, scope)
+    except PeerLost:
+        log.debug("exchange caller lost")
+
+
+class _Served:
+    """One stream."""
+
+    def __init__(self, handler: ExchangeHandler, max_outstanding: int) -> None:
+        self._handler = handler
+        self._max_outstanding = max_outstanding
+        self._now = asyncio.get_running_loop().time
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._answers: deque[tuple[int, ServingError | None, bytes]] = deque()
+        self._wake = asyncio.Event()
+
+    async def read_from(self, stream: Stream, scope: TaskScope) -> None:
+        messages = aiter(stream)
+        async for message in messages:
+            calls = exchange_pb2.Calls.FromString(message)
+            for call_id in calls.cancelled:
+                # Forgotten here: a task that never began does not come to its end.
+                running = self._running.pop(call_id, None)
+                if running is not None:
+                    running.cancel()
+            for call in calls.calls:
+                payload = await anext(messages) if call.attached else call.payload
+                self._begin(call, payload, scope)
+
+    def _begin(self, call: exchange_pb2.Call, payload: bytes, scope: TaskScope) -> None:
+        call_id = call.id
+        if len(self._running) >= self._max_outstanding:
+            refusal = Overloaded(f"{self._max_outstanding} calls are being worked on already")
+            self._answer(call_id, refusal)
+            return
+        deadline = None
+        if call.timeout_microseconds:
+            deadline = Deadline.after(call.timeout_microseconds / 1e6, now=self._now())
+        incoming = Incoming(call.request_id, deadline, payload, call.head)
+        self._running[call_id] = scope.spawn(self._work(call_id, incoming), name="call")
+
+    async def _work(self, call_id: int, incoming: Incoming) -> None:
+        try:
+            self._answer(call_id, None, await self._handler(incoming))
+        except ServingError as failure:
+            self._answer(call_id, failure)
+        except Exception:
+            log.exception("call failed", request_id=incoming.request_id)
+            unforeseen = InternalError("internal error; the server's log has the details")
+            self._answer(call_id, unforeseen)
+        finally:
+            self._running.pop(call_id, None)
+
+    def _answer(self, call_id: int, failure: ServingError | None, payload: bytes = b"") -> None:
+        self._answers.append((call_id, failure, payload))
+        self._wake.set()
+
+    async def write_to(self, stream: Stream) -> None:
+        await stream.send(exchange_pb2.Answers().SerializeToString())
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._answers:
+                message, attached = self._take_answers()
+                await stream.send(message.SerializeToString())
+                for payload in attached:
+                    await stream.send(payload)
+
+    def _take_answers(self) -> tuple[exchange_pb2.Answers, list[bytes]]:
+        """Answers that are ready, and the payloads that follow the message."""
+        message = exchange_pb2.Answers()
+        attached: list[bytes] = []
+        size = 0
+        while self._answers and len(message.answers) < WRITE_CALLS and size < WRITE_BYTES:
+            call_id, failure, payload = self._answers.popleft()
+            if failure is not None:
+                named = exchange_pb2.Failure(name=type(failure).__name__, message=failure.message)
+                message.answers.add(id=call_id, failure=named)
+            elif len(payload) >= ATTACHED_BYTES:
+                message.answers.add(id=call_id, attached=True)
+                attached.append(payload)
+            else:
+                message.answers.add(id=call_id, payload=payload)
+            size += len(payload)
+        return message, attached

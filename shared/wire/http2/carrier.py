@@ -1,0 +1,53 @@
+"""What both ends of a connection share: bytes between the core and an asyncio transport."""
+
+import asyncio
+from typing import Generic, TypeVar, cast
+
+from shared.wire.http2.core import Connection
+
+Parsed = TypeVar("Parsed")
+_WRITE_HIGH_BYTES = 1 << 20
+
+
+class Carrier(asyncio.Protocol, Generic[Parsed]):
+    """A core and its transport; the end that inherits them makes the core."""
+
+    _core: Connection[Parsed]
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._flushing = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def flush(self) -> None:
+        """Write what the core has collected."""
+        self._flushing = False
+        output = self._core.take_output()
+        if output and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(output)
+
+    def flush_soon(self) -> None:
+        """Write at the end of this turn of the loop, together with what others add."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def consumed_on(self, stream: int, count: int) -> None:
+        """See ``StreamCarrier``."""
+        self._core.consumed(stream, count)
+        self.flush_soon()
