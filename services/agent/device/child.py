@@ -61,7 +61,7 @@ class Child(asyncio.Protocol):
         ends the process, when it works longer than the limit; EOFError when it ends while
         working on it, NotBegun when it ends before.
         """
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             raise NotBegun
         asked = _Asked(limit_seconds, heard)
         self._line.append(asked)
