@@ -31,10 +31,13 @@ def h2load() -> None:
 
 def bench(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
 
 
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -151,9 +154,9 @@ def test_a_page_without_markers_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"),
-                        (1234.5, "1,234")]
-)  # fmt: skip
+    ("value", "text"),
+    [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"), (1234.5, "1,234")],
+)
 def test_figures_have_three_digits(value: float, text: str) -> None:
     assert short(value) == text
 

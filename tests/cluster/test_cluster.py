@@ -24,7 +24,7 @@ async def test_services_find_one_another_in_any_order_of_starting(cluster):
     add_servable(cluster.servables)
     address = cluster.start_worker()
     cluster.start_agent("agent", address)
-    await asyncio.sleep(0)
+    await cluster.ready("toy", address)
     cluster.start_master()
     await cluster.ready("toy")
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]

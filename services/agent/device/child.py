@@ -61,7 +61,7 @@ class Child(asyncio.Protocol):
         ends the process, when it works longer than the limit; EOFError when it ends while
         working on it, NotBegun when it ends before.
         """
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             raise NotBegun
         asked = _Asked(limit_seconds, heard)
         self._line.append(asked)
@@ -130,9 +130,14 @@ async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
     ours, theirs = socket.socketpair()
     environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.agent.device", str(theirs.fileno()),
-        pass_fds=(theirs.fileno(),), env=environment, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "services.agent.device",
+        str(theirs.fileno()),
+        pass_fds=(theirs.fileno(),),
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
     theirs.close()
     _, child = await asyncio.get_running_loop().create_unix_connection(Child, sock=ours)
     child.adopt(process)

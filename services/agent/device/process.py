@@ -110,9 +110,13 @@ def _run(
     began = time.perf_counter()
     try:
         outputs = run_rows(
-            files, model.signature, batch.subgraph, inputs, batch.rows,
+            files,
+            model.signature,
+            batch.subgraph,
+            inputs,
+            batch.rows,
             lambda arrays: model.execute(batch.subgraph, arrays),
-        )  # fmt: skip
+        )
     except InvalidRequest:
         raise
     except Exception as failure:

@@ -38,7 +38,7 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
         """Write what the core has collected."""
         self._flushing = False
         output = self._core.take_output()
-        if output and self._transport is not None:
+        if output and self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(output)
 
     def flush_soon(self) -> None:

@@ -17,6 +17,7 @@ from shared.errors import (
     ExecutionFailed,
     InvalidRequest,
     MemoryNotShared,
+    Unavailable,
 )
 from shared.membership import Assigned, Device, ModelFiles
 from shared.servable import ServableVersion
@@ -102,7 +103,7 @@ async def test_a_dead_device_process_is_named_and_replaced(tmp_path, value, caus
                 try:
                     assert np.array_equal(await run(supervisor, rows(1)), rows(2))
                     break
-                except Exception:
+                except (AgentLost, Unavailable):
                     await asyncio.sleep(0.01)
 
 

@@ -132,8 +132,11 @@ async def test_one_of_four_callers_in_a_batch_leaves_and_the_others_do_not_notic
         async with asyncio.timeout(5):
             done = await asyncio.gather(first, *callers, return_exceptions=True)
     assert [doubled(each) for n, each in enumerate(done) if n != 2] == [
-        [[0, 0]], [[2, 2]], [[6, 6]], [[8, 8]],
-    ]  # fmt: skip
+        [[0, 0]],
+        [[2, 2]],
+        [[6, 6]],
+        [[8, 8]],
+    ]
     assert isinstance(done[2], asyncio.CancelledError)
     # What had not begun for the caller who left never ran.
     assert agent.batches[1] == [[[1, 1], [3, 3], [4, 4]]]
