@@ -19,7 +19,7 @@ from shared.health import HealthBoard
 from shared.tasks import task_scope
 from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
-from shared.wire.interface import Server
+from shared.wire.interface import ConnectionAge, Server
 from shared.wire.membership import Registrar
 from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
@@ -59,6 +59,13 @@ class Master:
         await self._front.close(_CLOSE_GRACE_SECONDS)
 
 
+def _max_connection_age(settings: MasterSettings) -> ConnectionAge | None:
+    if not settings.max_connection_age_seconds:
+        return None
+    # A call takes no longer, unless its client asked for it.
+    return ConnectionAge(settings.max_connection_age_seconds, settings.request_timeout_seconds)
+
+
 @asynccontextmanager
 async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     """A master that listens while inside."""
@@ -91,6 +98,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     door.routes | health_routes(health),
                     [settings.listen],
                     max_message_bytes=settings.max_message_mb << 20,
+                    max_connection_age=_max_connection_age(settings),
                     reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                 ) as front,
             ):

@@ -22,5 +22,7 @@ class MasterSettings(ServiceSettings):
     """Requests in flight at most; the next one is refused at once."""
     max_message_mb: Annotated[int, Field(ge=1, le=512)] = 100
     """Largest request that a client may send, in MiB."""
+    max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """A client's connection that gets older is made anew, so that clients spread; 0 for never."""
     request_timeout_seconds: Seconds = 300.0
     """Time that a request gets whose client set no deadline."""

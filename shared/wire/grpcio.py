@@ -18,16 +18,19 @@ from shared.wire.interface import (
     MAX_MESSAGE_BYTES,
     CallContext,
     Channel,
+    ConnectionAge,
+    Metadata,
     Routes,
     Server,
     Stream,
     StreamHandler,
     UnaryHandler,
 )
-from shared.wire.status import CODES, ERROR_NAME_KEY, error_of, told
+from shared.wire.status import CODES, DETAILS_KEY, ERROR_NAME_KEY, details_of, error_of, told
 
 log = structlog.get_logger()
 
+_NOTHING: Metadata = {}
 _ServerContext = grpc.aio.ServicerContext[bytes, bytes]
 _StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -43,6 +46,7 @@ class GrpcioWire:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
@@ -56,6 +60,7 @@ class GrpcioWire:
                 # Peers may probe an idle connection this often.
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                *_age_options(max_connection_age),
             ],
         )
         if reflect:
@@ -90,6 +95,15 @@ class GrpcioWire:
             yield _GrpcioChannel(channel)
         finally:
             await channel.close()
+
+
+def _age_options(age: ConnectionAge | None) -> Sequence[tuple[str, int]]:
+    if age is None:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", int(age.seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(age.grace_seconds * 1000)),
+    )
 
 
 def _bind(server: grpc.aio.Server, address: str) -> str:
@@ -150,24 +164,27 @@ def _streaming(path: str, handler: StreamHandler) -> Any:
 
 async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
     heard = told(failure)
-    if heard is not failure:
+    if not isinstance(failure, ServingError):
         log.error("handler failed", path=path, exc_info=failure)
-    await context.abort(
-        CODES[type(heard)], heard.message, ((ERROR_NAME_KEY, type(heard).__name__),)
-    )
+    trailers = ((ERROR_NAME_KEY, type(heard).__name__), (DETAILS_KEY, details_of(heard)))
+    await context.abort(CODES[type(heard)], heard.message, trailers)
 
 
 def _call_context(context: _ServerContext) -> CallContext:
     left = context.time_remaining()
     now = asyncio.get_running_loop().time()
+    metadata: dict[str, str] = {}
+    binary: dict[str, bytes] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            metadata[key] = value
+        else:
+            binary[key] = value
     return CallContext(
         peer_host=_host(context.peer()),
         deadline=None if left is None else Deadline.after(left, now=now),
-        metadata={
-            key: value
-            for key, value in context.invocation_metadata() or ()
-            if isinstance(value, str)
-        },
+        metadata=metadata,
+        binary_metadata=binary,
     )
 
 
@@ -204,7 +221,14 @@ class _GrpcioChannel:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         left = None
         if deadline is not None:
             left = deadline.remaining(asyncio.get_running_loop().time())
@@ -212,7 +236,7 @@ class _GrpcioChannel:
                 raise DeadlineExceeded("the deadline passed before the call was sent")
         try:
             method: Any = self._channel.unary_unary(path)
-            answer: bytes = await method(message, timeout=left)
+            answer: bytes = await method(message, timeout=left, metadata=tuple(metadata.items()))
             return answer
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure

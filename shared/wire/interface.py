@@ -25,6 +25,13 @@ class CallContext:
     """The caller's IP address, or "" over a Unix socket."""
     deadline: Deadline | None
     metadata: Mapping[str, str]
+    binary_metadata: Mapping[str, bytes] = field(default_factory=dict)
+    """Of the keys that end in ``-bin``."""
+
+
+Metadata = Mapping[str, str | bytes]
+"""What a caller says beside its message: text, or bytes under keys that end in ``-bin``."""
+_NOTHING: Metadata = {}
 
 
 class Stream(Protocol):
@@ -52,6 +59,16 @@ class Routes:
         return Routes({**self.unary, **other.unary}, {**self.streams, **other.streams})
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionAge:
+    """How old a client's connection may get, give or take a tenth."""
+
+    seconds: float
+    """Then the client is told to make its next calls on a new one."""
+    grace_seconds: float
+    """How long the calls that are on it by then may still take."""
+
+
 class Server(Protocol):
     """A listening server."""
 
@@ -66,7 +83,14 @@ class Server(Protocol):
 class Channel(Protocol):
     """A connection to one address, made when first used and again when lost."""
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         """One request, one answer. Raises the ServingError that the peer named."""
 
     def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
@@ -83,6 +107,7 @@ class Wire(Protocol):
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
         """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.

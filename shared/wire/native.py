@@ -1,21 +1,25 @@
 """The wire on our own HTTP/2: gRPC without grpcio's machinery per call."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from shared.deadline import Deadline
-from shared.errors import DeadlineExceeded, PeerLost
+from shared.errors import DeadlineExceeded, PeerLost, Unavailable
 from shared.tasks import task_scope
-from shared.wire.http2.client import ClientConnection
+from shared.wire.http2.calls import Calls
+from shared.wire.http2.client import ClientConnection, NotTaken
 from shared.wire.http2.limits import Limits
-from shared.wire.http2.server import Calls, ServerConnection
+from shared.wire.http2.server import ServerConnection
 from shared.wire.interface import (
     CLOSE_GRACE_SECONDS,
     MAX_MESSAGE_BYTES,
     Channel,
+    ConnectionAge,
+    Metadata,
     Routes,
     Server,
     Stream,
@@ -24,7 +28,7 @@ from shared.wire.reflection import reflection_routes
 
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 1024
-_TEND_SECONDS = 2.0
+_NOTHING: Metadata = {}
 
 
 class NativeWire:
@@ -41,12 +45,21 @@ class NativeWire:
         *,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
+        max_connection_age: ConnectionAge | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
         if reflect:
             routes = routes | reflection_routes(reflect)
-        calls = Calls(routes, max_message_bytes=max_message_bytes, max_calls=max_concurrent_calls)
+        calls = Calls(
+            routes,
+            max_message_bytes=max_message_bytes,
+            max_calls=max_concurrent_calls,
+            max_age=max_connection_age,
+        )
+        tend_seconds = self._limits.tend_seconds
+        if max_connection_age is not None:
+            tend_seconds = min(tend_seconds, max_connection_age.seconds / 10)
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             servers, bound = [], []
@@ -59,7 +72,7 @@ class NativeWire:
             listener = _NativeServer(servers, calls, bound)
             try:
                 async with task_scope() as scope:
-                    scope.spawn(_tend(calls), name="connections")
+                    scope.spawn(_tend(calls, tend_seconds), name="connections")
                     yield listener
             finally:
                 await listener.close(CLOSE_GRACE_SECONDS)
@@ -74,9 +87,9 @@ class NativeWire:
             channel.close()
 
 
-async def _tend(calls: Calls) -> None:
+async def _tend(calls: Calls, seconds: float) -> None:
     while True:
-        await asyncio.sleep(_TEND_SECONDS)
+        await asyncio.sleep(seconds)
         for connection in list(calls.connections):
             connection.tend()
 
@@ -139,10 +152,8 @@ class _NativeServer:
             server.close()
         for connection in list(self._calls.connections):
             connection.drain()
-        if self._calls.running:
-            await asyncio.wait(self._calls.running, timeout=grace_seconds)
-        # The answers of calls that have just ended are still to be written.
-        await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._calls.nobody.wait(), grace_seconds)
         for connection in list(self._calls.connections):
             connection.close()
         if self._calls.running:
@@ -160,11 +171,26 @@ class _NativeChannel:
         self._connection: ClientConnection | None = None
         self._connecting = asyncio.Lock()
 
-    async def call(self, path: str, message: bytes, *, deadline: Deadline | None = None) -> bytes:
+    async def call(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        deadline: Deadline | None = None,
+        metadata: Metadata = _NOTHING,
+    ) -> bytes:
         connection = self._connection
         if connection is None or not connection.usable:
             connection = await self._connect(deadline)
-        return await connection.call(path, message, deadline)
+        try:
+            return await connection.call(path, message, deadline, metadata)
+        except NotTaken:
+            # The server said that it has not looked at this call: once more, where it is taken.
+            connection = await self._connect(deadline)
+        try:
+            return await connection.call(path, message, deadline, metadata)
+        except NotTaken as failure:
+            raise Unavailable(str(failure)) from None
 
     def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
         return self._stream(path)

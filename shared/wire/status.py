@@ -6,6 +6,10 @@ from shared import errors
 
 # The error's class name travels beside the status, so that nothing is lost.
 ERROR_NAME_KEY = "mindserve-error"
+# The same as every gRPC library reads it: a google.rpc.Status with a google.rpc.ErrorInfo.
+DETAILS_KEY = "grpc-status-details-bin"
+_DETAILS_DOMAIN = b"mindserve"
+_ERROR_INFO_TYPE = b"type.googleapis.com/google.rpc.ErrorInfo"
 
 CODES: dict[type[errors.ServingError], grpc.StatusCode] = {
     errors.ServingError: grpc.StatusCode.INTERNAL,
@@ -40,6 +44,8 @@ _ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
 }
 
 
+# Clients take headers of 8 KB; a message may repeat what a caller sent, however long.
+_LONGEST_MESSAGE = 1000
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -59,6 +65,9 @@ def error_of_number(number: int, details: str, name: str | None) -> errors.Servi
 def told(failure: Exception) -> errors.ServingError:
     """What the caller hears of a failed handler."""
     if isinstance(failure, errors.ServingError):
+        if len(failure.message) > _LONGEST_MESSAGE:
+            cut = f"{failure.message[:_LONGEST_MESSAGE]} ... (cut)"
+            return errors.rebuild(type(failure).__name__, cut)
         return failure
     # The text of an unforeseen exception may name anything: it stays in the log.
     return errors.InternalError("internal error; the server's log has the details")
@@ -68,3 +77,24 @@ def number_of(failure: errors.ServingError) -> int:
     """The number of the status that a domain error has."""
     number: int = CODES[type(failure)].value[0]
     return number
+
+
+def details_of(failure: errors.ServingError) -> bytes:
+    """A failure as ``google.rpc.Status``, its class name as the reason of an ErrorInfo.
+
+    Source: https://github.com/googleapis/googleapis/tree/master/google/rpc
+    """
+    reason = _field(1, type(failure).__name__.encode()) + _field(2, _DETAILS_DOMAIN)
+    detail = _field(1, _ERROR_INFO_TYPE) + _field(2, reason)
+    code = bytes((1 << 3, number_of(failure)))
+    return code + _field(2, failure.message.encode()) + _field(3, detail)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes, text or a message."""
+    head, size = bytearray((number << 3 | 2,)), len(content)
+    while size >= 0x80:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + content

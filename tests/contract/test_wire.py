@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 
 from shared.deadline import Deadline
 from shared.errors import (
@@ -69,6 +70,82 @@ async def test_the_caller_gets_the_error_that_the_handler_raised(wire, failure):
         with pytest.raises(failure, match="the reason") as caught:
             await channel.call(ECHO, b"", deadline=soon(5))
         assert type(caught.value) is failure
+
+
+async def test_metadata_travels_as_text_and_as_bytes(wire):
+    seen: list[CallContext] = []
+
+    async def note(context: CallContext, message: bytes) -> bytes:
+        seen.append(context)
+        return message
+
+    sent = {"x-request-id": "42", "x-raw-bin": bytes(range(256)), "x-none-bin": b""}
+    async with (
+        wire.serve(Routes({ECHO: note}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        await channel.call(ECHO, b"", deadline=soon(5), metadata=sent)
+        await channel.call(ECHO, b"", deadline=soon(5))
+    assert seen[0].metadata["x-request-id"] == "42"
+    assert seen[0].binary_metadata == {"x-raw-bin": bytes(range(256)), "x-none-bin": b""}
+    assert "x-request-id" not in seen[1].metadata
+    assert not seen[1].binary_metadata
+
+
+async def test_an_error_says_its_name_also_in_the_status_details_of_every_grpc_library(wire):
+    async def fail(context: CallContext, message: bytes) -> bytes:
+        raise Overloaded("the réason")
+
+    async with (
+        wire.serve(Routes({ECHO: fail}), ["127.0.0.1:0"]) as server,
+        grpc.aio.insecure_channel(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(ECHO)(b"", timeout=5)
+    trailers = dict(failed.value.trailing_metadata())
+    status = google_rpc("Status").FromString(trailers["grpc-status-details-bin"])
+    assert (status.code, status.message) == (8, "the réason")
+    reason = google_rpc("ErrorInfo").FromString(status.details[0].value)
+    assert status.details[0].type_url == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert (reason.reason, reason.domain) == ("Overloaded", "mindserve")
+
+
+def google_rpc(name: str):
+    """``google.rpc.Status`` or ``ErrorInfo``, as published."""
+    fields = {
+        "Status": [("code", 1, "INT32"), ("message", 2, "STRING"), ("details", 3, "MESSAGE")],
+        "ErrorInfo": [("reason", 1, "STRING"), ("domain", 2, "STRING")],
+    }
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="rpc.proto", package="google.rpc", dependency=["google/protobuf/any.proto"]
+    )
+    for message, entries in fields.items():
+        described = file.message_type.add(name=message)
+        for key, number, kind in entries:
+            field = described.field.add(
+                name=key, number=number, type=kinds.Type.Value(f"TYPE_{kind}")
+            )
+            field.label = kinds.LABEL_OPTIONAL
+            if kind == "MESSAGE":
+                field.type_name, field.label = ".google.protobuf.Any", kinds.LABEL_REPEATED
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(any_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"google.rpc.{name}"))
+
+
+async def test_an_error_that_repeats_a_long_text_still_reaches_its_caller(wire):
+    async def fail(context: CallContext, message: bytes) -> bytes:
+        raise NotServed("no servable " + message.decode())
+
+    async with (
+        wire.serve(Routes({ECHO: fail}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(NotServed, match="no servable xxx") as caught:
+            await channel.call(ECHO, b"x" * 100_000, deadline=soon(5))
+        assert len(caught.value.message) < 2000
 
 
 async def test_the_text_of_an_unforeseen_exception_stays_at_home(wire):

@@ -14,11 +14,14 @@ from shared.wire.http2.grpc_protocol import Response
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
-from shared.wire.interface import MAX_MESSAGE_BYTES
+from shared.wire.interface import MAX_MESSAGE_BYTES, Metadata
 from shared.wire.status import ERROR_NAME_KEY, error_of_number
 
-_KEEPALIVE_SECONDS = 5.0
 _writer = HeaderWriter()
+
+
+class NotTaken(Exception):
+    """The server has not looked at a call, and never will."""
 
 
 class _Call:
@@ -38,6 +41,14 @@ class _Call:
         elif self.answer is not None and not self.answer.done():
             self.answer.set_exception(failure)
 
+    def not_taken(self) -> None:
+        """The server will not look at it."""
+        reason = "the peer takes no more calls"
+        if self.stream is not None:
+            self.stream.lose(Unavailable(reason))
+        elif self.answer is not None and not self.answer.done():
+            self.answer.set_exception(NotTaken(reason))
+
 
 class ClientConnection(Carrier[Response]):
     """A connection to a server; unusable once ``closed``."""
@@ -54,6 +65,8 @@ class ClientConnection(Carrier[Response]):
         self._calls: dict[int, _Call] = {}
         self._blocks: dict[str, bytes] = {}
         self._heard = True
+        self._keepalive_seconds = limits.keepalive_seconds
+        self._forgiven = int(limits.keepalive_seconds * limits.forgiven_per_second)
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -66,7 +79,7 @@ class ClientConnection(Carrier[Response]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+        self._timer = self._loop.call_later(self._keepalive_seconds, self._keep_alive)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -106,16 +119,19 @@ class ClientConnection(Carrier[Response]):
             self._lose(PeerLost("the connection is silent"))
             return
         self._heard = False
+        self._core.forgive(self._forgiven)
         self._core.ping()
         self.flush()
-        self._timer = self._loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+        self._timer = self._loop.call_later(self._keepalive_seconds, self._keep_alive)
 
     # Calls.
 
-    async def call(self, path: str, message: bytes, deadline: Deadline | None) -> bytes:
+    async def call(
+        self, path: str, message: bytes, deadline: Deadline | None, metadata: Metadata
+    ) -> bytes:
         """One request, one answer."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
-        number = self._open(path, deadline, _Call(answer, None))
+        number = self._open(path, deadline, metadata, _Call(answer, None))
         self._core.send_message(number, grpc.message_prefix(message), message, end=True)
         self.flush_soon()
         timer = None
@@ -132,15 +148,16 @@ class ClientConnection(Carrier[Response]):
     async def stream(self, path: str) -> AsyncIterator[MessageStream]:
         """A stream; leaving ends it on both sides."""
         call = _Call(None, None)
-        number = self._open(path, None, call)
-        call.stream = MessageStream(self, number)
+        number = self._open(path, None, {}, call)
+        call.stream = MessageStream(self, number, call.reader)
         self.flush_soon()
         try:
             yield call.stream
         finally:
+            call.stream.abandon()
             self._forget(number)
 
-    def _open(self, path: str, deadline: Deadline | None, call: _Call) -> int:
+    def _open(self, path: str, deadline: Deadline | None, metadata: Metadata, call: _Call) -> int:
         if not self.usable or self._core.open_streams >= self._core.peer_max_streams:
             raise Unavailable("the connection takes no more calls")
         block = self._blocks.get(path)
@@ -159,6 +176,8 @@ class ClientConnection(Carrier[Response]):
         if deadline is not None:
             left = grpc.write_timeout(deadline.remaining(self._loop.time()))
             block += _writer.write(((b"grpc-timeout", left),))
+        if metadata:
+            block += _writer.write(grpc.write_metadata(metadata))
         number = self._core.open_stream(block, end=False)
         self._calls[number] = call
         return number
@@ -205,17 +224,17 @@ class ClientConnection(Carrier[Response]):
         if call is None:
             self._core.consumed(stream, len(data))
             return
-        try:
-            messages = call.reader.feed(data)
-        except (grpc.BadMessage, grpc.MessageTooLarge) as failure:
-            call.fail(InternalError(str(failure)))
-            self._forget(stream)
-            return
         if call.stream is not None:
-            call.stream.feed(messages, len(data))
+            call.stream.feed(data)
         else:
             self._core.consumed(stream, len(data))
-            call.message = messages[-1] if messages else call.message
+            try:
+                for message in call.reader.feed(data):
+                    call.message = message
+            except (grpc.BadMessage, grpc.MessageTooLarge) as failure:
+                call.fail(InternalError(str(failure)))
+                self._forget(stream)
+                return
         if end:
             call.fail(InternalError("the peer ended a call without a status"))
 
@@ -224,7 +243,7 @@ class ClientConnection(Carrier[Response]):
         if call is None:
             return
         if code == Code.REFUSED_STREAM:
-            call.fail(Unavailable("the peer takes no more calls"))
+            call.not_taken()
         else:
             call.fail(PeerLost(f"the peer ended the call ({Code.text_of(code)})"))
 
@@ -235,7 +254,8 @@ class ClientConnection(Carrier[Response]):
 
     def on_goaway(self, last_stream: int, code: int) -> None:
         for number in [each for each in self._calls if each > last_stream]:
-            self._calls.pop(number).fail(Unavailable("the peer takes no more calls"))
+            self._calls.pop(number).not_taken()
+            self._core.reset(number, Code.CANCEL)
 
 
 def _expire(answer: asyncio.Future[bytes]) -> None:

@@ -17,6 +17,9 @@ from shared.wire.http2.outgoing import OpenStream, Outgoing
 
 Parsed = TypeVar("Parsed")
 _HALF = 2
+_SMALL_UPDATE = 1024
+_RESET_COSTS = 3
+_FAREWELL = b"farewell"
 
 
 class Connection(Outgoing, Generic[Parsed]):
@@ -30,7 +33,7 @@ class Connection(Outgoing, Generic[Parsed]):
         is_client: bool,
         limits: Limits,
     ) -> None:
-        super().__init__(handler.on_drained)
+        super().__init__(handler.on_drained, stream_window=limits.stream_window)
         self._handler = handler
         self._reader = reader
         self._is_client = is_client
@@ -39,8 +42,10 @@ class Connection(Outgoing, Generic[Parsed]):
         self._preface_missing = not is_client
         self._last_peer_stream = 0
         self._block: tuple[int, int, bytearray] | None = None
+        self._room = limits.connection_window
         self._unreported = 0
         self._nuisance = 0
+        self._farewell = False
         self.closing = False
         self._others: dict[int, Callable[[int, int, bytes], None]] = {
             f.HEADERS: self._headers,
@@ -75,6 +80,7 @@ class Connection(Outgoing, Generic[Parsed]):
         self._unreported += count
         if self._unreported > self._limits.connection_window // _HALF:
             self._output.append(f.window_update_frame(0, self._unreported))
+            self._room += self._unreported
             self._unreported = 0
         stream = self._streams.get(number)
         if stream is None or stream.ended_by_peer:
@@ -82,15 +88,23 @@ class Connection(Outgoing, Generic[Parsed]):
         stream.unreported += count
         if stream.unreported > self._limits.stream_window // _HALF:
             self._output.append(f.window_update_frame(number, stream.unreported))
+            stream.room += stream.unreported
             stream.unreported = 0
 
     def forgive(self, count: int) -> None:
         """Time has passed: so many useless frames are forgotten."""
         self._nuisance = max(0, self._nuisance - count)
 
+    def say_farewell(self) -> None:
+        """Announce the end; streams already on their way are taken until the peer has heard."""
+        if not self.closing and not self._farewell:
+            self._farewell = True
+            self._output.append(f.goaway_frame(f.LARGEST_WINDOW, Code.NO_ERROR))
+            self._output.append(f.frame(f.PING, 0, 0, _FAREWELL))
+
     def go_away(self, code: Code = Code.NO_ERROR, reason: str = "") -> None:
         """Take no new streams; those that are open go on."""
-        if not self.closing:
+        if not self.closing or code:
             self.closing = True
             self._output.append(f.goaway_frame(self._last_peer_stream, code, reason.encode()))
 
@@ -130,28 +144,33 @@ class Connection(Outgoing, Generic[Parsed]):
             self._others[kind](flags, number, payload)
         else:
             # PRIORITY says nothing to us, and unknown frames are to be ignored.
-            self._bother()
+            self.bother()
 
-    def _bother(self) -> None:
-        """Count a frame that is cheaper to send than to receive."""
-        self._nuisance += 1
+    def bother(self, count: int = 1) -> None:
+        """Count frames that are cheaper to send than to receive; raises ProtocolFault."""
+        self._nuisance += count
         if self._nuisance > self._limits.max_nuisance:
             raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "too many frames that do nothing")
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._check_began(number)
+        self._room -= len(payload)
         stream = self._streams.get(number)
+        if stream is not None:
+            stream.room -= len(payload)
+        if self._room < 0 or (stream is not None and stream.room < 0):
+            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than its window allows")
         if stream is None or stream.ended_by_peer:
             # It crossed our reset; its bytes still count on the connection.
             self.consumed(number, len(payload))
-            self._bother()
+            self.bother()
             return
         content = f.without_padding(payload, flags)
         if content is None:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "more padding than payload")
         end = bool(flags & f.END_STREAM)
         if not content and not end:
-            self._bother()
+            self.bother()
         if len(content) < len(payload):
             self.consumed(number, len(payload) - len(content))
         if end:
@@ -168,14 +187,14 @@ class Connection(Outgoing, Generic[Parsed]):
             self._header_block(number, flags, bytes(content))
         else:
             self._block = (number, flags, bytearray(content))
-            self._bother()
+            self.bother()
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
         if self._block is None:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         _, first_flags, block = self._block
         block += payload
-        self._bother()
+        self.bother()
         if len(block) > self._limits.max_header_bytes:
             raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
         if flags & f.END_HEADERS:
@@ -195,7 +214,7 @@ class Connection(Outgoing, Generic[Parsed]):
         if stream is None:
             if self._is_client or number <= self._last_peer_stream:
                 self._check_began(number)
-                self._bother()
+                self.bother()
                 return
             stream = self._accept(number)
             if stream is None:
@@ -215,9 +234,9 @@ class Connection(Outgoing, Generic[Parsed]):
         self._last_peer_stream = number
         if self.closing or len(self._streams) >= self._limits.max_streams:
             self._output.append(f.rst_stream_frame(number, Code.REFUSED_STREAM))
-            self._bother()
+            self.bother()
             return None
-        stream = self._streams[number] = OpenStream(self._peer_initial_window)
+        stream = self._streams[number] = OpenStream(self._peer_initial_window, self._stream_room)
         return stream
 
     def _ended_by_peer(self, number: int, stream: OpenStream) -> None:
@@ -233,20 +252,27 @@ class Connection(Outgoing, Generic[Parsed]):
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed WINDOW_UPDATE")
         by = f.read_uint32(payload) & f.LARGEST_WINDOW
         if number == 0:
+            exhausted = self._send_window <= 0
             self._send_window += by
             if by == 0 or self._send_window > f.LARGEST_WINDOW:
                 raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "a window outside its bounds")
-            self._pump_blocked()
+            if exhausted:
+                # Each opening is a walk over what waits: one for a few bytes is a nuisance.
+                if by < _SMALL_UPDATE:
+                    self.bother()
+                self._pump_blocked()
             return
         self._check_began(number)
         stream = self._streams.get(number)
         if stream is None:
-            self._bother()
+            self.bother()
             return
         stream.send_window += by
         if by == 0 or stream.send_window > f.LARGEST_WINDOW:
             self.reset(number, Code.FLOW_CONTROL_ERROR)
             self._handler.on_reset(number, Code.FLOW_CONTROL_ERROR)
+            # As dear to us as a reset of the peer's own (CVE-2025-8671).
+            self.bother(_RESET_COSTS)
         elif stream.waiting is not None:
             self._pump(number, stream)
         else:
@@ -257,9 +283,7 @@ class Connection(Outgoing, Generic[Parsed]):
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed RST_STREAM")
         self._check_began(number)
         # A reset costs its sender nothing and us the work that had begun (CVE-2023-44487).
-        if not self._is_client:
-            self._nuisance += 2
-        self._bother()
+        self.bother(1 if self._is_client else _RESET_COSTS)
         if self._streams.pop(number, None) is not None:
             self._blocked.pop(number, None)
             self._handler.on_reset(number, f.read_uint32(payload))
@@ -267,24 +291,33 @@ class Connection(Outgoing, Generic[Parsed]):
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) % 6 or (flags & f.ACK and payload):
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed SETTINGS frame")
+        self.bother()
         if flags & f.ACK:
             return
-        self._bother()
-        for setting, value in f.read_settings(payload):
+        settings = f.read_settings(payload)
+        if len(settings) > self._limits.max_settings:
+            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "too many settings in one frame")
+        # Of those that repeat the last one: each may cost a walk over all streams.
+        for setting, value in dict(settings).items():
             self._obey(setting, value)
         self._output.append(f.frame(f.SETTINGS, f.ACK, 0))
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) != 8:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed PING")
-        if not flags & f.ACK:
-            self._bother()
+        self.bother()
+        if flags & f.ACK:
+            if self._farewell and payload == _FAREWELL:
+                self.go_away()
+        else:
             self._output.append(f.frame(f.PING, f.ACK, 0, bytes(payload)))
 
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) < 8:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed GOAWAY")
-        self.closing = True
+        self.bother()
+        if self._is_client:
+            self.closing = True
         self._handler.on_goaway(
             f.read_uint32(payload) & f.LARGEST_WINDOW, f.read_uint32(payload, 4)
         )

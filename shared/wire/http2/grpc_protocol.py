@@ -16,6 +16,9 @@ from shared.wire.http2.headers import Headers
 PREFIX_BYTES = 5
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _LONGEST_TIMEOUT_DIGITS = 8
+# And no others: a browser's grpc-web is another protocol.
+_CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
+_SMALL_PART = 1024
 _ENCODINGS = (b"identity", b"gzip")
 # Characters of a grpc-message that need no percent sign.
 _PLAIN = "".join(chr(each) for each in range(0x20, 0x7F) if chr(each) != "%")
@@ -38,6 +41,8 @@ class Request:
     """Seconds left for the call when it was written."""
     encoding: bytes = b"identity"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    binary: Mapping[str, bytes] = field(default_factory=dict)
+    """The metadata whose keys end in ``-bin``."""
     fault: tuple[int, str] | None = None
     """HTTP status and reason when this is no gRPC call."""
 
@@ -57,6 +62,7 @@ def read_request(headers: Headers) -> Request:
     """What a client asks for."""
     path, method, content_type, timeout, encoding = "", b"", b"", None, b"identity"
     metadata: dict[str, str] = {}
+    binary: dict[str, bytes] = {}
     fault: tuple[int, str] | None = None
     for name, value in headers:
         if name == b":path":
@@ -71,12 +77,27 @@ def read_request(headers: Headers) -> Request:
         elif name == b"grpc-encoding":
             encoding = value
         elif not name.startswith(b":"):
-            metadata[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
+            fault = _keep(name, value, metadata, binary) or fault
     if method != b"POST":
         fault = (405, "gRPC calls are POST")
-    elif not content_type.startswith(b"application/grpc"):
+    elif content_type != b"application/grpc" and not content_type.startswith(_CONTENT_TYPES):
         fault = (415, "gRPC calls have content-type application/grpc")
-    return Request(path, timeout, encoding, metadata, fault)
+    return Request(path, timeout, encoding, metadata, binary, fault)
+
+
+def _keep(
+    name: bytes, value: bytes, metadata: dict[str, str], binary: dict[str, bytes]
+) -> tuple[int, str] | None:
+    """Put a caller's own header where it belongs; the fault when it cannot be read."""
+    key = name.decode("ascii", "replace")
+    if not name.endswith(b"-bin"):
+        metadata[key] = value.decode("utf-8", "replace")
+        return None
+    try:
+        binary[key] = read_binary(value)
+    except BadMessage as failure:
+        return 400, str(failure)
+    return None
 
 
 def read_response(headers: Headers) -> Response:
@@ -85,9 +106,9 @@ def read_response(headers: Headers) -> Response:
     metadata: dict[str, str] = {}
     for name, value in headers:
         if name == b":status":
-            http_status = int(value) if value.isdigit() else 0
+            http_status = _status(value, 0)
         elif name == b"grpc-status":
-            grpc_status = int(value) if value.isdigit() else 2
+            grpc_status = _status(value, 2)
         elif name == b"grpc-message":
             message = unquote(value.decode("ascii", "replace"))
         elif name == b"grpc-encoding":
@@ -95,6 +116,10 @@ def read_response(headers: Headers) -> Response:
         elif not name.startswith(b":"):
             metadata[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
     return Response(http_status, grpc_status, message, encoding, metadata)
+
+
+def _status(value: bytes, malformed: int) -> int:
+    return int(value) if value.isdigit() and len(value) <= 3 else malformed
 
 
 def _timeout(value: bytes) -> float | None:
@@ -125,10 +150,19 @@ def write_binary(value: bytes) -> bytes:
     return base64.b64encode(value).rstrip(b"=")
 
 
-def read_binary(value: str) -> bytes:
-    """The bytes of a metadata value under a key that ends in ``-bin``."""
+def write_metadata(metadata: Mapping[str, str | bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """A caller's metadata as headers."""
+    return tuple(
+        (key.encode("ascii"), write_binary(value) if isinstance(value, bytes) else value.encode())
+        for key, value in metadata.items()
+    )
+
+
+def read_binary(value: bytes) -> bytes:
+    """The bytes of a metadata value under a key that ends in ``-bin``; of several the last."""
+    last = value.rpartition(b",")[2]
     try:
-        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        return base64.b64decode(last + b"=" * (-len(last) % 4), validate=True)
     except (binascii.Error, ValueError) as failure:
         raise BadMessage("binary metadata that is not base64") from failure
 
@@ -144,48 +178,76 @@ def frame_message(message: bytes) -> bytes:
 
 
 class MessageReader:
-    """Cuts the data of one stream into messages."""
+    """Cuts the data of one stream into messages, each byte looked at once."""
 
     def __init__(self, max_bytes: int, encoding: bytes = b"identity") -> None:
         self._max_bytes = max_bytes
         self._encoding = encoding
-        self._parts: list[bytes] = []
+        self._head = b""
+        """The beginning of a prefix that has not come whole."""
+        self._compressed = 0
+        self._size = -1
+        """Of the message whose prefix has come; -1 between messages."""
+        self._parts: list[bytes | bytearray] = []
         self._have = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing of a message has come that is not complete."""
-        return self._have == 0
+        return self._size < 0 and not self._head
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that has not come whole."""
+        return self._have
 
     def feed(self, data: bytes) -> Sequence[bytes]:
         """The messages that ``data`` completes; raises MessageTooLarge or BadMessage."""
-        if not self._have and len(data) >= PREFIX_BYTES:
+        if self._size < 0 and not self._head and len(data) >= PREFIX_BYTES:
             # The usual case: one message, whole.
             size = int.from_bytes(data[1:PREFIX_BYTES], "big")
             if len(data) == PREFIX_BYTES + size:
                 return (self._message(data[0], data[PREFIX_BYTES:]),)
-        self._parts.append(data)
-        self._have += len(data)
         messages: list[bytes] = []
-        while self._have >= PREFIX_BYTES:
-            head = self._parts[0]
-            if len(head) < PREFIX_BYTES:
-                head = b"".join(self._parts)
-                self._parts = [head]
-            size = int.from_bytes(head[1:PREFIX_BYTES], "big")
+        if self._size >= 0:
+            missing = self._size - self._have
+            if len(data) < missing:
+                self._hold(data)
+                return ()
+            self._parts.append(data[:missing])
+            messages.append(self._message(self._compressed, b"".join(self._parts)))
+            self._parts, self._have, self._size = [], 0, -1
+            data = data[missing:]
+        self._cut(self._head + data, messages)
+        return messages
+
+    def _cut(self, data: bytes, messages: list[bytes]) -> None:
+        at = 0
+        while len(data) - at >= PREFIX_BYTES:
+            size = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")
             if size > self._max_bytes:
                 raise MessageTooLarge(
                     f"Received message larger than max ({size} vs. {self._max_bytes})"
                 )
-            if self._have < PREFIX_BYTES + size:
-                break
-            self._parts[0] = head[PREFIX_BYTES:]
-            content, rest = b"".join(self._parts), b""
-            if len(content) > size:
-                content, rest = content[:size], content[size:]
-            messages.append(self._message(head[0], content))
-            self._parts, self._have = ([rest] if rest else []), len(rest)
-        return messages
+            begin, end = at + PREFIX_BYTES, at + PREFIX_BYTES + size
+            if end > len(data):
+                self._compressed, self._size, self._head = data[at], size, b""
+                self._hold(data[begin:])
+                return
+            messages.append(self._message(data[at], data[begin:end]))
+            at = end
+        self._head = data[at:]
+
+    def _hold(self, data: bytes) -> None:
+        """Keep a part of a message; small ones together, or each would cost more than its bytes."""
+        self._have += len(data)
+        last = self._parts[-1] if self._parts else None
+        if len(data) >= _SMALL_PART:
+            self._parts.append(data)
+        elif isinstance(last, bytearray):
+            last += data
+        else:
+            self._parts.append(bytearray(data))
 
     def _message(self, compressed: int, content: bytes) -> bytes:
         if len(content) > self._max_bytes:

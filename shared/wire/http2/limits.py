@@ -19,12 +19,20 @@ class Limits:
     """Bytes of one stream under way to us."""
     connection_window: int = 64 << 20
     """Bytes of all streams under way to us."""
+    max_settings: int = 32
+    """Settings in one frame."""
     max_nuisance: int = 2000
     """Resets, pings, settings, priorities and empty frames at once, beyond what is forgiven."""
     forgiven_per_second: int = 400
     """So many of them a peer may send for ever."""
+    max_held_bytes: int = 1 << 30
+    """Messages of all connections of a server that have not come whole."""
     stalled_seconds: float = 30.0
-    """How long a peer may leave data of ours waiting for its window."""
+    """How long a peer may leave data of ours waiting, or a message of its own half sent."""
+    keepalive_seconds: float = 5.0
+    """How often a client asks its server for a sign of life."""
+    tend_seconds: float = 2.0
+    """How often a server looks after its connections."""
     silent_seconds: float = 60.0
     """After so long without a word a peer is pinged, and after as long again it is gone."""
 

@@ -20,6 +20,8 @@ class OpenStream:
     """A stream that at least one side has not ended."""
 
     send_window: int
+    room: int
+    """Bytes that the peer may still send."""
     unreported: int = 0
     """Bytes consumed that the peer has not been told of."""
     ended_by_peer: bool = False
@@ -33,8 +35,10 @@ class OpenStream:
 class Outgoing:
     """Streams, windows and output. ``Connection`` inherits them: no call between the halves."""
 
-    def __init__(self, on_drained: Callable[[int], None]) -> None:
+    def __init__(self, on_drained: Callable[[int], None], *, stream_window: int) -> None:
         self._on_drained = on_drained
+        # Until it has read our settings a peer may count on the protocol's own window.
+        self._stream_room = max(stream_window, f.DEFAULT_WINDOW)
         self._streams: dict[int, OpenStream] = {}
         self._blocked: dict[int, OpenStream] = {}
         self._next_stream = 1
@@ -66,7 +70,9 @@ class Outgoing:
         """Begin a stream (clients only); returns its number."""
         number = self._next_stream
         self._next_stream += 2
-        self._streams[number] = OpenStream(self._peer_initial_window, ended_by_us=end)
+        self._streams[number] = OpenStream(
+            self._peer_initial_window, self._stream_room, ended_by_us=end
+        )
         self._output.append(
             f.header_frames(number, block, end=end, frame_bytes=self._peer_frame_bytes)
         )
@@ -188,6 +194,8 @@ class Outgoing:
             change, self._peer_initial_window = value - self._peer_initial_window, value
             for number, stream in list(self._streams.items()):
                 stream.send_window += change
+                if stream.send_window > f.LARGEST_WINDOW:
+                    raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "a window outside its bounds")
                 if stream.waiting is not None and change > 0:
                     self._pump(number, stream)
         elif setting == Setting.MAX_FRAME_SIZE:

@@ -32,7 +32,7 @@ class Patience:
         if not stalled_bytes or stalled_bytes != self._stalled_bytes:
             self._stalled_bytes, self._progress_at = stalled_bytes, now
         if now - self._progress_at > self._limits.stalled_seconds:
-            return Step(forgiven, end="data waited for its window for too long")
+            return Step(forgiven, end="answers waited to be taken for too long")
         silent = now - heard_at
         if silent < self._limits.silent_seconds:
             self._pinged = False

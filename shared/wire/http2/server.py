@@ -1,16 +1,18 @@
 """Serves handlers on HTTP/2 connections: the asyncio shell around the core."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 
-from shared.deadline import Deadline
 from shared.errors import Overloaded, PeerLost, ServingError
 from shared.wire.http2 import answers
 from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2.age import Age, Stage
 from shared.wire.http2.answers import FIRST, GOOD_END
+from shared.wire.http2.calls import Call, Calls
 from shared.wire.http2.carrier import Carrier
 from shared.wire.http2.core import Connection
 from shared.wire.http2.frames import Code
@@ -19,35 +21,12 @@ from shared.wire.http2.headers import HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.patience import Patience
 from shared.wire.http2.streams import MessageStream
-from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
+from shared.wire.interface import StreamHandler, UnaryHandler
 from shared.wire.status import number_of, told
 
 log = structlog.get_logger()
 
 _LEAVE_SECONDS = 1.0
-
-
-class Calls:
-    """What all connections of one server share: handlers, limits, calls in progress."""
-
-    def __init__(self, routes: Routes, *, max_message_bytes: int, max_calls: int | None) -> None:
-        self.routes = routes
-        self.max_message_bytes = max_message_bytes
-        self.max_calls = max_calls
-        self.running: set[asyncio.Task[None]] = set()
-        self.connections: set[ServerConnection] = set()
-
-
-class _Call:
-    """One call, from its headers to its trailers."""
-
-    __slots__ = ("reader", "request", "stream", "task")
-
-    def __init__(self, request: Request, reader: grpc.MessageReader) -> None:
-        self.request = request
-        self.reader = reader
-        self.task: asyncio.Task[None] | None = None
-        self.stream: MessageStream | None = None
 
 
 class ServerConnection(Carrier[Request]):
@@ -56,16 +35,20 @@ class ServerConnection(Carrier[Request]):
     def __init__(self, calls: Calls, limits: Limits) -> None:
         super().__init__()
         self._calls = calls
+        self._limits = limits
         self._core = Connection(
             self,
             HeaderReader(grpc.read_request, max_bytes=limits.max_header_bytes),
             is_client=False,
             limits=limits,
         )
-        self._open: dict[int, _Call] = {}
+        self._open: dict[int, Call] = {}
         self._peer_host = ""
         self._heard_at = self._loop.time()
         self._patience = Patience(limits, self._heard_at)
+        self._age: Age | None = None
+        if calls.max_age is not None:
+            self._age = Age(calls.max_age, born_at=self._heard_at, chance=random.random())
 
     # asyncio.Protocol
 
@@ -73,7 +56,7 @@ class ServerConnection(Carrier[Request]):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._calls.connections.add(self)
+        self._calls.add(self)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -89,30 +72,59 @@ class ServerConnection(Carrier[Request]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._calls.connections.discard(self)
+        self._calls.remove(self)
         self.writable.set()
-        for call in self._open.values():
-            self._cancel(call)
-        self._open.clear()
+        for stream in list(self._open):
+            self._cancel(self._close_call(stream))
+
+    def pause_writing(self) -> None:
+        """A client that does not read its answers may ask for no more (CVE-2019-9517)."""
+        super().pause_writing()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._heard_at = self._loop.time()
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     # What the server asks of a connection.
 
     def drain(self) -> None:
-        """Tell the client to take its next calls elsewhere."""
-        self._core.go_away()
+        """Tell the client to take its next calls elsewhere; those that cross this are served."""
+        self._core.say_farewell()
         self.flush()
 
     def tend(self) -> None:
-        """To be called every few seconds: ends clients that stall, or are silent, for too long."""
+        """To be called often: ends clients that stall, are silent, or have stayed, for too long."""
+        now = self._loop.time()
+        stage = Stage.YOUNG if self._age is None else self._age.stage(now)
+        if stage is Stage.OLD:
+            self.drain()
+        elif stage is Stage.OVER:
+            self.close()
+            return
+        unwritten, heard_at = 0, self._heard_at
+        if self._transport is not None and not self.writable.is_set():
+            # Nothing is read meanwhile: what it says, if anything, is not heard.
+            unwritten, heard_at = self._transport.get_write_buffer_size(), now
         step = self._patience.visit(
-            self._loop.time(), heard_at=self._heard_at, stalled_bytes=self._core.stalled_bytes
+            now, heard_at=heard_at, stalled_bytes=self._core.stalled_bytes + unwritten
         )
+        self._end_half_sent(now - self._limits.stalled_seconds)
         self._core.forgive(step.forgiven)
         if step.end is not None:
             self._end_connection(step.end)
         elif step.ping:
             self._core.ping()
             self.flush()
+
+    def _end_half_sent(self, before: float) -> None:
+        """End calls whose message has stopped to come."""
+        for stream, call in list(self._open.items()):
+            if call.task is None and call.heard_at < before:
+                self._give_up(stream, call, answers.CANCELLED, "half a message came, and no more")
 
     def _end_connection(self, reason: str) -> None:
         log.info("connection ended", peer=self._peer_host, reason=reason)
@@ -123,6 +135,7 @@ class ServerConnection(Carrier[Request]):
 
     def close(self) -> None:
         """End the connection and every call on it."""
+        self._core.go_away()
         self.flush()
         if self._transport is not None:
             self._transport.close()
@@ -150,11 +163,11 @@ class ServerConnection(Carrier[Request]):
                 stream, answers.RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded
             )
             return
-        call = _Call(parsed, grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding))
-        self._open[stream] = call
+        reader = grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding)
+        call = self._open[stream] = Call(parsed, reader, self._heard_at)
         if handler is not None:
-            call.stream = MessageStream(self, stream)
-            self._start(stream, call, self._serve_stream(stream, call.stream, handler, parsed))
+            call.stream = MessageStream(self, stream, reader)
+            self._start(stream, call, self._serve_stream(stream, call, call.stream, handler))
         if end:
             self._message_end(stream)
 
@@ -163,27 +176,17 @@ class ServerConnection(Carrier[Request]):
         if call is None:
             self._core.consumed(stream, len(data))
             return
-        try:
-            messages = call.reader.feed(data)
-        except grpc.MessageTooLarge as failure:
-            self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, str(failure))
-            return
-        except grpc.BadMessage as failure:
-            self._give_up(stream, call, answers.INTERNAL, str(failure))
-            return
         if call.stream is not None:
-            call.stream.feed(messages, len(data))
+            call.stream.feed(data)
         else:
             self._core.consumed(stream, len(data))
-            for message in messages:
-                self._unary(stream, call, message)
+            self._unary_data(stream, call, data)
         if end:
             self._message_end(stream)
 
     def on_reset(self, stream: int, code: int) -> None:
-        call = self._open.pop(stream, None)
-        if call is not None:
-            self._cancel(call)
+        if stream in self._open:
+            self._cancel(self._close_call(stream))
 
     def on_drained(self, stream: int) -> None:
         call = self._open.get(stream)
@@ -195,12 +198,44 @@ class ServerConnection(Carrier[Request]):
 
     # Calls.
 
-    def _unary(self, stream: int, call: _Call, message: bytes) -> None:
-        if call.task is not None:
-            self._give_up(stream, call, answers.INTERNAL, "more than one message in a unary call")
+    def _unary_data(self, stream: int, call: Call, data: bytes) -> None:
+        try:
+            messages = call.reader.feed(data)
+        except grpc.MessageTooLarge as failure:
+            self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, str(failure))
             return
+        except grpc.BadMessage as failure:
+            self._give_up(stream, call, answers.INTERNAL, str(failure))
+            return
+        if (call.task is not None and data) or len(messages) > 1:
+            self._give_up(stream, call, answers.INTERNAL, "more than one message in a unary call")
+            # As dear to us as a reset (CVE-2025-8671).
+            self._core.bother(3)
+        elif call.task is not None:
+            return
+        elif messages:
+            if call.held_bytes:
+                self._calls.hold(call, 0)
+            self._unary(stream, call, messages[0])
+        else:
+            self._calls.hold(call, call.reader.held)
+            call.heard_at = self._heard_at
+            if self._calls.held_bytes > self._limits.max_held_bytes:
+                reason = "too many messages are on their way"
+                self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, reason, Overloaded)
+
+    def _close_call(self, stream: int) -> Call:
+        """Nothing that comes for a call matters any more."""
+        call = self._open.pop(stream)
+        if call.held_bytes:
+            self._calls.hold(call, 0)
+        if call.stream is not None:
+            call.stream.abandon()
+        return call
+
+    def _unary(self, stream: int, call: Call, message: bytes) -> None:
         handler = self._calls.routes.unary[call.request.path]
-        self._start(stream, call, self._serve_unary(stream, handler, call.request, message))
+        self._start(stream, call, self._serve_unary(stream, call, handler, message))
 
     def _message_end(self, stream: int) -> None:
         call = self._open.get(stream)
@@ -211,43 +246,47 @@ class ServerConnection(Carrier[Request]):
         elif call.task is None:
             self._give_up(stream, call, answers.INTERNAL, "a unary call without a whole message")
 
-    def _start(self, stream: int, call: _Call, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, stream: int, call: Call, work: Coroutine[Any, Any, None]) -> None:
         task = call.task = self._loop.create_task(work, name=call.request.path)
         self._calls.running.add(task)
         task.add_done_callback(self._calls.running.discard)
         if call.request.timeout is not None:
-            timer = self._loop.call_later(call.request.timeout, self._expire, stream, call)
+            # From its first header on, however long its message takes to come.
+            timer = self._loop.call_at(
+                call.came_at + call.request.timeout, self._expire, stream, call
+            )
             task.add_done_callback(lambda _: timer.cancel())
 
-    def _expire(self, stream: int, call: _Call) -> None:
+    def _expire(self, stream: int, call: Call) -> None:
         """The client has given up by its own clock; nobody needs the answer."""
         if self._open.get(stream) is call:
             self._give_up(stream, call, answers.DEADLINE_EXCEEDED, "the deadline passed")
 
-    def _give_up(self, stream: int, call: _Call, status: int, reason: str) -> None:
+    def _give_up(
+        self,
+        stream: int,
+        call: Call,
+        status: int,
+        reason: str,
+        kind: type[ServingError] | None = None,
+    ) -> None:
         self._cancel(call)
-        self._end(stream, status, reason)
+        self._end(stream, status, reason, kind)
 
     @staticmethod
-    def _cancel(call: _Call) -> None:
+    def _cancel(call: Call) -> None:
         if call.stream is not None:
             call.stream.lose(PeerLost("the caller left"))
         if call.task is not None:
             call.task.cancel()
 
-    def _context(self, request: Request) -> CallContext:
-        deadline = None
-        if request.timeout is not None:
-            deadline = Deadline.after(request.timeout, now=self._loop.time())
-        return CallContext(self._peer_host, deadline, request.metadata)
-
     async def _serve_unary(
-        self, stream: int, handler: UnaryHandler, request: Request, message: bytes
+        self, stream: int, call: Call, handler: UnaryHandler, message: bytes
     ) -> None:
         try:
-            answer = await handler(self._context(request), message)
+            answer = await handler(call.context(self._peer_host), message)
         except Exception as failure:
-            self._fail(stream, request.path, failure)
+            self._fail(stream, call.request.path, failure)
             return
         if stream in self._open:
             self._core.send_headers(stream, FIRST)
@@ -255,12 +294,12 @@ class ServerConnection(Carrier[Request]):
             self._finish(stream, GOOD_END)
 
     async def _serve_stream(
-        self, stream: int, served: MessageStream, handler: StreamHandler, request: Request
+        self, stream: int, call: Call, served: MessageStream, handler: StreamHandler
     ) -> None:
         try:
-            await handler(self._context(request), served)
+            await handler(call.context(self._peer_host), served)
         except Exception as failure:
-            self._fail(stream, request.path, failure)
+            self._fail(stream, call.request.path, failure)
             return
         if stream in self._open:
             if not served.begun:
@@ -270,7 +309,7 @@ class ServerConnection(Carrier[Request]):
     def _fail(self, stream: int, path: str, failure: Exception) -> None:
         heard = told(failure)
         self._end(stream, number_of(heard), heard.message, type(heard))
-        if heard is not failure:
+        if not isinstance(failure, ServingError):
             log.error("handler failed", path=path, exc_info=failure)
 
     def _end(
@@ -282,7 +321,8 @@ class ServerConnection(Carrier[Request]):
         self._finish(stream, answers.failure_block(status, reason, kind, begun=begun))
 
     def _finish(self, stream: int, trailers: bytes) -> None:
-        self._open.pop(stream, None)
+        if stream in self._open:
+            self._close_call(stream)
         self._core.send_trailers(stream, trailers)
         if self._core.is_open(stream):
             # The client is still sending. It will stop when it reads the answer; a

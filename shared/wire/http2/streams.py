@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from shared.errors import ServingError
+from shared.errors import InternalError, Overloaded, ServingError
+from shared.wire.http2.grpc_protocol import BadMessage, MessageReader, MessageTooLarge
+
+_SMALL_CHUNK = 1024
 
 
 class StreamCarrier(Protocol):
@@ -21,12 +24,13 @@ class StreamCarrier(Protocol):
 
 
 class MessageStream:
-    """Messages in both directions. What is not read stays in the peer's window."""
+    """Messages in both directions. What is not read stays in the peer's window, uncut."""
 
-    def __init__(self, carrier: StreamCarrier, number: int) -> None:
+    def __init__(self, carrier: StreamCarrier, number: int, reader: MessageReader) -> None:
         self._carrier = carrier
         self._number = number
-        self._messages: deque[tuple[bytes, int]] = deque()
+        self._reader = reader
+        self._chunks: deque[bytes | bytearray] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -36,14 +40,19 @@ class MessageStream:
 
     # The connection's side.
 
-    def feed(self, messages: Sequence[bytes], size: int) -> None:
-        """``size`` bytes came and completed ``messages``."""
-        if not messages:
-            # A message larger than the window must not wait for its own end.
-            self._carrier.consumed_on(self._number, size)
-            return
-        last = len(messages) - 1
-        self._messages.extend((each, size if n == last else 0) for n, each in enumerate(messages))
+    def feed(self, data: bytes) -> None:
+        """Data came."""
+        if len(data) >= _SMALL_CHUNK or not self._chunks:
+            self._chunks.append(data)
+        else:
+            # Many small pieces would cost more than their bytes.
+            last = self._chunks[-1]
+            if isinstance(last, bytearray):
+                last += data
+            elif len(last) < _SMALL_CHUNK:
+                self._chunks[-1] = bytearray(last + data)
+            else:
+                self._chunks.append(data)
         self._news.set()
 
     def end(self) -> None:
@@ -57,6 +66,13 @@ class MessageStream:
             self._lost = failure
         self._news.set()
         self._room.set()
+
+    def abandon(self) -> None:
+        """Nobody reads on: what has come gives its window back."""
+        unread = sum(map(len, self._chunks))
+        self._chunks.clear()
+        if unread:
+            self._carrier.consumed_on(self._number, unread)
 
     def drained(self) -> None:
         """What waited to be sent is on its way."""
@@ -77,14 +93,24 @@ class MessageStream:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            while self._messages:
-                message, size = self._messages.popleft()
-                if size:
-                    self._carrier.consumed_on(self._number, size)
-                yield message
+            while self._chunks:
+                chunk = bytes(self._chunks.popleft())
+                self._carrier.consumed_on(self._number, len(chunk))
+                for message in self._cut(chunk):
+                    yield message
             if self._lost is not None:
                 raise self._lost
             if self._ended:
                 return
             self._news.clear()
             await self._news.wait()
+
+    def _cut(self, chunk: bytes) -> Sequence[bytes]:
+        try:
+            return self._reader.feed(chunk)
+        except MessageTooLarge as failure:
+            self._lost = Overloaded(str(failure))
+        except BadMessage as failure:
+            self._lost = InternalError(str(failure))
+        self._chunks.clear()
+        return ()

@@ -52,6 +52,6 @@ async def test_a_client_that_closes_writes_nothing_to_a_server_that_has_just_lef
     assert transport.written
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await connection.call("/test.Service/Echo", b"hello", None)
+            await connection.call("/test.Service/Echo", b"hello", None, {})
     transport.close()
     connection.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.wire.http2 import frames as f
 from shared.wire.http2.core import Connection
-from shared.wire.http2.frames import Code
+from shared.wire.http2.frames import Code, Setting
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits, ProtocolFault
 
@@ -233,14 +233,69 @@ def test_a_header_bomb_is_refused():
     "frame",
     [
         f.frame(f.PING, 0, 0, b"12345678"),
+        f.frame(f.PING, f.ACK, 0, b"12345678"),
         f.settings_frame({}),
+        f.frame(f.SETTINGS, f.ACK, 0),
+        f.goaway_frame(0, 0),
         f.frame(f.PRIORITY, 0, 1, b"\0\0\0\0\1"),
         f.frame(0xFA, 0, 0, b"unknown"),
     ],
-    ids=["ping", "settings", "priority", "unknown"],
+    ids=["ping", "ping ack", "settings", "settings ack", "goaway", "priority", "unknown"],
 )
 def test_floods_of_frames_that_do_nothing_are_stopped(frame):
     assert attack(*[frame] * 100) == Code.ENHANCE_YOUR_CALM
+
+
+def test_resets_that_a_peer_makes_us_send_count_as_its_own():
+    """CVE-2025-8671: frames that break the rules of a stream whose work has begun."""
+    calls = [part for n in range(1, 400, 2) for part in (headers(n), f.window_update_frame(n, 0))]
+    assert attack(*calls) == Code.ENHANCE_YOUR_CALM
+
+
+def test_a_frame_of_many_settings_is_refused():
+    """CVE-2020-11080."""
+    many = f.frame(f.SETTINGS, 0, 0, struct.pack(">HI", 0xF0, 0) * 33)
+    assert attack(many) == Code.ENHANCE_YOUR_CALM
+
+
+def test_of_a_setting_that_repeats_the_last_one_holds():
+    made, _ = server()
+    made.receive(headers(1))
+    both = struct.pack(">HIHI", Setting.INITIAL_WINDOW_SIZE, 0, Setting.INITIAL_WINDOW_SIZE, 7)
+    made.receive(f.frame(f.SETTINGS, 0, 0, both))
+    assert not made.send_data(1, b"x" * 8)
+    assert made.stalled_bytes == 1
+
+
+def test_windows_opened_byte_by_byte_while_much_waits_are_stopped():
+    """CVE-2019-9511: each byte costs a walk over what waits."""
+    made, _ = server()
+    made.receive(headers(1) + f.window_update_frame(1, 1 << 20))
+    assert not made.send_data(1, b"x" * (1 << 20))
+    with pytest.raises(ProtocolFault) as fault:
+        made.receive(f.window_update_frame(0, 1) * 100)
+    assert fault.value.code == Code.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_peer_that_heeds_no_window_is_stopped(shared):
+    limits = Limits(stream_window=70_000, connection_window=100_000)
+    made, _ = core(is_client=False, limits=limits, takes=False)
+    made.receive(f.PREFACE + f.settings_frame({}) + headers(1) + headers(3))
+    part = [f.frame(f.DATA, 0, number, b"x" * 10_000) for number in (1, 3)]
+    made.receive(part[0] * 7 + part[1] * (3 if shared else 0))
+    with pytest.raises(ProtocolFault) as fault:
+        made.receive(part[1 if shared else 0])
+    assert fault.value.code == Code.FLOW_CONTROL_ERROR
+
+
+def test_a_window_that_was_used_and_opened_may_be_used_again():
+    limits = Limits(stream_window=70_000, connection_window=100_000)
+    made, recorder = core(is_client=False, limits=limits)
+    made.receive(f.PREFACE + f.settings_frame({}) + headers(1))
+    for _ in range(100):
+        made.receive(f.frame(f.DATA, 0, 1, b"x" * 10_000))
+    assert len(recorder.data[1]) == 1_000_000
 
 
 def test_a_flood_of_empty_data_is_stopped():
@@ -276,6 +331,14 @@ def test_more_streams_than_allowed_are_refused_and_the_others_live():
         ([f.frame(f.SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31))], Code.FLOW_CONTROL_ERROR),
         ([f.frame(f.SETTINGS, 0, 0, struct.pack(">HI", 5, 1))], Code.PROTOCOL_ERROR),
         ([f.frame(f.GOAWAY, 0, 0, b"short")], Code.FRAME_SIZE_ERROR),
+        (
+            [
+                headers(1),
+                f.window_update_frame(1, 2**31 - 1 - f.DEFAULT_WINDOW),
+                f.settings_frame({Setting.INITIAL_WINDOW_SIZE: f.DEFAULT_WINDOW + 1}),
+            ],
+            Code.FLOW_CONTROL_ERROR,
+        ),
     ],
 )
 def test_what_breaks_the_protocol_ends_the_connection_with_its_code(frames, code):
@@ -309,3 +372,27 @@ def test_after_goaway_new_streams_are_refused_and_open_ones_go_on():
     made.receive(headers(3) + f.frame(f.DATA, f.END_STREAM, 1, b"x"))
     assert recorder.events[-1] == ("data", 1, True)
     assert f.rst_stream_frame(3, Code.REFUSED_STREAM) in output(made)
+
+
+def test_what_crosses_a_farewell_is_taken_and_what_follows_its_echo_is_not():
+    made, _ = server()
+    made.say_farewell()
+    said = output(made)
+    ping = f.frame(f.PING, 0, 0, b"farewell")
+    assert said == f.goaway_frame(2**31 - 1, Code.NO_ERROR) + ping
+    made.receive(headers(1))
+    assert made.is_open(1)
+    assert not made.closing
+    made.receive(f.frame(f.PING, f.ACK, 0, b"farewell"))
+    assert output(made) == f.goaway_frame(1, Code.NO_ERROR)
+    made.receive(headers(3))
+    assert not made.is_open(3)
+    assert made.is_open(1)
+
+
+def test_a_fault_is_told_also_after_a_farewell():
+    made, _ = server()
+    made.go_away()
+    output(made)
+    made.go_away(Code.PROTOCOL_ERROR, "reason")
+    assert output(made) == f.goaway_frame(0, Code.PROTOCOL_ERROR, b"reason")

@@ -1,6 +1,7 @@
 """Header blocks that repeat, and messages cut out of a stream."""
 
 import gzip
+import sys
 
 import hpack
 import pytest
@@ -78,6 +79,16 @@ def test_a_message_that_is_too_large_is_refused_by_its_length_alone():
         grpc.MessageReader(1000).feed(grpc.frame_message(b"x" * 2000))
 
 
+def test_a_message_in_small_parts_is_held_in_few_pieces():
+    """A part of one byte would cost fifty."""
+    reader, whole = grpc.MessageReader(100_000), grpc.frame_message(bytes(50_000))
+    for at in range(30_000):
+        assert not reader.feed(whole[at : at + 1])
+    assert reader.held == 30_000 - grpc.PREFIX_BYTES
+    assert sys.getsizeof(reader._parts) + sum(map(sys.getsizeof, reader._parts)) < 60_000
+    assert reader.feed(whole[30_000:]) == [bytes(50_000)]
+
+
 def test_gzip_is_read_but_a_bomb_is_not_inflated():
     reader = grpc.MessageReader(1000, b"gzip")
     assert reader.feed(grpc.compress(b"hello" * 50)) == (b"hello" * 50,)
@@ -106,10 +117,47 @@ def test_a_status_message_reads_back(text):
 
 @given(st.binary())
 def test_binary_metadata_reads_back(value):
-    assert grpc.read_binary(grpc.write_binary(value).decode()) == value
+    assert grpc.read_binary(grpc.write_binary(value)) == value
 
 
 @pytest.mark.parametrize("timeout", [b"", b"5", b"x", b"-1S", b"999999999S", b"1.5S"])
 def test_a_malformed_timeout_is_a_fault(timeout):
     headers = [(b":method", b"POST"), (b"content-type", b"application/grpc")]
     assert grpc.read_request([*headers, (b"grpc-timeout", timeout)]).fault is not None
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"9" * 5000, "\u0663".encode()])
+def test_a_status_that_is_no_number_does_no_harm(value):
+    read = grpc.read_response([(b":status", value), (b"grpc-status", value)])
+    assert (read.http_status, read.grpc_status) == (0, 2)
+
+
+CALL = [(b":method", b"POST"), (b"content-type", b"application/grpc")]
+
+
+def test_of_binary_values_under_one_key_the_last_counts():
+    read = grpc.read_request([*CALL, (b"x-a-bin", b"AAE,AQ==")])
+    assert (read.binary, read.fault) == ({"x-a-bin": b"\x01"}, None)
+
+
+def test_binary_metadata_that_is_none_is_a_fault():
+    assert grpc.read_request([*CALL, (b"x-a-bin", b"a!")]).fault == (
+        400,
+        "binary metadata that is not base64",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+proto", True),
+        (b"application/grpc;charset=utf-8", True),
+        (b"application/grpc-web", False),
+        (b"application/grpc-web+proto", False),
+        (b"application/json", False),
+    ],
+)
+def test_a_call_is_known_by_its_content_type(content_type, good):
+    read = grpc.read_request([(b":method", b"POST"), (b"content-type", content_type)])
+    assert (read.fault is None) == good

@@ -36,7 +36,7 @@ def test_what_is_forgiven_follows_the_time_between_visits(pauses):
 def test_data_that_waits_without_progress_ends_the_connection():
     *_, before, after = visits(patience(), [2.0, 32.0, 32.1], stalled_bytes=5)
     assert before.end is None
-    assert after.end == "data waited for its window for too long"
+    assert after.end == "answers waited to be taken for too long"
 
 
 def test_any_progress_of_what_waits_starts_the_clock_anew():
