@@ -127,9 +127,10 @@ class Batcher:
 
     def oldest(self) -> float | None:
         """When the row that waits longest was submitted; None when nothing waits."""
+        if not self.queued_rows:
+            return None
         self._drop_unwanted_heads()
-        heads = (group[0].submission.submitted_at for group in self._groups.values())
-        return min(heads, default=None)
+        return min([group[0].submission.submitted_at for group in self._groups.values()])
 
     def take(self, *, max_rows: int, max_bytes: int, now: float) -> Taken:
         """The next batch: at most ``max_rows`` rows and, beyond the first row, ``max_bytes``."""
@@ -173,6 +174,9 @@ class Batcher:
         return False
 
     def _next_group(self) -> Hashable:
+        """The group whose oldest row waits longest; its head is wanted."""
+        if len(self._groups) == 1:
+            return next(iter(self._groups))
         return min(self._groups, key=lambda each: self._groups[each][0].submission.submitted_at)
 
     def _took(self, part: Part) -> None:

@@ -188,8 +188,8 @@ class BatchQueue:
         ]
         if not waiting:
             return None
-        _, call, batcher = min(waiting, key=lambda each: each[0])
-        return call, batcher
+        first = min(waiting, key=lambda each: each[0]) if len(waiting) > 1 else waiting[0]
+        return first[1:]
 
     async def _run(
         self, executor: Executor, call: ModelCall, batcher: Batcher, batch: Batch, now: float
