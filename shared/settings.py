@@ -222,6 +222,9 @@ def _reasons(failure: ValidationError) -> Iterable[str]:
     for error in failure.errors():
         name = ".".join(str(part) for part in error["loc"])
         reason = error["msg"].removeprefix("Value error, ")
+        if not name:
+            yield f"settings: {reason}"
+            continue
         given = repr(error["input"])
         got = "" if given in reason else f", got {given}"
         yield f"setting {name}: {reason}{got}"

@@ -98,6 +98,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     door.routes | health_routes(health),
                     [settings.listen],
                     max_message_bytes=settings.max_message_mb << 20,
+                    tls=settings.tls,
                     max_connection_age=_max_connection_age(settings),
                     reuse_port=settings.reuse_port,
                     reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],

@@ -27,10 +27,23 @@ from shared.wire.interface import (
     UnaryHandler,
 )
 from shared.wire.status import CODES, DETAILS_KEY, ERROR_NAME_KEY, details_of, error_of, told
+from shared.wire.tls import ClientTls, ServerTls, client_context, content, server_context
 
 log = structlog.get_logger()
 
 _NOTHING: Metadata = {}
+_CHANNEL_OPTIONS: Sequence[tuple[str, int | str]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+    # One connection per channel: a lost one is seen by its owner alone.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+)
 _ServerContext = grpc.aio.ServicerContext[bytes, bytes]
 _StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -48,6 +61,7 @@ class GrpcioWire:
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
@@ -66,7 +80,8 @@ class GrpcioWire:
         )
         if reflect:
             reflection.enable_server_reflection([*reflect, reflection.SERVICE_NAME], server)
-        bound = [_bind(server, address) for address in addresses]
+        secret = None if tls is None else await asyncio.to_thread(_server_credentials, tls)
+        bound = [_bind(server, address, secret) for address in addresses]
         await server.start()
         listening = _GrpcioServer(server, bound)
         try:
@@ -75,23 +90,18 @@ class GrpcioWire:
             await server.stop(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
-    async def connect(self, address: str) -> AsyncIterator[Channel]:
+    async def connect(
+        self, address: str, *, tls: ClientTls | None = None
+    ) -> AsyncIterator[Channel]:
         """See ``Wire.connect``."""
-        channel = grpc.aio.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.enable_http_proxy", 0),
-                # One connection per channel: a lost one is seen by its owner alone.
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1000),
-                ("grpc.keepalive_time_ms", 5000),
-                ("grpc.keepalive_timeout_ms", 5000),
-            ],
-        )
+        if tls is None:
+            channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        else:
+            secret = await asyncio.to_thread(_channel_credentials, tls)
+            options = list(_CHANNEL_OPTIONS)
+            if tls.server_name is not None:
+                options.append(("grpc.ssl_target_name_override", tls.server_name))
+            channel = grpc.aio.secure_channel(address, secret, options=options)
         try:
             yield _GrpcioChannel(channel)
         finally:
@@ -107,9 +117,31 @@ def _age_options(age: ConnectionAge | None) -> Sequence[tuple[str, int]]:
     )
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    # gRPC says nothing about files that it cannot use.
+    server_context(tls)
+    return grpc.ssl_server_credentials(
+        [(content(tls.key), content(tls.certificate))],
+        root_certificates=None if tls.client_ca is None else content(tls.client_ca),
+        require_client_auth=tls.client_ca is not None,
+    )
+
+
+def _channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    client_context(tls)
+    return grpc.ssl_channel_credentials(
+        root_certificates=None if tls.ca is None else content(tls.ca),
+        private_key=None if tls.key is None else content(tls.key),
+        certificate_chain=None if tls.certificate is None else content(tls.certificate),
+    )
+
+
+def _bind(server: grpc.aio.Server, address: str, secret: grpc.ServerCredentials | None) -> str:
     try:
-        port = server.add_insecure_port(address)
+        if secret is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, secret)
     except RuntimeError as failure:
         raise OSError(f"cannot listen on {address}: is it in use?") from failure
     if address.startswith("unix-abstract:"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.deadline import Deadline
+from shared.wire.tls import ClientTls, ServerTls
 
 MAX_MESSAGE_BYTES = 512 << 20
 # How long calls in progress may go on after the server's context is left.
@@ -109,6 +110,7 @@ class Wire(Protocol):
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
         """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.
@@ -116,8 +118,10 @@ class Wire(Protocol):
         With ``reuse_port`` other processes may listen on the same TCP ports, and the kernel
         spreads connections over them. ``reflect`` names protobuf services that server
         reflection describes.
-        Raises OSError naming the address that cannot be had.
+        Raises OSError naming the address that cannot be had, or the TLS file.
         """
 
-    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
-        """A channel to ``address`` while inside."""
+    def connect(
+        self, address: str, *, tls: ClientTls | None = None
+    ) -> AbstractAsyncContextManager[Channel]:
+        """A channel to ``address`` while inside; raises OSError naming a TLS file of no use."""

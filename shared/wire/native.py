@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from shared.wire.interface import (
     Stream,
 )
 from shared.wire.reflection import reflection_routes
+from shared.wire.tls import ClientTls, ServerTls, client_context, server_context
 
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 1024
@@ -47,6 +49,7 @@ class NativeWire:
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
         """See ``Wire.serve``."""
@@ -61,13 +64,13 @@ class NativeWire:
         tend_seconds = self._limits.tend_seconds
         if max_connection_age is not None:
             tend_seconds = min(tend_seconds, max_connection_age.seconds / 10)
-        loop = asyncio.get_running_loop()
+        secret = None if tls is None else await asyncio.to_thread(server_context, tls)
         async with AsyncExitStack() as stack:
             servers, bound = [], []
             for address in addresses:
                 listening = _listen(address, reuse_port=reuse_port)
                 stack.callback(listening.close)
-                server = await _serve_on(loop, listening, calls, self._limits)
+                server = await _serve_on(listening, calls, self._limits, secret)
                 servers.append(server)
                 bound.append(_address_of(listening, address))
             listener = _NativeServer(servers, calls, bound)
@@ -79,9 +82,13 @@ class NativeWire:
                 await listener.close(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
-    async def connect(self, address: str) -> AsyncIterator[Channel]:
+    async def connect(
+        self, address: str, *, tls: ClientTls | None = None
+    ) -> AsyncIterator[Channel]:
         """See ``Wire.connect``."""
-        channel = _NativeChannel(address, self._limits)
+        secret = None if tls is None else await asyncio.to_thread(client_context, tls)
+        name = None if tls is None else tls.server_name
+        channel = _NativeChannel(address, self._limits, secret, name)
         try:
             yield channel
         finally:
@@ -118,14 +125,20 @@ def _listen(address: str, *, reuse_port: bool) -> socket.socket:
 
 
 async def _serve_on(
-    loop: asyncio.AbstractEventLoop, listening: socket.socket, calls: Calls, limits: Limits
+    listening: socket.socket, calls: Calls, limits: Limits, secret: ssl.SSLContext | None
 ) -> asyncio.Server:
     def make() -> ServerConnection:
         return ServerConnection(calls, limits)
 
+    loop = asyncio.get_running_loop()
+    patience = None if secret is None else limits.handshake_seconds
     if listening.family == socket.AF_UNIX:
-        return await loop.create_unix_server(make, sock=listening, backlog=_BACKLOG)
-    return await loop.create_server(make, sock=listening, backlog=_BACKLOG)
+        return await loop.create_unix_server(
+            make, sock=listening, backlog=_BACKLOG, ssl=secret, ssl_handshake_timeout=patience
+        )
+    return await loop.create_server(
+        make, sock=listening, backlog=_BACKLOG, ssl=secret, ssl_handshake_timeout=patience
+    )
 
 
 def _unix_path(address: str) -> str:
@@ -167,9 +180,13 @@ class _NativeServer:
 class _NativeChannel:
     """One connection at a time, made when first used and again when lost."""
 
-    def __init__(self, address: str, limits: Limits) -> None:
+    def __init__(
+        self, address: str, limits: Limits, secret: ssl.SSLContext | None, name: str | None
+    ) -> None:
         self._address = address
         self._limits = limits
+        self._secret = secret
+        self._name = name
         self._connection: ClientConnection | None = None
         self._connecting = asyncio.Lock()
 
@@ -230,14 +247,28 @@ class _NativeChannel:
                 connected.close()
                 raise
             _, made = await loop.create_unix_connection(
-                lambda: ClientConnection("localhost", self._limits), sock=connected
+                lambda: self._make("localhost"),
+                sock=connected,
+                ssl=self._secret,
+                server_hostname=None if self._secret is None else self._name or "localhost",
             )
-            return made
-        host, _, port = self._address.rpartition(":")
-        _, made = await loop.create_connection(
-            lambda: ClientConnection(self._address, self._limits), host.strip("[]"), int(port)
-        )
+        else:
+            host, _, port = self._address.rpartition(":")
+            _, made = await loop.create_connection(
+                lambda: self._make(self._address),
+                host.strip("[]"),
+                int(port),
+                ssl=self._secret,
+                server_hostname=None if self._secret is None else self._name or host.strip("[]"),
+            )
+        if not made.speaks_http2:
+            made.close()
+            raise PeerLost("failed to connect: the peer speaks no HTTP/2 over TLS")
         return made
+
+    def _make(self, authority: str) -> ClientConnection:
+        scheme = "http" if self._secret is None else "https"
+        return ClientConnection(authority, self._limits, scheme=scheme)
 
     def close(self) -> None:
         if self._connection is not None:

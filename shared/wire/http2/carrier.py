@@ -4,6 +4,7 @@ import asyncio
 from typing import Generic, TypeVar, cast
 
 from shared.wire.http2.core import Connection
+from shared.wire.tls import HTTP2
 
 Parsed = TypeVar("Parsed")
 _WRITE_HIGH_BYTES = 1 << 20
@@ -24,6 +25,14 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether the peer said so in the TLS handshake (RFC 9113, 3.2), if there was one."""
+        if self._transport is None:
+            return False
+        tls = self._transport.get_extra_info("ssl_object")
+        return tls is None or tls.selected_alpn_protocol() == HTTP2
 
     def eof_received(self) -> bool:
         return False

@@ -53,8 +53,9 @@ class _Call:
 class ClientConnection(Carrier[Response]):
     """A connection to a server; unusable once ``closed``."""
 
-    def __init__(self, authority: str, limits: Limits) -> None:
+    def __init__(self, authority: str, limits: Limits, *, scheme: str = "http") -> None:
         super().__init__()
+        self._scheme = scheme.encode()
         self._authority = authority.encode()
         self._core = Connection(
             self,
@@ -165,7 +166,7 @@ class ClientConnection(Carrier[Response]):
             block = self._blocks[path] = _writer.write(
                 (
                     (b":method", b"POST"),
-                    (b":scheme", b"http"),
+                    (b":scheme", self._scheme),
                     (b":path", path.encode()),
                     (b":authority", self._authority),
                     (b"content-type", b"application/grpc"),

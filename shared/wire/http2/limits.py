@@ -29,6 +29,8 @@ class Limits:
     """Messages of all connections of a server that have not come whole."""
     stalled_seconds: float = 30.0
     """How long a peer may leave data of ours waiting, or a message of its own half sent."""
+    handshake_seconds: float = 10.0
+    """How long a client may take for the TLS handshake."""
     keepalive_seconds: float = 5.0
     """How often a client asks its server for a sign of life."""
     tend_seconds: float = 2.0

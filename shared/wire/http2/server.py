@@ -57,6 +57,10 @@ class ServerConnection(Carrier[Request]):
         peer = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if isinstance(peer, tuple) else ""
         self._calls.add(self)
+        if not self.speaks_http2:
+            log.info("connection refused", peer=self._peer_host, reason="no HTTP/2 over TLS")
+            transport.close()
+            return
         self.flush()
 
     def data_received(self, data: bytes) -> None:
