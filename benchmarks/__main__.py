@@ -3,33 +3,30 @@
     make bench ARGS="--work a,b --peers mindserve,mosec --rounds 3 --seconds 5"
 
 Every server is installed into an environment of its own below .bench, started on
-loopback ports, asked until it answers right, loaded by h2load and ended again.
+loopback ports, asked until it answers right, loaded (closed loops by h2load, open
+loops by a process of ours) and ended again.
 """
 
 import argparse
 import json
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, tables
-from benchmarks.figures import Sample
-from benchmarks.load import LoadFailed
-from benchmarks.measure import NotReady, samples
+from benchmarks import machine, pages, tables
+from benchmarks.figures import described
+from benchmarks.mindir.models import with_answer
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.peers.environment import ROOT, Environment
+from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
-from benchmarks.processes import ServerDied, adopt_orphans
+from benchmarks.processes import adopt_orphans
+from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS, Work
 
 RESULT = ROOT / "benchmarks" / "results" / "servers.json"
-PAGE = ROOT / "docs" / "performance.md"
-FAILURES = (NotReady, ServerDied, LoadFailed, OSError, subprocess.SubprocessError)
 
 
 def arguments() -> argparse.Namespace:
@@ -39,16 +36,22 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--work", default=",".join(WORKS), help="default: %(default)s")
     parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
-    parser.add_argument("--in-flight", default="1,16,64", help="default: %(default)s")
+    parser.add_argument(
+        "--loads", default="1x1,4x4,8x8", metavar="CxS,...",
+        help="connections x requests in flight on each; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rates", default="half,100,500", metavar="N,...",
+        help="requests a second that arrive at random, half: of the slowest server's most; servers "
+        "that cannot keep up are left out; empty for no open loop; default: %(default)s",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
     parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "servers.json")
     parser.add_argument(
-        "--write", action="store_true", help="replace the committed result and its tables"
+        "--write", action="store_true", help="replace the committed result, its tables and plots"
     )
-    parser.add_argument(
-        "--render", action="store_true", help="only write the committed result's tables again"
-    )
+    parser.add_argument("--render", action="store_true", help="only tables and plots, once more")
     return parser.parse_args()
 
 
@@ -58,10 +61,6 @@ def chosen(names: str, known: dict[str, Any]) -> list[Any]:
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[each] for each in names.split(",")]
-
-
-def environment_of(peer: Peer) -> Environment:
-    return Environment(ROOT / ".bench" / peer.name, own=not peer.requirements)
 
 
 def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
@@ -82,49 +81,31 @@ def install(peers: Sequence[Peer], failures: list[str]) -> dict[str, Peer]:
     return ready
 
 
-def measure(
-    given: argparse.Namespace,
-    peers: dict[str, Peer],
-    works: Sequence[Work],
-    found: list[Sample],
-    failures: list[str],
-) -> None:
-    """Round by round, work by work, server by server; a server that fails is left out."""
-    in_flight = [int(each) for each in given.in_flight.split(",")]
-    for number in range(1, given.rounds + 1):
-        for work in works:
-            for peer in peers.values():
-                if peer.refuses(work):
-                    continue
-                where = f"round {number}/{given.rounds}, work {work.key}, {peer.name}"
-                try:
-                    for sample in samples(
-                        peer, work, environment_of(peer), in_flight, number=number,
-                        seconds=given.seconds, progress=lambda what, w=where: say(f"{w}: {what}"),
-                    ):  # fmt: skip
-                        found.append(sample)
-                        say(f"{where}: {sample.cpu_us:.0f} us CPU, {sample.per_second:.0f}/s, "
-                            f"p50 {sample.p50_ms:.2f} ms, {sample.errors} errors")  # fmt: skip
-                except FAILURES as failure:
-                    failures.append(f"{where}: {type(failure).__doc__}")
-                    say(f"{where} FAILED: {failure}")
-
-
-def say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+def prepared(works: Sequence[Work], failures: list[str]) -> list[Work]:
+    """The works that can be done here: some need models, which need MindSpore."""
+    ready = []
+    for work in works:
+        try:
+            ready.append(with_answer(work, say))
+        except FAILURES as failure:
+            failures.append(f"work {work.key}: MindSpore or its models could not be had.")
+            say(f"work {work.key} FAILED: {failure}")
+    return ready
 
 
 def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
-    works = chosen(given.work, WORKS)
+    works = prepared(chosen(given.work, WORKS), failures)
     peers = install(chosen(given.peers, PEERS), failures)
-    found: list[Sample] = []
+    rounds = Rounds(peers, works, given.rounds, given.seconds, failures)
     try:
-        measure(given, peers, works, found, failures)
+        rounds.run_closed(given.loads.split(","))
+        if given.rates:
+            rounds.run_open(given.rates.split(","))
     except KeyboardInterrupt:
         say("interrupted; every server was ended")
         failures.append("What came after an interruption of the run.")
-    if not found:
+    if not rounds.closed:
         return 130
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -140,34 +121,27 @@ def run(given: argparse.Namespace) -> int:
             for name, peer in peers.items()
         },
         "failures": failures,
-        "samples": [each.described() for each in found],
+        "open": [described(each) for each in rounds.opened],
+        "samples": [described(each) for each in rounds.closed],
     }
     print(tables.page(result))
-    save(result, given.result)
+    pages.save(result, given.result)
     if given.write:
-        save(result, RESULT)
-        render()
+        pages.save(result, RESULT)
+        render(result)
     return 1 if failures else 0
 
 
-def render() -> None:
-    """Put the committed result's tables into the page."""
-    result = json.loads(RESULT.read_text())
-    PAGE.write_text(tables.put_between_markers(PAGE.read_text(), tables.page(result)))
-
-
-def save(result: dict[str, Any], path: Path) -> None:
-    """As JSON, one sample a line."""
-    lines = ",\n".join(json.dumps(each) for each in result["samples"])
-    head = json.dumps({key: value for key, value in result.items() if key != "samples"}, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{head[:-2]},\n "samples": [\n{lines}\n]}}\n')
+def render(result: dict[str, Any]) -> None:
+    """Put the committed result's tables and plots into the page."""
+    pages.draw(RESULT)
+    pages.put(tables.BEGIN, tables.END, tables.page(result, plots=pages.plots_of(RESULT)))
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render()
+        render(json.loads(RESULT.read_text()))
         return 0
     if not machine.find_h2load():
         sys.exit("h2load is missing; it comes with the package nghttp2-client")

@@ -6,6 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.layout import Layout
+
+LOOP = "bare loop"
+"""What stands where servers stand: no server, the model called again and again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -13,7 +18,9 @@ class Sample:
 
     work: str
     server: str
+    connections: int
     in_flight: int
+    """Requests that all connections together keep in flight."""
     round: int
     requests: int
     errors: int
@@ -30,11 +37,37 @@ class Sample:
     others_cores: float
     """Cores that neither the server nor the load generator kept busy meanwhile."""
 
-    def described(self) -> dict[str, Any]:
-        return {
-            key: round(value, 3) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-        }
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.connections, self.in_flight // self.connections)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSample:
+    """One server in one round while requests arrive at random."""
+
+    work: str
+    server: str
+    rate: float
+    """Requests that arrive per second."""
+    round: int
+    requests: int
+    errors: int
+    """Requests that failed, or were not answered within 10 s."""
+    p50_ms: float
+    p99_ms: float
+    late_p99_ms: float
+    """How late requests left the load generator, which the latencies include."""
+    cpu_us: float
+    others_cores: float
+
+
+def described(figures: Sample | OpenSample) -> dict[str, Any]:
+    """As JSON, in digits that mean something."""
+    return {
+        key: round(value, 3) if isinstance(value, float) else value
+        for key, value in asdict(figures).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +85,15 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{short(self.median)} ({short(self.least)} to {short(self.most)})"
+
+
+def throughput(samples: Iterable[Sample], work: str, server: str) -> float:
+    """The most requests per second that a server did in a closed loop; 0 if it was not asked."""
+    layouts: dict[Layout, list[float]] = {}
+    for each in samples:
+        if (each.work, each.server) == (work, server):
+            layouts.setdefault(each.layout, []).append(each.per_second)
+    return max(map(statistics.median, layouts.values()), default=0.0)
 
 
 def short(value: float) -> str:

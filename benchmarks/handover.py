@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -59,12 +58,13 @@ async def agent(folder: Path, columns: int, *, way: str) -> AsyncIterator[tuple[
             assignment=lambda: assignment, idle=lambda what: None, changed=changed.set,
         )  # fmt: skip
         async with wire.serve(Registrar(agents, 10.0).routes, ["127.0.0.1:0"]) as server:
-            process = subprocess.Popen(  # noqa: ASYNC220 (it is only started here)
-                [sys.executable, "-m", "services.agent", "--worker", server.addresses[0],
-                 "--local-socket" if way.startswith("unix") else "--no-local-socket",
-                 "--log-level", "error", "--stop-with-stdin"],
-                stdin=subprocess.PIPE,
-            )  # fmt: skip
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "services.agent", "--stop-with-stdin"),
+                *("--worker", server.addresses[0]),
+                "--local-socket" if way.startswith("unix") else "--no-local-socket",
+                *("--log-level", "error"),
+                stdin=asyncio.subprocess.PIPE,
+            )
             try:
                 while not agents.holding(WHAT):
                     changed.clear()
@@ -74,7 +74,8 @@ async def agent(folder: Path, columns: int, *, way: str) -> AsyncIterator[tuple[
             finally:
                 assert process.stdin is not None
                 process.stdin.close()
-                await asyncio.to_thread(process.wait, 30)
+                async with asyncio.timeout(30):
+                    await process.wait()
 
 
 def cpu_seconds(pids: list[int]) -> float:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import percentile
+from benchmarks.layout import Layout
 from benchmarks.messages import Call
-
-CONNECTIONS = {16: 4, 64: 8}
-"""Connections that share the requests in flight over HTTP/2; else each has its own."""
 
 
 class LoadFailed(Exception):
@@ -38,16 +36,16 @@ class Load:
     call: Call
     answer_bytes: int
     """Length of a right answer, gRPC's prefix included."""
-    in_flight: int
+    layout: Layout
     folder: Path
 
     def calibrate(self, seconds: float) -> int:
         """Warm the server up; tells how many requests take about ``seconds``."""
         rate = 0.0
-        for requests in (2 * self.in_flight, None):
-            answers = self.run(requests or max(2 * self.in_flight, int(rate * seconds / 4)))
+        for requests in (2 * self.layout.in_flight, None):
+            answers = self.run(requests or max(2 * self.layout.in_flight, int(rate * seconds / 4)))
             rate = answers.requests / answers.seconds
-        return max(5 * self.in_flight, int(rate * seconds))
+        return max(5 * self.layout.in_flight, int(rate * seconds))
 
     def run(self, requests: int) -> Answers:
         """Send that many requests and wait for every answer."""
@@ -68,12 +66,9 @@ class Load:
         body = self.folder / "body"
         prefix = struct.pack(">BI", 0, len(self.call.body)) if self.call.is_grpc else b""
         body.write_bytes(prefix + self.call.body)
-        connections = self.in_flight
-        if self.call.is_grpc:
-            connections = CONNECTIONS.get(self.in_flight, self.in_flight)
         return [
-            "h2load", "-n", str(requests), "-c", str(connections),
-            "-m", str(self.in_flight // connections), "-d", str(body), f"--log-file={log}",
+            "h2load", "-n", str(requests), "-c", str(self.layout.connections),
+            "-m", str(self.layout.streams), "-d", str(body), f"--log-file={log}",
             "-H", f"content-type: {self.call.content_type}",
             *(("-H", "te: trailers") if self.call.is_grpc else ("--h1",)),
             f"http://127.0.0.1:{self.port}{self.call.path}",

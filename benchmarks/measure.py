@@ -12,9 +12,12 @@ from tempfile import TemporaryDirectory
 import grpc
 import psutil
 
-from benchmarks.figures import Sample
+from benchmarks.figures import OpenSample, Sample
+from benchmarks.layout import layouts_of
 from benchmarks.load import Load
 from benchmarks.messages import Call
+from benchmarks.open_loop.child import run_open_loop
+from benchmarks.open_loop.order import Order
 from benchmarks.peers.environment import Environment
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import Processes
@@ -22,6 +25,9 @@ from benchmarks.works import Work
 from shared.ports import free_port
 
 READY_SECONDS = 120.0
+GRPC_CONNECTIONS = 8
+"""Connections that requests of an open loop take in turn."""
+MOST_HTTP_CONNECTIONS = 256
 
 
 class NotReady(Exception):
@@ -55,33 +61,88 @@ def running(peer: Peer, work: Work, environment: Environment) -> Iterator[Runnin
 
 
 def samples(
-    peer: Peer, work: Work, environment: Environment, in_flight: Sequence[int],
+    peer: Peer, work: Work, environment: Environment, layouts: Sequence[str],
     *, number: int, seconds: float, progress: Callable[[str], None],
 ) -> Iterator[Sample]:  # fmt: skip
-    """Load a fresh server with each number of requests in flight, one after another."""
+    """Load a fresh server with each layout, one after another."""
     progress("starts")
     with running(peer, work, environment) as server:
-        for count in in_flight:
-            progress(f"{count} in flight")
-            load = Load(server.port, server.call, server.answer_bytes, count, server.folder)
+        for layout in layouts_of(tuple(layouts), has_streams=server.call.is_grpc):
+            progress(f"{layout} in flight")
+            load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
             requests = load.calibrate(seconds)
             server.processes.check()
-            cpu_before, busy_before = server.processes.cpu_seconds(), _busy_seconds()
-            own_before, began = _own_seconds(), time.monotonic()
+            meter = Meter(server.processes)
             answers = load.run(requests)
-            elapsed = time.monotonic() - began
-            cpu = server.processes.cpu_seconds() - cpu_before
-            others = _busy_seconds() - busy_before - cpu - (_own_seconds() - own_before)
+            used = meter.read()
             pss, rss = server.processes.memory()
             yield Sample(
-                work=work.key, server=peer.name, in_flight=count, round=number,
+                work=work.key, server=peer.name, round=number,
+                connections=layout.connections, in_flight=layout.in_flight,
                 requests=requests, errors=answers.errors, seconds=answers.seconds,
-                cpu_us=1e6 * cpu / requests, per_second=requests / answers.seconds,
+                cpu_us=1e6 * used.cpu_seconds / requests, per_second=requests / answers.seconds,
                 p50_ms=answers.p50_ms, p99_ms=answers.p99_ms,
                 pss_mb=pss / 1e6, rss_mb=rss / 1e6,
-                others_cores=max(0.0, others / elapsed),
+                others_cores=used.others_cores,
             )  # fmt: skip
         server.processes.check()
+
+
+def open_samples(
+    peer: Peer, work: Work, environment: Environment, rates: Sequence[float],
+    *, number: int, seconds: float, progress: Callable[[str], None],
+) -> Iterator[OpenSample]:  # fmt: skip
+    """Let requests arrive at a fresh server at each rate, one after another."""
+    progress("starts")
+    with running(peer, work, environment) as server:
+        for rate in rates:
+            progress(f"{rate:g} requests a second arrive")
+            order = Order(
+                port=server.port, path=server.call.path, content_type=server.call.content_type,
+                answer_bytes=server.answer_bytes - (5 if server.call.is_grpc else 0),
+                connections=GRPC_CONNECTIONS if server.call.is_grpc else MOST_HTTP_CONNECTIONS,
+                rate=rate, seconds=seconds, seed=number,
+            )  # fmt: skip
+            meter = Meter(server.processes)
+            outcome = run_open_loop(order, server.call.body, server.folder)
+            used = meter.read()
+            yield OpenSample(
+                work=work.key, server=peer.name, rate=rate, round=number,
+                requests=outcome.requests, errors=outcome.errors, p50_ms=outcome.p50_ms,
+                p99_ms=outcome.p99_ms, late_p99_ms=outcome.late_p99_ms,
+                cpu_us=1e6 * used.cpu_seconds / (outcome.requests + outcome.warmed),
+                others_cores=used.others_cores,
+            )  # fmt: skip
+        server.processes.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a load took."""
+
+    cpu_seconds: float
+    """Of all the server's processes."""
+    others_cores: float
+    """Cores that neither the server nor the load generator kept busy meanwhile."""
+
+
+class Meter:
+    """Reads what is used from its making on."""
+
+    def __init__(self, processes: Processes, only: int | None = None) -> None:
+        self._processes = processes
+        self._only = only
+        self._cpu, self._busy, self._own = self._now()
+        self._began = time.monotonic()
+
+    def _now(self) -> tuple[float, float, float]:
+        return self._processes.cpu_seconds(self._only), _busy_seconds(), _own_seconds()
+
+    def read(self) -> Used:
+        elapsed = time.monotonic() - self._began
+        cpu, busy, own = self._now()
+        others = (busy - self._busy) - (cpu - self._cpu) - (own - self._own)
+        return Used(cpu - self._cpu, max(0.0, others / elapsed))
 
 
 def _first_right_answer(processes: Processes, port: int, call: Call) -> bytes:

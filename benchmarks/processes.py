@@ -76,10 +76,13 @@ class Processes:
         logs = sorted(self._folder.glob("*.log"))
         return "\n".join(log.read_text(errors="replace")[-1500:] for log in logs)
 
-    def cpu_seconds(self) -> float:
-        """CPU time so far, that of children that ended included."""
+    def cpu_seconds(self, only: int | None = None) -> float:
+        """CPU time so far, that of children that ended included.
+
+        ``only``: of the process that the command of this number became, not of all.
+        """
         total = 0.0
-        for each in self._living():
+        for each in self._counted(only):
             try:
                 times = each.cpu_times()
             except psutil.NoSuchProcess:
@@ -87,10 +90,10 @@ class Processes:
             total += times.user + times.system + times.children_user + times.children_system
         return total
 
-    def memory(self) -> tuple[int, int]:
+    def memory(self, only: int | None = None) -> tuple[int, int]:
         """Bytes of all processes: with shared pages counted once (PSS), and each time (RSS)."""
         pss = rss = 0
-        for each in self._living():
+        for each in self._counted(only):
             try:
                 found = each.memory_full_info()
             except psutil.NoSuchProcess:
@@ -98,9 +101,16 @@ class Processes:
             pss, rss = pss + found.pss, rss + found.rss
         return pss, rss
 
+    def written_memory(self, only: int | None = None) -> int:
+        """Bytes that the processes have written: no files, which others on the machine share."""
+        return sum(map(_written, self._counted(only)))
+
     def _environment(self, command: Command) -> dict[str, str]:
         """Ours, with what they put into temporary folders where we shall remove it."""
         return {**os.environ, "TMPDIR": str(self._folder), **command.environment}
+
+    def _counted(self, only: int | None) -> list[psutil.Process]:
+        return self._living() if only is None else [psutil.Process(self._started[only].pid)]
 
     def _living(self) -> list[psutil.Process]:
         below = psutil.Process().children(recursive=True)
@@ -125,3 +135,12 @@ class Processes:
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(left, timeout=STOP_SECONDS)
+
+
+def _written(process: psutil.Process) -> int:
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))]
+    return 1024 * sum(kilobytes)

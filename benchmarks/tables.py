@@ -3,43 +3,72 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.figures import Sample, Spread
+from benchmarks import open_tables
+from benchmarks.figures import LOOP, OpenSample, Sample, Spread, throughput
+from benchmarks.layout import Layout
+from benchmarks.pages import linked
 from benchmarks.works import WORKS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 HEAD = (
-    "| server | in flight | CPU µs per request | requests/s | p50 ms | p99 ms | MB | errors |\n"
-    "|---|---:|---:|---:|---:|---:|---:|---:|"
+    "| server | connections x streams | CPU µs per request | requests/s | p50 ms | p99 ms | MB |"
+    " errors |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+)
+LOOP_HEAD = (" of the loop |", "---:|")
+LOOP_WORDS = (
+    f"The {LOOP} is no server but the model called in one process, image by image (1x1) or 8 at a "
+    "time (1x8, where p50 and p99 are those of a batch). The last column is requests/s over those "
+    "of the better loop."
 )
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Mapping[str, Any], plots: Sequence[str] = ()) -> str:
     """Everything between the markers."""
     samples = [Sample(**each) for each in result["samples"]]
     parts = [_conditions(result, samples), _servers(result["servers"])]
-    parts.append(summary(samples))
+    ordinary = [
+        each for each in samples
+        if not WORKS[each.work].is_about_layouts and each.server != LOOP
+    ]  # fmt: skip
+    if ordinary:
+        parts.append(summary(ordinary))
+    parts += linked(plots)
     for key in sorted({each.work for each in samples}):
         ours = [each for each in samples if each.work == key]
         parts.append(f"### {key}. {WORKS[key].what}\n\n{table(ours)}")
+    if any(each.layout.streams > 1 for each in samples):
+        parts.append(_without_streams(result["servers"]))
+    opened = [OpenSample(**each) for each in result["open"]]
+    if opened:
+        parts.append(open_tables.section(opened, samples))
     if result["failures"]:
         parts.append("Not measured:\n\n" + "\n".join(f"* {each}" for each in result["failures"]))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def table(samples: Sequence[Sample]) -> str:
     """One row for each server and load, in the order in which they were measured."""
-    groups: dict[tuple[str, int], list[Sample]] = {}
+    groups: dict[tuple[str, Layout], list[Sample]] = {}
     for each in samples:
-        groups.setdefault((each.server, each.in_flight), []).append(each)
+        groups.setdefault((each.server, each.layout), []).append(each)
     order = list(dict.fromkeys(server for server, _ in groups))
-    rows = sorted(groups, key=lambda group: (order.index(group[0]), group[1]))
-    return "\n".join([HEAD, *(_row(*group, groups[group]) for group in rows)])
+    rows = sorted(groups, key=lambda group: (order.index(group[0]), group[1].in_flight))
+    lines = [*HEAD, *(_row(*group, groups[group]) for group in rows)]
+    limit = throughput(samples, samples[0].work, LOOP)
+    if not limit:
+        return "\n".join(lines)
+    medians = [Spread.of(each.per_second for each in groups[group]).median for group in rows]
+    shares = [*LOOP_HEAD, *(f" {100 * each / limit:.0f} % |" for each in medians)]
+    table = "\n".join(line + share for line, share in zip(lines, shares, strict=True))
+    return f"{table}\n\n{LOOP_WORDS}"
 
 
 def summary(samples: Sequence[Sample]) -> str:
     """CPU per request of every server and work, under one load."""
     loads = sorted({each.in_flight for each in samples})
     load = loads[len(loads) // 2]
+    samples = [each for each in samples if each.in_flight == load]
     works = sorted({each.work for each in samples})
     lines = [
         f"### CPU µs per request, {load} in flight\n",
@@ -48,18 +77,17 @@ def summary(samples: Sequence[Sample]) -> str:
     ]
     for server in dict.fromkeys(each.server for each in samples):
         cells = [
-            [each.cpu_us for each in samples if (each.server, each.work) == (server, key)
-             and each.in_flight == load]
+            [each.cpu_us for each in samples if (each.server, each.work) == (server, key)]
             for key in works
-        ]  # fmt: skip
+        ]
         texts = [str(Spread.of(cell)) if cell else "" for cell in cells]
         lines.append(f"| {server} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
 
 
-def _row(server: str, in_flight: int, rounds: Sequence[Sample]) -> str:
+def _row(server: str, layout: Layout, rounds: Sequence[Sample]) -> str:
     cells = [
-        server, in_flight, Spread.of(each.cpu_us for each in rounds),
+        server, layout, Spread.of(each.cpu_us for each in rounds),
         Spread.of(each.per_second for each in rounds), Spread.of(each.p50_ms for each in rounds),
         Spread.of(each.p99_ms for each in rounds),
         f"{Spread.of(each.pss_mb for each in rounds).median:.0f}",
@@ -86,10 +114,11 @@ def _servers(servers: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def put_between_markers(text: str, content: str) -> str:
-    """The page with new tables; fails when it has no place for them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+def _without_streams(servers: Mapping[str, Mapping[str, str]]) -> str:
+    names = [name for name, each in servers.items() if each["protocol"].startswith("HTTP/1.1")]
+    return (
+        "Over HTTP/1.1 a connection carries one request at a time, so instead of streams there are "
+        f"as many connections: {', '.join(names)}."
+        if names
+        else ""
+    )

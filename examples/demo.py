@@ -90,9 +90,11 @@ class Stack:
         with step("starting master, worker and two agents"):
             self.serve("master", "--listen", self.address, "--membership-address", self.membership)
             self.serve(
-                "worker", "--listen", self.worker, "--masters", self.membership,
-                "--servable-directory", str(self.folder),
-            )  # fmt: skip
+                "worker",
+                *("--listen", self.worker),
+                *("--masters", self.membership),
+                *("--servable-directory", str(self.folder)),
+            )
             for device in ("0", "1"):
                 self.serve("agent", "--worker", self.worker, "--device-id", device)
 
@@ -101,8 +103,10 @@ class Stack:
         with (self.folder / f"{name}.log").open("wb") as log:
             self.services[name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     def wait_until_ready(self) -> None:
         with step("waiting until the agents have loaded the models"):

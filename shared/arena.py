@@ -37,7 +37,9 @@ def dims_of(column: Column) -> tuple[int, ...]:
 
 def join(column: Column) -> Array:
     """A column as one array."""
-    return np.stack(column) if isinstance(column, list) else column
+    if not isinstance(column, list):
+        return column
+    return np.stack(column) if len(column) > 1 else column[0][np.newaxis]
 
 
 class Arena:

@@ -47,3 +47,9 @@ class ServableVersion(NamedTuple):
 
     def __str__(self) -> str:
         return f"servable '{self.servable}' version {self.version}"
+
+
+def request_text(servable: str, method: str, version: int = 0) -> str:
+    """What a request asks for in the original's words, a space at the end included."""
+    named = f"version({version}) " if version else ""
+    return f"Request servable({servable}) method({method}) {named}"

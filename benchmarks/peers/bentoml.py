@@ -5,10 +5,11 @@ from benchmarks.peers.scripted import ScriptedPeer
 
 BENTOML = ScriptedPeer(
     name="bentoml",
-    protocol="HTTP/1.1, JSON (b: base64 in JSON)",
+    protocol="HTTP/1.1, JSON (b, e: base64 in JSON)",
     requirements=("bentoml==1.4.39", "numpy"),
-    remark="one worker; batches of a latency it picks itself (work c only)",
-    request=lambda work: json_http(work, "/predict", packed=work.key == "b"),
+    remark="one worker; batches of a latency it picks itself (work c only);"
+    " work d: services for preprocessing and model behind a third",
+    request=lambda work: json_http(work, "/predict"),
     script="bentoml_server.py",
     command=lambda environment, script, port: (
         environment.program("bentoml"), "serve", "bentoml_server:Bench", "--host", "127.0.0.1",

@@ -14,6 +14,7 @@ from benchmarks.peers.triton import Triton
 _ALL: tuple[Peer, ...] = (
     Mindserve("mindserve", "grpcio"),
     Mindserve("mindserve-native", "native"),
+    Mindserve("mindserve-worker", "native", direct=True),
     GrpcFloor(),
     Triton(),
     MOSEC,

@@ -1,6 +1,5 @@
 """An environment of its own for each server, below ``.bench``."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,9 +51,3 @@ class Environment:
             [self.python, "-c", code], check=True, capture_output=True, text=True
         )
         return asked.stdout.strip()
-
-
-def described_for_servers(work: dict[str, object]) -> dict[str, str]:
-    """The environment variables that the servers in ``servers/`` read."""
-    folder = ROOT / "benchmarks" / "peers" / "servers"
-    return {"BENCH_WORK": json.dumps(work), "PYTHONPATH": str(folder)}

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.messages import Call, ms_service
-from benchmarks.peers.environment import ROOT, Environment, described_for_servers
+from benchmarks.peers.environment import ROOT, Environment
+from benchmarks.peers.told import described_for_servers
 from benchmarks.processes import Command
 from benchmarks.works import Work
 
@@ -15,10 +16,10 @@ class GrpcFloor:
     name = "grpc.aio"
     protocol = "gRPC"
     requirements: tuple[str, ...] = ()
-    remark = "a floor, no server: one process, no batching, no queue; uvloop"
+    remark = "a floor, no server: one process, no batching, no queue, no stages; uvloop"
 
     def refuses(self, work: Work) -> str:
-        return "it does not batch" if work.max_batch else ""
+        return "it does not batch" if work.latency_seconds else ""
 
     def prepare(self, environment: Environment) -> None:
         """Nothing: grpc is a dependency of ours."""
@@ -29,7 +30,7 @@ class GrpcFloor:
         return [
             Command(
                 [environment.python, "-m", "benchmarks.peers.servers.grpc_floor", str(port)],
-                {**described_for_servers(work.described()), "PYTHONPATH": str(ROOT)},
+                {**described_for_servers(work), "PYTHONPATH": str(ROOT)},
             )
         ]
 

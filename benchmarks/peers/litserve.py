@@ -5,9 +5,9 @@ from benchmarks.peers.scripted import ScriptedPeer
 
 LITSERVE = ScriptedPeer(
     name="litserve",
-    protocol="HTTP/1.1, JSON (b: base64 in JSON)",
+    protocol="HTTP/1.1, JSON (b, e: base64 in JSON)",
     requirements=("litserve==0.2.19", "numpy"),
-    remark="one worker; batches wait 2 ms (work c only)",
-    request=lambda work: json_http(work, "/predict", packed=work.key == "b"),
+    remark="one worker; batches wait 2 ms (works c, e); work d: decode_request and encode_response",
+    request=lambda work: json_http(work, "/predict"),
     script="litserve_server.py",
 )

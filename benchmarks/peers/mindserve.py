@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.messages import Call, ms_service
+from benchmarks.mindir.models import file_of
 from benchmarks.peers.environment import ROOT, Environment
 from benchmarks.processes import Command
 from benchmarks.works import Work
@@ -12,28 +13,47 @@ from shared.ports import free_port
 
 CONFIG = """from mindspore_serving.server import register
 
-model = register.declare_model(model_file="model.json", model_format="Reference")
+model = register.declare_model(model_file="{file}", model_format="{format}")
 
 
 @register.register_method(output_names=["y"])
 def predict(x):
     return register.add_stage(model, x, outputs_count=1)
 """
+STAGED = """
+
+def before(x):
+    return x + 1
+
+
+def after(y):
+    return y - 1
+
+
+@register.register_method(output_names=["y"])
+def staged(x):
+    x = register.add_stage(before, x, outputs_count=1)
+    y = register.add_stage(model, x, outputs_count=1)
+    return register.add_stage(after, y, outputs_count=1)
+"""
 
 
 class Mindserve:
-    """Our three services, on one of their wires."""
+    """Our services, on one of their wires: all three, or without the master."""
 
     protocol = "gRPC"
+    method = "predict"
     requirements: tuple[str, ...] = ()
 
-    def __init__(self, name: str, wire: str) -> None:
+    def __init__(self, name: str, wire: str, *, direct: bool = False) -> None:
         self.name = name
         self.remark = (
-            "master, worker, agent and device process; batches of at most 32, without waiting;"
-            f" wire {wire}"
+            f"{'clients call the worker;' if direct else 'master,'} worker, agent and device"
+            " process; batches of at most 32, without waiting;"
+            f" work d: Python stages on threads of the worker; wire {wire}"
         )
-        self._wire = wire
+        self.wire = wire
+        self._direct = direct
 
     def refuses(self, work: Work) -> str:
         return ""
@@ -44,31 +64,45 @@ class Mindserve:
     def commands(
         self, work: Work, folder: Path, port: int, environment: Environment
     ) -> Sequence[Command]:
-        _write_servable(work, folder / "servables" / "bench")
+        _write_servable(work, self.config(work), folder / "servables" / "bench")
         joins, listens = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        return [
-            self._service(environment, "master", "--listen", f"127.0.0.1:{port}",
-                          "--membership-address", joins),
-            self._service(environment, "worker", "--listen", listens, "--masters", joins,
-                     "--servable-directory", str(folder / "servables"),
-                     "--max-batch-size", str(work.max_batch or 32)),
-            self._service(environment, "agent", "--worker", listens),
+        worker = [
+            "worker", "--listen", listens, "--masters", joins,
+            "--servable-directory", str(folder / "servables"),
+            "--max-batch-size", str(work.max_batch or 32),
         ]  # fmt: skip
+        front = f"127.0.0.1:{port}"
+        if self._direct:
+            first = [self.service(environment, *worker, "--clients-address", front)]
+        else:
+            master = ["master", "--listen", front, "--membership-address", joins]
+            first = [self.service(environment, *master), self.service(environment, *worker)]
+        return [*first, self.service(environment, "agent", "--worker", listens)]
+
+    def config(self, work: Work) -> str:
+        """The servable_config.py of a work."""
+        if work.model:
+            return CONFIG.format(file=f"{work.model}.mindir", format="MindIR")
+        return CONFIG.format(file="model.json", format="Reference") + STAGED
 
     def call(self, work: Work) -> Call:
-        return ms_service(work, "bench", "predict")
+        return ms_service(work, "bench", "staged" if work.staged else self.method)
 
     def version(self, environment: Environment) -> str:
         return environment.version_of("mindserve")
 
-    def _service(self, environment: Environment, name: str, *arguments: str) -> Command:
-        program = [environment.python, "-m", f"services.{name}", "--wire", self._wire]
+    def service(self, environment: Environment, name: str, *arguments: str) -> Command:
+        """One of our services."""
+        program = [environment.python, "-m", f"services.{name}", "--wire", self.wire]
         return Command([*program, "--log-level", "warning", *arguments], {"PYTHONPATH": str(ROOT)})
 
 
-def _write_servable(work: Work, folder: Path) -> None:
+def _write_servable(work: Work, config: str, folder: Path) -> None:
     (folder / "1").mkdir(parents=True)
-    (folder / "servable_config.py").write_text(CONFIG)
+    (folder / "servable_config.py").write_text(config)
+    if work.model:
+        (folder / "1" / f"{work.model}.mindir").symlink_to(file_of(work))
+        return
     model = {
         "function": work.function,
         "inputs": [{"name": "x", "dtype": "float32", "dims": [-1, work.inputs]}],

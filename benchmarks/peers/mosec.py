@@ -7,7 +7,7 @@ MOSEC = ScriptedPeer(
     name="mosec",
     protocol="HTTP/1.1, raw bytes",
     requirements=("mosec==0.9.8", "numpy"),
-    remark="one worker; batches wait 2 ms (work c only)",
+    remark="one worker; batches wait 2 ms (works c, e); work d: three workers in a row",
     request=lambda work: raw_http(work, "/inference"),
     script="mosec_server.py",
     command=lambda environment, script, port: (

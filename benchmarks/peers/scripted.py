@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.messages import Call
-from benchmarks.peers.environment import ROOT, Environment, described_for_servers
+from benchmarks.peers.environment import Environment
+from benchmarks.peers.told import SERVERS, described_for_servers
 from benchmarks.processes import Command
 from benchmarks.works import Work
-
-SERVERS = ROOT / "benchmarks" / "peers" / "servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class ScriptedPeer:
         return [
             Command(
                 self.command(environment, str(SERVERS / self.script), port),
-                {**described_for_servers(work.described()), **self.environment},
+                {**described_for_servers(work), **self.environment},
             )
         ]
 

@@ -8,19 +8,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.messages import Call, open_inference
-from benchmarks.peers.environment import Environment, described_for_servers
-from benchmarks.peers.scripted import SERVERS
+from benchmarks.mindir.models import MINDSPORE
+from benchmarks.peers.environment import Environment
+from benchmarks.peers.told import SERVERS, described_for_servers
 from benchmarks.processes import Command
 from benchmarks.works import Work
 
-CONFIG = """name: "bench"
+CONFIG = """name: "{name}"
 backend: "python"
 max_batch_size: {max_batch}
 input [{{ name: "x", data_type: TYPE_FP32, dims: [{rows}{inputs}] }}]
 output [{{ name: "y", data_type: TYPE_FP32, dims: [{rows}{outputs}] }}]
 instance_group [{{ kind: KIND_CPU, count: 1 }}]
+parameters {{ key: "stage" value {{ string_value: "{stage}" }} }}
 {batching}
 """
+ENSEMBLE = """name: "bench"
+platform: "ensemble"
+input [{{ name: "x", data_type: TYPE_FP32, dims: [-1, {inputs}] }}]
+output [{{ name: "y", data_type: TYPE_FP32, dims: [-1, {outputs}] }}]
+ensemble_scheduling {{ step [ {steps} ] }}
+"""
+STEP = """{{
+  model_name: "{name}" model_version: -1
+  input_map {{ key: "x" value: "{given}" }} output_map {{ key: "y" value: "{result}" }}
+}}"""
 
 
 class Triton:
@@ -29,7 +41,10 @@ class Triton:
     name = "triton"
     protocol = "gRPC"
     requirements = ("nvidia-pytriton==0.7.0", "numpy<2")
-    remark = "Python backend, one instance; dynamic batching without a delay (work c only)"
+    remark = (
+        "Python backend, one instance; dynamic batching without a delay (works c, e);"
+        " work d: ensemble of three Python models"
+    )
 
     def refuses(self, work: Work) -> str:
         return ""
@@ -46,18 +61,9 @@ class Triton:
     def commands(
         self, work: Work, folder: Path, port: int, environment: Environment
     ) -> Sequence[Command]:
-        version = folder / "models" / "bench" / "1"
-        version.mkdir(parents=True)
-        shutil.copy(SERVERS / "triton_model.py", version / "model.py")
-        shutil.copy(SERVERS / "bench_model.py", version)
-        (version.parent / "config.pbtxt").write_text(
-            CONFIG.format(
-                max_batch=work.max_batch, inputs=work.inputs, outputs=work.outputs,
-                rows="" if work.max_batch else "-1, ",
-                batching="dynamic_batching { }" if work.max_batch else "",
-            )
-        )  # fmt: skip
+        _write_models(work, folder / "models")
         server = environment.folder / "tritonserver"
+        python = MINDSPORE.folder if work.model else environment.folder
         libraries = f"{environment.packages / 'nvidia_pytriton.libs'}:{_python_library()}"
         return [
             Command(
@@ -66,9 +72,9 @@ class Triton:
                  f"--cache-directory={server / 'caches'}", f"--grpc-port={port}",
                  "--grpc-address=127.0.0.1", "--allow-http=false", "--allow-metrics=false",
                  "--allow-gpu-metrics=false"],
-                {**described_for_servers(work.described()), "LD_LIBRARY_PATH": libraries,
+                {**described_for_servers(work), "LD_LIBRARY_PATH": libraries,
                  # The stub ignores PYTHONPATH; it finds its packages beside the first python3.
-                 "PATH": f"{environment.folder / 'bin'}:{os.environ['PATH']}"},
+                 "PATH": f"{python / 'bin'}:{os.environ['PATH']}"},
             )
         ]  # fmt: skip
 
@@ -77,6 +83,35 @@ class Triton:
 
     def version(self, environment: Environment) -> str:
         return f"2.51.0 (nvidia-pytriton {environment.version_of('nvidia-pytriton')})"
+
+
+def _write_models(work: Work, folder: Path) -> None:
+    if not work.staged:
+        _write_model(work, folder / "bench", "model")
+        return
+    for stage in ("before", "model", "after"):
+        _write_model(work, folder / stage, stage)
+    (folder / "bench" / "1").mkdir(parents=True)
+    steps = ",".join(
+        STEP.format(name=name, given=given, result=result)
+        for name, given, result in (("before", "x", "a"), ("model", "a", "b"), ("after", "b", "y"))
+    )
+    config = ENSEMBLE.format(inputs=work.inputs, outputs=work.outputs, steps=steps)
+    (folder / "bench" / "config.pbtxt").write_text(config)
+
+
+def _write_model(work: Work, folder: Path, stage: str) -> None:
+    (folder / "1").mkdir(parents=True)
+    shutil.copy(SERVERS / "triton_model.py", folder / "1" / "model.py")
+    shutil.copy(SERVERS / "bench_model.py", folder / "1")
+    (folder / "config.pbtxt").write_text(
+        CONFIG.format(
+            name=folder.name, stage=stage, max_batch=work.max_batch,
+            inputs=", ".join(map(str, work.shape)), outputs=work.outputs,
+            rows="" if work.max_batch else "-1, ",
+            batching="dynamic_batching { }" if work.max_batch else "",
+        )
+    )  # fmt: skip
 
 
 def _python_library() -> str:

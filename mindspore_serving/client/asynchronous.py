@@ -65,7 +65,11 @@ class AsyncClient:
         """Close the connection; requests on their way are cancelled."""
         await self.channel.close()
 
-    async def infer(self, instances: Instances, timeout: float | None = None) -> Result:  # noqa: ASYNC109
+    async def infer(
+        self,
+        instances: Instances,
+        timeout: float | None = None,  # noqa: ASYNC109 (the servers hear of it: it is the deadline)
+    ) -> Result:
         """Call the method, as ``Client.infer`` does; cancelling it cancels the request."""
         request = encode_request(self._spec, instances)
         try:

@@ -29,8 +29,34 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 _MAX_MESSAGE_MB = 512
-_stack: Stack | None = None
-_started: set[str] = set()
+
+
+class _Running:
+    """What this script has started; the original's API knows one server per process."""
+
+    def __init__(self) -> None:
+        self._stack: Stack | None = None
+        self._parts: set[str] = set()
+
+    def begin(self, part: str, refusal: str) -> Stack:
+        """The stack, to start ``part`` on; RuntimeError with ``refusal`` if it was started."""
+        if part in self._parts:
+            raise RuntimeError(refusal)
+        self._parts.add(part)
+        if self._stack is None:
+            self._stack = Stack()
+            _stop_on_signals()
+        return self._stack
+
+    def stop(self) -> None:
+        """End what was started; everything may be started again then."""
+        if self._stack is not None:
+            self._stack.stop()
+            self._stack = None
+        self._parts.clear()
+
+
+_running = _Running()
 
 
 def _stops_all_on_failure(
@@ -47,14 +73,6 @@ def _stops_all_on_failure(
             raise
 
     return guarded
-
-
-def _open_stack() -> Stack:
-    global _stack  # noqa: PLW0603 (the original's API is a process-wide server)
-    if _stack is None:
-        _stack = Stack()
-        _stop_on_signals()
-    return _stack
 
 
 def _stop_on_signals() -> None:
@@ -95,10 +113,7 @@ def start_servables(
                 "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of"
                 f" ServableStartConfig, but actually {type(config)}"
             )
-    if "servables" in _started:
-        raise RuntimeError("Serving Error: servables are already running")
-    _started.add("servables")
-    stack = _open_stack()
+    stack = _running.begin("servables", "Serving Error: servables are already running")
     for config in configs:
         stack.start_servable(config)
     threading.Thread(target=stack.watch, name="services").start()
@@ -111,11 +126,9 @@ def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: None
     Raises RuntimeError when the address cannot be had.
     """
     _check_front(address, max_msg_mb_size, ssl_config)
-    if "grpc" in _started:
-        raise RuntimeError("Serving Error: Serving gRPC server is already running")
-    _started.add("grpc")
+    stack = _running.begin("grpc", "Serving Error: Serving gRPC server is already running")
     try:
-        _open_stack().start_master(address, max_msg_mb_size)
+        stack.start_master(address, max_msg_mb_size)
     except RuntimeError as failure:
         raise RuntimeError(f"Serving Error: Serving gRPC server start failed, {failure}") from None
     print(f"Serving: Serving gRPC server start success, listening on {address}", flush=True)
@@ -155,8 +168,4 @@ def _check_front(address: str, max_msg_mb_size: int, ssl_config: object) -> None
 
 def stop() -> None:
     """End every service this script started; may be called at any time, and again."""
-    global _stack  # noqa: PLW0603
-    if _stack is not None:
-        _stack.stop()
-        _stack = None
-    _started.clear()
+    _running.stop()

@@ -36,10 +36,10 @@ class Stack:
         master = self._start(
             "master",
             "master",
-            "--listen", address,
-            "--membership-address", self._membership,
-            "--max-message-mb", str(max_message_mb),
-        )  # fmt: skip
+            *("--listen", address),
+            *("--membership-address", self._membership),
+            *("--max-message-mb", str(max_message_mb)),
+        )
         self._wait(master, address, "", f"create server failed, address {address}")
         self._front = address
         self._wait_until_known()
@@ -52,11 +52,11 @@ class Stack:
         worker = self._start(
             f"{name}_worker",
             "worker",
-            "--listen", address,
-            "--masters", self._membership,
-            "--servable-directory", config.servable_directory,
-            "--servables", name + version,
-        )  # fmt: skip
+            *("--listen", address),
+            *("--masters", self._membership),
+            *("--servable-directory", config.servable_directory),
+            *("--servables", name + version),
+        )
         self._wait(worker, address, "", f"Fail to start workers: servable {name}")
         devices = config.device_ids or tuple(range(config.num_parallel_workers))
         agents = [
@@ -133,8 +133,11 @@ class _Child:
             # A session of its own: Ctrl+C is for the script, which then ends its children.
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", "--stop-with-stdin", *arguments],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def last_line(self) -> str:
         """The reason a service gave before it ended."""

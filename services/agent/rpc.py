@@ -5,14 +5,12 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from protos.serving.v1 import execution_pb2
-from services.agent.device.work import Done, Region, SharedInputs, Work
+from services.agent.device.work import Done, Work
 from services.agent.metrics import AgentMetrics
 from shared.errors import InvalidRequest, ServingError
 from shared.servable import ServableVersion
-from shared.tensors import Array
 from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
-from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 
 EXCHANGE_PATH = "/mindserve.serving.v1.Execution/Exchange"
 _MAX_OUTSTANDING = 64
@@ -26,7 +24,7 @@ class Executor(Protocol):
 
 
 class ExecutionDoor:
-    """Converts, calls, converts."""
+    """Reads what a batch is, and passes it on as it came."""
 
     def __init__(self, executor: Executor, metrics: AgentMetrics) -> None:
         self._executor = executor
@@ -43,27 +41,16 @@ class ExecutionDoor:
 
     async def _execute(self, incoming: Incoming) -> bytes:
         try:
-            request = execution_pb2.ExecuteRequest.FromString(incoming.payload)
+            head = execution_pb2.ExecuteHead.FromString(incoming.head)
         except DecodeError as failure:
-            raise InvalidRequest("not an ExecuteRequest") from failure
+            raise InvalidRequest("not an ExecuteHead") from failure
+        what = ServableVersion(head.servable, head.version)
+        work = Work(what, head.model, head.rows, incoming.head, incoming.payload)
         try:
-            done = await self._executor.execute(_work(request))
+            done = await self._executor.execute(work)
         except ServingError as failure:
             self._metrics.failures.labels(type(failure).__name__).inc()
             raise
         self._metrics.device_seconds.observe(done.device_seconds)
-        self._metrics.rows.observe(request.rows)
-        return execution_pb2.ExecuteReply(
-            outputs=map(write_tensor, done.outputs), device_seconds=done.device_seconds
-        ).SerializeToString()
-
-
-def _work(request: execution_pb2.ExecuteRequest) -> Work:
-    inputs: list[Array] | SharedInputs
-    if request.HasField("region"):
-        region = Region(request.region.pid, request.region.fd, request.region.nonce)
-        inputs = SharedInputs(region, read_placed(request.inputs), request.output_offset)
-    else:
-        inputs = read_tensors(request.inputs)
-    what = ServableVersion(request.servable, request.version)
-    return Work(what, request.model, request.subgraph, request.rows, inputs)
+        self._metrics.rows.observe(head.rows)
+        return done.reply

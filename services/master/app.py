@@ -10,7 +10,7 @@ from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
 from services.master.router import Router
-from services.master.rpc import SERVICE_NAME, FrontDoor
+from services.master.rpc import FrontDoor
 from services.master.settings import MasterSettings
 from services.master.workers import Workers
 from shared import metrics as shared_metrics
@@ -21,6 +21,7 @@ from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import ConnectionAge, Server
 from shared.wire.membership import Registrar
+from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
@@ -99,6 +100,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     max_message_bytes=settings.max_message_mb << 20,
                     tls=settings.tls,
                     max_connection_age=_max_connection_age(settings),
+                    reuse_port=settings.reuse_port,
                     reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                 ) as front,
             ):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from services.master.spec import Spec
 from shared.errors import NotServed, Unavailable
 from shared.membership import Offers
+from shared.servable import request_text
 
 # Workers of one servable version and the methods each offers.
 _Serving = Mapping[str, frozenset[str]]
@@ -75,7 +76,7 @@ class Router:
         if exclude:
             fitting = tuple(choice for choice in fitting if choice not in exclude)
             if not fitting:
-                raise Unavailable(f"{_text(spec)}, no other worker serves it now")
+                raise Unavailable(f"{request_text(*spec)}, no other worker serves it now")
         if len(fitting) == 1:
             return fitting[0]
         one, other = self._chance.sample(fitting, 2)
@@ -90,17 +91,19 @@ class Router:
         if serving and not fitting:
             raise _no_method(spec)
         if not fitting:
-            named = _text(Spec(spec.servable, spec.method, version))
+            named = request_text(spec.servable, spec.method, version)
             raise Unavailable(f"{named}, no worker serves it now")
         return fitting
 
     def _version_of(self, spec: Spec) -> tuple[int, _Serving]:
         if not self._known:
             # A master that has just started: workers are on their way.
-            raise Unavailable(f"{_text(spec)}, servable is not available, no worker has joined yet")
+            raise Unavailable(
+                f"{request_text(*spec)}, servable is not available, no worker has joined yet"
+            )
         known = self._known.get(spec.servable)
         if known is None or (spec.version and spec.version not in known):
-            raise NotServed(f"{_text(spec)}, servable is not available")
+            raise NotServed(f"{request_text(*spec)}, servable is not available")
         living = self._serving.get(spec.servable, {})
         version = spec.version or max(living, default=max(known))
         serving = living.get(version, {})
@@ -110,10 +113,4 @@ class Router:
 
 
 def _no_method(spec: Spec) -> NotServed:
-    return NotServed(f"{_text(Spec(spec.servable, spec.method))}, method is not available")
-
-
-def _text(spec: Spec) -> str:
-    """The request in the original's words, a space at the end included."""
-    version = f"version({spec.version}) " if spec.version else ""
-    return f"Request servable({spec.servable}) method({spec.method}) {version}"
+    return NotServed(f"{request_text(spec.servable, spec.method)}, method is not available")

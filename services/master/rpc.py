@@ -1,13 +1,10 @@
 """What clients call: ``MSService.Predict`` in the original's contract."""
 
 import asyncio
-import itertools
-import uuid
 
 import structlog
 from prometheus_client import Counter
 
-from protos.ms_service import ms_service_pb2
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
@@ -16,13 +13,9 @@ from shared.deadline import Deadline
 from shared.errors import REAL_STATUSES, ServingError
 from shared.wire.interface import CallContext, Routes
 from shared.wire.predict_codec import write_failure
+from shared.wire.predict_service import PREDICT_PATH, RequestIds
 
 log = structlog.get_logger()
-
-SERVICE_NAME: str = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full_name
-PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
-REQUEST_ID_KEY = "x-request-id"
-_MAX_REQUEST_ID_LENGTH = 128
 
 
 class FrontDoor:
@@ -41,9 +34,7 @@ class FrontDoor:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._request_timeout_seconds = request_timeout_seconds
-        # Request ids of this process; a random one for each request would cost more.
-        self._id = uuid.uuid4().hex[:8]
-        self._numbers = itertools.count(1)
+        self._request_ids = RequestIds()
         self._answered: dict[str, Counter] = {}
 
     @property
@@ -77,8 +68,7 @@ class FrontDoor:
         counter.inc()
 
     async def _predict(self, context: CallContext, message: bytes) -> bytes:
-        request_id = context.metadata.get(REQUEST_ID_KEY, "")[:_MAX_REQUEST_ID_LENGTH]
-        request_id = request_id or f"{self._id}-{next(self._numbers):x}"
+        request_id = self._request_ids.of(context.metadata)
         deadline = context.deadline or Deadline.after(
             self._request_timeout_seconds, now=self._now()
         )

@@ -16,6 +16,8 @@ class MasterSettings(ServiceSettings):
 
     listen: Address = "127.0.0.1:5500"
     """Where clients call."""
+    reuse_port: bool = False
+    """Let other masters listen at the same address; the kernel spreads clients over them."""
     membership_address: Address = "127.0.0.1:6100"
     """Where workers join."""
     metrics_address: OptionalAddress = ""

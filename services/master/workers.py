@@ -9,7 +9,7 @@ from services.master.router import Router
 from shared.deadline import Deadline
 from shared.errors import WorkerLost
 from shared.health import HealthBoard
-from shared.membership import Hello, Notice, Offers, Report
+from shared.membership import Heartbeat, Hello, Notice, Offers, Report
 from shared.tasks import TaskScope
 from shared.wire.interface import Wire
 from shared.wire.link import Link
@@ -25,6 +25,8 @@ class _Worker:
     link: Link
     task: asyncio.Task[None]
     offers: Offers = field(default_factory=Offers)
+    calls_of_others: int = 0
+    """Calls that other masters and clients have in its hands, as of its latest heartbeat."""
 
 
 class Workers:
@@ -66,7 +68,11 @@ class Workers:
     def reported(self, hello: Hello, report: Report) -> None:
         """See ``MemberObserver``."""
         worker = self._workers.get(hello.member_id)
-        if worker is not None and isinstance(report, Offers):
+        if worker is None:
+            return
+        if isinstance(report, Heartbeat):
+            worker.calls_of_others = max(0, report.outstanding - worker.link.outstanding)
+        elif isinstance(report, Offers):
             worker.offers = report
             self._publish(worker)
 
@@ -79,8 +85,9 @@ class Workers:
         worker.task.cancel()
 
     def outstanding(self, member_id: str) -> int:
-        """Calls in the hands of a worker."""
-        return self._workers[member_id].link.outstanding
+        """Calls in the hands of a worker, those of other masters as it last told."""
+        worker = self._workers[member_id]
+        return worker.link.outstanding + worker.calls_of_others
 
     def call(
         self, member_id: str, payload: bytes, *, head: bytes, deadline: Deadline, request_id: str

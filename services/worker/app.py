@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from services.worker.client_rpc import ClientDoor
 from services.worker.graph.runner import GraphRunner
 from services.worker.masters import keep_joined
 from services.worker.metrics import Metrics
+from services.worker.requests import Requests
 from services.worker.rpc import DispatchDoor
 from services.worker.servable.repository import Repository
 from services.worker.servable.wanted import Wanted
@@ -22,9 +24,11 @@ from shared.errors import LoadFailed
 from shared.health import HealthBoard
 from shared.membership import REPORTS_PER_LEASE, Hello
 from shared.tasks import task_scope
+from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Membership, Registrar
+from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
@@ -37,11 +41,17 @@ class Worker:
     """A running worker."""
 
     def __init__(
-        self, server: Server, servings: Servings, door: DispatchDoor, health: HealthBoard
+        self,
+        server: Server,
+        front: Server,
+        servings: Servings,
+        requests: Requests,
+        health: HealthBoard,
     ) -> None:
         self._server = server
+        self._front = front
         self._servings = servings
-        self._door = door
+        self._requests = requests
         self._health = health
 
     @property
@@ -53,7 +63,8 @@ class Worker:
         """Have masters send nothing new, and return when accepted requests are answered."""
         self._health.stop()
         self._servings.drain()
-        await self._door.drained()
+        await self._requests.drained()
+        await self._front.close(_CLOSE_GRACE_SECONDS)
         await self._server.close(_CLOSE_GRACE_SECONDS)
 
 
@@ -79,7 +90,8 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             # it is first spoken to.
             def offers_changed() -> None:
                 membership.changed()
-                health.set_servables(servings.readiness())
+                called = bool(settings.clients_address) and not servings.draining
+                health.set_servables(servings.readiness() | {SERVICE_NAME: called})
 
             servings = Servings(
                 wire,
@@ -92,13 +104,25 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
             )
             registrar = Registrar(servings.agents, settings.lease_seconds)
-            door = DispatchDoor(
+            requests = Requests(
                 servings, GraphRunner(functions, metrics), metrics, max_calls=settings.max_calls
             )
+            door = DispatchDoor(requests, max_calls=settings.max_calls)
+            clients = ClientDoor(
+                requests, servings, request_timeout_seconds=settings.request_timeout_seconds
+            )
             try:
-                async with wire.serve(
-                    door.routes | registrar.routes | health_routes(health), [settings.listen]
-                ) as server:
+                async with (
+                    wire.serve(
+                        door.routes | registrar.routes | health_routes(health), [settings.listen]
+                    ) as server,
+                    wire.serve(
+                        clients.routes | health_routes(health),
+                        [settings.clients_address] if settings.clients_address else [],
+                        max_message_bytes=settings.max_message_mb << 20,
+                        reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
+                    ) as front,
+                ):
                     bound = HostPort.parse(server.addresses[0])
                     advertised = settings.advertise or str(bound.as_seen_from_afar)
                     hello = Hello(uuid.uuid4().hex, advertised)
@@ -106,7 +130,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         wire,
                         lambda: hello,
                         servings.offers,
-                        lambda: door.outstanding,
+                        lambda: requests.outstanding,
                         lambda notice: None,
                     )
                     for loaded in found:
@@ -129,9 +153,10 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     log.info(
                         "listening",
                         masters_and_agents=server.addresses[0],
+                        clients=next(iter(front.addresses), "through masters"),
                         servables=[str(loaded.what) for loaded in found],
                     )
-                    yield Worker(server, servings, door, health)
+                    yield Worker(server, front, servings, requests, health)
             finally:
                 functions.close()
 

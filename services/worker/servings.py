@@ -13,9 +13,9 @@ from services.worker.graph.plan import MethodPlan, plan_of
 from services.worker.metrics import Metrics
 from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
-from shared.errors import LoadFailed, Unavailable
+from shared.errors import LoadFailed, NotServed, Unavailable
 from shared.membership import Assignment, Offer, Offers
-from shared.servable import Servable, ServableVersion
+from shared.servable import Servable, ServableVersion, request_text
 from shared.tasks import TaskScope
 from shared.wire.interface import Wire
 
@@ -129,6 +129,18 @@ class Servings:
     def find(self, what: ServableVersion) -> Serving | None:
         """A version that is served here."""
         return self._servings.get(what)
+
+    def resolve(self, servable: str, method: str, version: int) -> int:
+        """The version that a request for ``version`` gets; 0 asks for the newest that is ready.
+
+        Raises NotServed for a servable, or a version of it, that is not served here.
+        """
+        here = [what.version for what in self._servings if what.servable == servable]
+        if not here or (version and version not in here):
+            asked = request_text(servable, method, version)
+            raise NotServed(f"{asked}, servable is not available")
+        ready = [each for each in here if self._servings[ServableVersion(servable, each)].ready]
+        return version or max(ready, default=max(here))
 
     def versions(self) -> list[ServableVersion]:
         """Every version served here."""

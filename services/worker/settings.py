@@ -6,7 +6,15 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from services.worker.servable.wanted import Wanted
-from shared.settings import Address, Addresses, Count, Names, OptionalAddress, ServiceSettings
+from shared.settings import (
+    Address,
+    Addresses,
+    Count,
+    Names,
+    OptionalAddress,
+    Seconds,
+    ServiceSettings,
+)
 
 
 def _check_servables(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -26,6 +34,12 @@ class WorkerSettings(ServiceSettings):
     """Where masters call and agents register."""
     advertise: OptionalAddress = ""
     """Where masters shall call; empty for the listen address as they see this worker."""
+    clients_address: OptionalAddress = ""
+    """Where clients may call this worker itself, past every master; empty for nowhere."""
+    max_message_mb: Annotated[int, Field(ge=1, le=512)] = 100
+    """Largest request that a client may send there, in MiB."""
+    request_timeout_seconds: Seconds = 300.0
+    """Time that a request gets there whose client set no deadline."""
     metrics_address: OptionalAddress = ""
     """Where Prometheus scrapes; empty for nowhere."""
     servable_directory: Path = Path("servables")

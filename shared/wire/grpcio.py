@@ -60,6 +60,7 @@ class GrpcioWire:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
+        reuse_port: bool = False,
         tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
@@ -70,7 +71,7 @@ class GrpcioWire:
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(reuse_port)),
                 # Peers may probe an idle connection this often.
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
                 ("grpc.keepalive_permit_without_calls", 1),

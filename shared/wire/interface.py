@@ -109,12 +109,15 @@ class Wire(Protocol):
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
+        reuse_port: bool = False,
         tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Server]:
         """Listen on ``HOST:PORT``, ``unix:PATH`` and ``unix-abstract:NAME`` while inside.
 
-        ``reflect`` names protobuf services that server reflection describes.
+        With ``reuse_port`` other processes may listen on the same TCP ports, and the kernel
+        spreads connections over them. ``reflect`` names protobuf services that server
+        reflection describes.
         Raises OSError naming the address that cannot be had, or the TLS file.
         """
 

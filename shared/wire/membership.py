@@ -118,7 +118,7 @@ class Registrar:
                 async for message in reports:
                     report = codec.read_report(message, peer_host="")
                     self._table.renew(hello.member_id, now=_now())
-                    if not isinstance(report, Heartbeat | Hello):
+                    if not isinstance(report, Hello):
                         self._observer.reported(hello, report)
         except asyncio.CancelledError as cancelled:
             reason = {"lease": "was silent for a whole lease", "joined again": "joined again"}.get(

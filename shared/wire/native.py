@@ -48,6 +48,7 @@ class NativeWire:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_calls: int | None = None,
         max_connection_age: ConnectionAge | None = None,
+        reuse_port: bool = False,
         tls: ServerTls | None = None,
         reflect: Sequence[str] = (),
     ) -> AsyncIterator[Server]:
@@ -67,7 +68,7 @@ class NativeWire:
         async with AsyncExitStack() as stack:
             servers, bound = [], []
             for address in addresses:
-                listening = _listen(address)
+                listening = _listen(address, reuse_port=reuse_port)
                 stack.callback(listening.close)
                 server = await _serve_on(listening, calls, self._limits, secret)
                 servers.append(server)
@@ -101,7 +102,7 @@ async def _tend(calls: Calls, seconds: float) -> None:
             connection.tend()
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, *, reuse_port: bool) -> socket.socket:
     """A bound socket; raises OSError naming the address."""
     is_unix = address.startswith("unix")
     host, _, port = address.rpartition(":")
@@ -114,6 +115,7 @@ def _listen(address: str) -> socket.socket:
                 Path(address.removeprefix("unix:")).chmod(0o600)
         else:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
             listening.bind((host.strip("[]"), int(port)))
     except OSError as failure:
         listening.close()

@@ -29,9 +29,16 @@ _DTYPES = {int(kind): kind.dtype for kind in ElementType if kind not in _TEXT}
 class PredictMessage:
     """One client request, its tensors not yet looked at."""
 
-    def __init__(self, servable: str, method: str, instances: Sequence[CarriedInstance]) -> None:
+    def __init__(
+        self,
+        servable: str = "",
+        method: str = "",
+        version: int = 0,
+        instances: Sequence[CarriedInstance] = (),
+    ) -> None:
         self.servable = servable
         self.method = method
+        self.version = version
         self._instances = instances
 
     def instances(self, method: Method) -> list[tuple[Value, ...]]:
@@ -80,7 +87,7 @@ def read_predict(message: bytes) -> PredictMessage:
             ]
     except (DecodeError, IndexError, ValueError):
         raise InvalidRequest("the request is not a valid PredictRequest message") from None
-    return PredictMessage(spec.name, spec.method_name, instances)
+    return PredictMessage(spec.name, spec.method_name, spec.version_number, instances)
 
 
 def _read_value(tensor: pb.Tensor, carried: memoryview | None) -> Value:

@@ -1,6 +1,7 @@
 """Arrays between our own services: protobuf and back."""
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def write_tensor(array: Array | Placed) -> tensor_pb2.Tensor:
     )
 
 
-def _kind(dtype: np.dtype[np.generic]) -> str:
-    return tensor_pb2.ElementType.Name(ElementType.of(dtype))
+def _kind(dtype: np.dtype[np.generic]) -> tensor_pb2.ElementType:
+    return cast("tensor_pb2.ElementType", int(ElementType.of(dtype)))
 
 
 def read_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> list[Array]:

@@ -1,21 +1,26 @@
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from benchmarks import load, machine, messages, tables
-from benchmarks.figures import Sample, Spread, percentile, short
+from benchmarks import load, machine, messages, pages, tables
+from benchmarks.figures import LOOP, Spread, described, percentile, short
+from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
+from tests.benchmarks.samples import sample
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["--work", "a,b,c", "--peers", "mindserve,grpc.aio", "--in-flight", "1,16", "--rounds",
-         "1", "--seconds", "0.2"]  # fmt: skip
+SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio", "--loads", "1x1,4x4", "--rounds",
+         "1", "--rates", "half,50,9999999", "--seconds", "0.2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +31,13 @@ def h2load() -> None:
 
 def bench(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
 
 
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -42,20 +50,32 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
     assert process.returncode == 0, output
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["failures"] == []
-    measured = {(each["work"], each["server"], each["in_flight"]) for each in result["samples"]}
+    measured = {
+        (each["work"], each["server"], each["connections"], each["in_flight"])
+        for each in result["samples"]
+    }
     assert measured == {
-        (work, server, count)
+        (work, server, connections, in_flight)
         for work, server in [
             ("a", "mindserve"), ("a", "grpc.aio"), ("b", "mindserve"), ("b", "grpc.aio"),
             ("c", "mindserve"),
         ]
-        for count in (1, 16)
+        for connections, in_flight in ((1, 1), (4, 16))
+    } | {
+        ("g", server, connections, 64)
+        for server in ("mindserve", "grpc.aio") for connections in (64, 1)
     }  # fmt: skip
     for each in result["samples"]:
         assert each["errors"] == 0
         assert each["requests"] >= 5 * each["in_flight"]
         assert min(each["cpu_us"], each["per_second"], each["p50_ms"], each["pss_mb"]) > 0
         assert each["p50_ms"] <= each["p99_ms"]
+    arrived = {(each["work"], each["server"]) for each in result["open"]}
+    assert arrived == {pair for pair in {(w, s) for w, s, *_ in measured} if pair[0] != "g"}
+    for each in result["open"]:
+        assert each["errors"] == 0
+        assert 0 < each["p50_ms"] <= each["p99_ms"]
+        assert each["rate"] < 9999999
     assert "### b. 600 KB in, 4 KB out" in output
 
 
@@ -63,7 +83,7 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
     process = bench(*SHORT, "--seconds", "60", "--result", str(tmp_path / "result.json"))
     assert process.stdout is not None
     for line in process.stdout:
-        if "1 in flight" in line:
+        if "1x1 in flight" in line:
             break
     started = below(process)
     assert len(started) >= 4
@@ -75,18 +95,9 @@ def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Pat
         assert time.monotonic() < deadline, left
 
 
-def sample(**changed: object) -> Sample:
-    given = {
-        "work": "a", "server": "one", "in_flight": 1, "round": 1, "requests": 10, "errors": 0,
-        "seconds": 1.0, "cpu_us": 100.0, "per_second": 10.0, "p50_ms": 1.0, "p99_ms": 2.0,
-        "pss_mb": 50.0, "rss_mb": 60.0, "others_cores": 0.0,
-    }  # fmt: skip
-    return Sample(**{**given, **changed})  # type: ignore[arg-type]
-
-
 def test_a_row_tells_the_median_and_the_extremes() -> None:
     rows = tables.table([sample(cpu_us=each) for each in (300.0, 100.0, 120.0)]).splitlines()
-    assert rows[2].startswith("| one | 1 | 120 (100 to 300) |")
+    assert rows[2].startswith("| one | 1x1 | 120 (100 to 300) |")
 
 
 def test_the_summary_leaves_a_cell_empty_where_a_server_did_not_take_part() -> None:
@@ -95,28 +106,57 @@ def test_the_summary_leaves_a_cell_empty_where_a_server_did_not_take_part() -> N
     assert lines[-1] == "| two | 100 (100 to 100) |  |"
 
 
+def test_a_summary_of_other_layouts_than_those_asked_for_is_left_out() -> None:
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "servers": {},
+              "open": []}  # fmt: skip
+    page = tables.page({**result, "samples": [described(sample(work="g", connections=1))]})
+    assert "### CPU" not in page
+    assert "### g. 64 clients" in page
+
+
+def test_a_layout_without_streams_has_a_connection_for_each_request() -> None:
+    texts = ("8x8", "64x1", "1x64", "1x1")
+    assert list(map(str, layouts_of(texts, has_streams=True))) == list(texts)
+    assert list(map(str, layouts_of(texts, has_streams=False))) == ["64x1", "1x1"]
+
+
+@pytest.mark.parametrize("text", ["64", "0x1", "4x", "axb"])
+def test_what_is_no_layout_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Layout.parse(text)
+
+
+def test_a_page_says_which_servers_have_no_streams() -> None:
+    servers = {"one": {"version": "1", "protocol": "gRPC", "remark": ""},
+               "two": {"version": "1", "protocol": "HTTP/1.1, JSON", "remark": ""}}  # fmt: skip
+    result = {"date": "", "machine": "", "rounds": 1, "seconds": 1, "failures": [], "open": []}
+    samples = [sample(connections=4, in_flight=16), sample(server="two", in_flight=16)]
+    page = tables.page({**result, "servers": servers, "samples": [described(s) for s in samples]})
+    assert page.endswith("as many connections: two.")
+
+
 def test_errors_of_all_rounds_are_added() -> None:
     assert tables.table([sample(errors=1), sample(errors=2)]).endswith("| 3 |")
 
 
 def test_tables_replace_what_stood_between_the_markers() -> None:
     text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    once = tables.put_between_markers(text, "new")
+    once = pages.put_between_markers(text, tables.BEGIN, tables.END, "new")
     assert "old" not in once
     assert once.startswith("before\n")
     assert once.endswith("after\n")
-    assert tables.put_between_markers(once, "new") == once
+    assert pages.put_between_markers(once, tables.BEGIN, tables.END, "new") == once
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="no <!-- bench:begin"):
-        tables.put_between_markers("nothing", "new")
+        pages.put_between_markers("nothing", tables.BEGIN, tables.END, "new")
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"),
-                        (1234.5, "1,234")]
-)  # fmt: skip
+    ("value", "text"),
+    [(0, "0"), (0.0123, "0.0123"), (1.236, "1.24"), (45.67, "45.7"), (1234.5, "1,234")],
+)
 def test_figures_have_three_digits(value: float, text: str) -> None:
     assert short(value) == text
 
@@ -149,8 +189,11 @@ def test_requests_hold_the_same_numbers_in_every_protocol() -> None:
         numbers = work.request().tobytes()
         assert numbers in messages.open_inference(work, "m").body
         assert messages.raw_http(work, "/").body == numbers
-        listed = json.loads(messages.json_http(work, "/", packed=False).body)["x"]
-        assert listed == work.request().tolist()
+        listed = json.loads(messages.json_http(work, "/").body)["x"]
+        if work.is_large:
+            assert base64.b64decode(listed) == numbers
+        else:
+            assert listed == work.request().tolist()
         row = work.request()[0].tobytes()
         assert row in messages.ms_service(work, "s", "m").body
 
@@ -163,8 +206,24 @@ def test_a_wrong_answer_is_told_from_a_right_one() -> None:
         assert not call.is_right(work.request().tobytes())
 
 
+def test_a_model_may_answer_with_other_last_bits_and_no_more() -> None:
+    right = np.linspace(-1, 1, 1000, dtype=np.float32)
+    work = replace(WORKS["e2"], known_answer=right.tobytes())
+    assert work.is_answer(right * np.float32(1.00001))
+    assert not work.is_answer(right[::-1])
+    assert not work.is_answer(right[:10])
+    assert not work.is_answer(np.full(1000, np.nan, np.float32))
+
+
+def test_rows_of_a_bare_loop_tell_what_share_of_it_each_server_reaches() -> None:
+    rows = [sample(work="e1", server=LOOP, per_second=50.0), sample(work="e1", per_second=20.0)]
+    lines = tables.table(rows).splitlines()
+    assert lines[0].endswith("| of the loop |")
+    assert [line.rpartition("| ")[2] for line in lines[2:4]] == ["100 % |", "40 % |"]
+
+
 def test_the_committed_tables_are_those_of_the_committed_result() -> None:
     path = ROOT / "benchmarks" / "results" / "servers.json"
     page = (ROOT / "docs" / "performance.md").read_text()
-    written = tables.put_between_markers(page, tables.page(json.loads(path.read_text())))
-    assert written == page
+    content = tables.page(json.loads(path.read_text()), plots=pages.plots_of(path))
+    assert pages.put_between_markers(page, tables.BEGIN, tables.END, content) == page

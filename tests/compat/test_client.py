@@ -67,8 +67,11 @@ def test_text_and_bytes_travel_there_and_back(client):
 def test_stage_functions_get_what_the_original_gave_them(client):
     described = client("describe").infer([{"x": X}, {"x": "text"}, {"x": b"abc"}, {"x": 1}])
     assert [each["text"] for each in described] == [
-        "float32[2] writable=True", "str", "uint8[3] writable=True", "int64[1] writable=True",
-    ]  # fmt: skip
+        "float32[2] writable=True",
+        "str",
+        "uint8[3] writable=True",
+        "int64[1] writable=True",
+    ]
 
 
 @pytest.mark.parametrize("value", [[1, 2], None, np.bool_(True), {"a": 1}])

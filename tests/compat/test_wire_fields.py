@@ -147,8 +147,10 @@ def test_every_field_of_the_table_is_ours_with_its_number_and_type(original):
         for field in ours.fields:
             other = theirs.fields_by_name[field.name]
             assert (field.number, field.type, field.is_repeated) == (
-                other.number, other.type, other.is_repeated,
-            ), f"{name}.{field.name}"  # fmt: skip
+                other.number,
+                other.type,
+                other.is_repeated,
+            ), f"{name}.{field.name}"
     numbers = ms_service_pb2.DESCRIPTOR.enum_types_by_name["DataType"].values_by_number
     assert [numbers[number].name for number in sorted(numbers)] == [f"MS_{each}" for each in TYPES]
 

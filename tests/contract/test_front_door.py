@@ -137,9 +137,11 @@ async def test_a_client_of_another_grpc_stack_is_served_too(master):
         channel = Channel(host, int(port))
         try:
             checked = UnaryUnaryMethod(
-                channel, "/grpc.health.v1.Health/Check",
-                health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse,
-            )  # fmt: skip
+                channel,
+                "/grpc.health.v1.Health/Check",
+                health_pb2.HealthCheckRequest,
+                health_pb2.HealthCheckResponse,
+            )
             predict = UnaryUnaryMethod(
                 channel, f"/{SERVICE}/Predict", pb.PredictRequest, pb.PredictReply
             )

@@ -51,9 +51,12 @@ def need(program: str, *packages: str, say: Say) -> str:
         try:
             run("apt-get", "update", seconds=120)
             run(
-                *install, "--no-install-recommends", *packages, seconds=240,
+                *install,
+                "--no-install-recommends",
+                *packages,
+                seconds=240,
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            )  # fmt: skip
+            )
         except AssertionError as failure:
             raise NotToBeHad(f"{program} is missing and apt: {last_line(failure)}") from failure
         found = shutil.which(program)
@@ -120,8 +123,9 @@ def _daemon(program: str, folder: Path, say: Say) -> Iterator[dict[str, str]]:
         try:
             until(
                 lambda: process.poll() is not None or _answers(environment),
-                seconds=60, what="dockerd",
-            )  # fmt: skip
+                seconds=60,
+                what="dockerd",
+            )
         except AssertionError as failure:
             raise NotToBeHad(f"{failure}: {last_line(log.read_text())}") from failure
         if process.poll() is not None:

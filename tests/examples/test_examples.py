@@ -49,8 +49,11 @@ def server(example):
     """The example's serving_server.py, running; nothing of it is left afterwards."""
     process = subprocess.Popen(
         [sys.executable, example / "serving_server.py"],
-        cwd=example, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        cwd=example,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         said = []
         for line in process.stdout:

@@ -132,9 +132,12 @@ class Cluster:
     def start(self, name: str, service: str, *arguments: str) -> None:
         self._metrics[name] = f"127.0.0.1:{free_port()}"
         self._spawn(
-            name, service, *arguments, "--metrics-address", self._metrics[name],
-            "--wire", self.wire,
-        )  # fmt: skip
+            name,
+            service,
+            *arguments,
+            *("--metrics-address", self._metrics[name]),
+            *("--wire", self.wire),
+        )
 
     def start_bare(self, service: str) -> None:
         """Start a service without any argument, in the folder that holds ``servables``."""
@@ -145,9 +148,12 @@ class Cluster:
         with (self.folder / f"{name}.log").open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", *arguments],
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 env=environment,
-            )  # fmt: skip
+            )
 
     def metrics_of(self, name: str) -> dict[str, float]:
         """What a service counts, by name with labels."""
@@ -161,16 +167,23 @@ class Cluster:
 
     def start_master(self, *arguments: str) -> None:
         self.start(
-            "master", "master", "--listen", self.front, "--membership-address", self.membership,
+            "master",
+            "master",
+            *("--listen", self.front),
+            *("--membership-address", self.membership),
             *arguments,
-        )  # fmt: skip
+        )
 
     def start_worker(self, name: str = "worker", *arguments: str) -> str:
         address = f"127.0.0.1:{free_port()}"
         self.start(
-            name, "worker", "--listen", address, "--masters", self.membership,
-            "--servable-directory", str(self.servables), *arguments,
-        )  # fmt: skip
+            name,
+            "worker",
+            *("--listen", address),
+            *("--masters", self.membership),
+            *("--servable-directory", str(self.servables)),
+            *arguments,
+        )
         return address
 
     def start_agent(self, name: str, worker: str, *arguments: str) -> None:
@@ -196,9 +209,13 @@ class Cluster:
         )
 
     async def predict(
-        self, *rows: list[float], servable: str = "toy", method: str = "predict", version: int = 0,
+        self,
+        *rows: list[float],
+        servable: str = "toy",
+        method: str = "predict",
+        version: int = 0,
         timeout: float | None = 20.0,
-    ) -> pb.PredictReply:  # fmt: skip
+    ) -> pb.PredictReply:
         request = pb.PredictRequest(
             servable_spec=pb.ServableSpec(name=servable, method_name=method, version_number=version)
         )

@@ -1,20 +1,23 @@
 """Real device processes behind the real supervisor, for tests of backends."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from services.agent.device.channel import FAILED, LOAD, Frame
 from services.agent.device.child import Child, spawn
 from services.agent.device.holder import Holder
 from services.agent.device.supervisor import Limits
-from services.agent.device.work import Done, Work
+from services.agent.device.work import Done
 from shared.errors import rebuild
 from shared.membership import Assigned, Assignment, Device, Holding, ModelFiles, ModelSignature
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
 from shared.tensors import Array
+from tests.support.batches import outputs_of, work_of
 from tests.support.cluster import until
 
 CPU = Device("CPU", 0)
@@ -71,12 +74,13 @@ class HeldModels:
         self, key: str, *inputs: Array, subgraph: int = 0, rows: int | None = None
     ) -> Done:
         count = len(inputs[0]) if rows is None else rows
-        return await self._holder.execute(Work(WHAT, key, subgraph, count, inputs))
+        return await self._holder.execute(work_of(WHAT, key, inputs, count, subgraph=subgraph))
 
     async def run(
         self, key: str, *inputs: Array, subgraph: int = 0, rows: int | None = None
     ) -> list[Any]:
-        return list((await self.execute(key, *inputs, subgraph=subgraph, rows=rows)).outputs)
+        done = await self.execute(key, *inputs, subgraph=subgraph, rows=rows)
+        return outputs_of(done.reply)
 
 
 @asynccontextmanager
@@ -98,10 +102,11 @@ class Loader:
 
     async def load(self, files: ModelFiles) -> None:
         """Load it; raises what the device process answers."""
-        async with asyncio.timeout(60):
-            answer = await self._process.ask({"device": asdict(CPU), "models": [asdict(files)]})
-        if "error" in answer:
-            raise rebuild(answer["error"], answer["message"])
+        message = {"device": asdict(CPU), "models": [asdict(files)]}
+        answer = await self._process.ask(Frame(LOAD, json.dumps(message).encode()), 60.0)
+        if answer.kind == FAILED:
+            named = json.loads(answer.head)
+            raise rebuild(named["error"], named["message"])
 
 
 @asynccontextmanager

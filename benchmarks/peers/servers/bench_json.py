@@ -3,7 +3,7 @@
 import base64
 
 import numpy as np
-from bench_model import parse
+from bench_model import WORK, parse
 
 
 def read(request: dict) -> np.ndarray:
@@ -15,7 +15,7 @@ def read(request: dict) -> np.ndarray:
 
 
 def write(rows: np.ndarray) -> dict:
-    """The answer: base64 when it is long."""
-    if rows.size > 1000:
+    """The answer: base64 when it is long, or when its last bits, and so its digits, may differ."""
+    if rows.size > 1000 or WORK["model"]:
         return {"y": base64.b64encode(np.ascontiguousarray(rows)).decode()}
     return {"y": rows.tolist()}

@@ -3,11 +3,11 @@
 import bentoml
 import numpy as np
 from bench_json import read, write
-from bench_model import WORK, run
+from bench_model import WORK, after, before, run
 
 LOGS = {"access": {"enabled": False}}
 
-if WORK["max_batch"]:
+if WORK["max_batch"] and not WORK["is_large"]:
 
     @bentoml.service(workers=1, logging=LOGS)
     class Bench:
@@ -17,7 +17,7 @@ if WORK["max_batch"]:
         def predict(self, x: np.ndarray) -> np.ndarray:
             return run(x.astype(np.float32))
 
-elif WORK["key"] == "b":
+elif WORK["is_large"]:
 
     @bentoml.service(workers=1, logging=LOGS)
     class Bench:
@@ -26,6 +26,36 @@ elif WORK["key"] == "b":
         @bentoml.api
         def predict(self, x: str) -> dict:
             return write(run(read({"x": x})))
+
+elif WORK["staged"]:
+
+    @bentoml.service(workers=1, logging=LOGS)
+    class Before:
+        """The stage before the model."""
+
+        @bentoml.api
+        def apply(self, x: np.ndarray) -> np.ndarray:
+            return before(x)
+
+    @bentoml.service(workers=1, logging=LOGS)
+    class Model:
+        """The model."""
+
+        @bentoml.api
+        def apply(self, x: np.ndarray) -> np.ndarray:
+            return run(x)
+
+    @bentoml.service(workers=1, logging=LOGS)
+    class Bench:
+        """What hands a request from stage to stage; the last one is its own."""
+
+        before = bentoml.depends(Before)
+        model = bentoml.depends(Model)
+
+        @bentoml.api
+        async def predict(self, x: list[list[float]]) -> dict:
+            rows = await self.before.to_async.apply(read({"x": x}))
+            return write(after(await self.model.to_async.apply(rows)))
 
 else:
 

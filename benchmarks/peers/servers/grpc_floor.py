@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import uvloop
 
-from benchmarks.peers.servers.bench_model import run
+from benchmarks.peers.servers.bench_model import after, before, parse, run
 from protos.ms_service import ms_service_pb2 as pb
 
 
@@ -15,9 +15,9 @@ async def predict(
     context: grpc.aio.ServicerContext[pb.PredictRequest, pb.PredictReply],
 ) -> pb.PredictReply:
     """Every instance of the request in one call of the model."""
-    rows = np.stack([np.frombuffer(each.items["x"].data, np.float32) for each in request.instances])
+    rows = np.concatenate([parse(each.items["x"].data) for each in request.instances])
     reply = pb.PredictReply(servable_spec=request.servable_spec)
-    for row in run(rows):
+    for row in after(run(before(rows))):
         tensor = reply.instances.add().items["y"]
         tensor.dtype = pb.MS_FLOAT32
         tensor.shape.dims.append(len(row))

@@ -4,7 +4,7 @@ import socket
 import sys
 
 import numpy as np
-from bench_model import run
+from bench_model import after, before, run
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
 
@@ -15,11 +15,17 @@ class Bench(Model):
         super().__init__("bench")
         self.ready = True
 
-    async def predict(self, payload: InferRequest, *_: object, **__: object) -> InferResponse:
-        rows = np.ascontiguousarray(run(payload.inputs[0].as_numpy()))
+    async def preprocess(self, payload: InferRequest, *_: object, **__: object) -> np.ndarray:
+        return before(payload.inputs[0].as_numpy())
+
+    async def predict(self, payload: np.ndarray, *_: object, **__: object) -> np.ndarray:
+        return run(payload)
+
+    async def postprocess(self, result: np.ndarray, *_: object, **__: object) -> InferResponse:
+        rows = np.ascontiguousarray(after(result))
         output = InferOutput("y", list(rows.shape), "FP32")
         output.set_data_from_numpy(rows, binary_data=True)
-        return InferResponse(payload.id, self.name, [output], use_binary_outputs=True)
+        return InferResponse("", self.name, [output], use_binary_outputs=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 import litserve as ls
 import numpy as np
 from bench_json import read, write
-from bench_model import WORK, run, run_batch
+from bench_model import WORK, after, before, run, run_batch
 
 
 class Single(ls.LitAPI):
@@ -15,13 +15,13 @@ class Single(ls.LitAPI):
         pass
 
     def decode_request(self, request: dict) -> np.ndarray:
-        return read(request)
+        return before(read(request))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return run(x)
 
     def encode_response(self, output: np.ndarray) -> dict:
-        return write(output)
+        return write(after(output))
 
 
 class Batched(Single):

@@ -1,7 +1,7 @@
 """The model as MLServer wants it."""
 
 import numpy as np
-from bench_model import run
+from bench_model import after, before, run
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
@@ -14,6 +14,7 @@ class Bench(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        rows = np.ascontiguousarray(run(NumpyCodec.decode_input(payload.inputs[0])))
+        x = NumpyCodec.decode_input(payload.inputs[0])
+        rows = np.ascontiguousarray(after(run(before(x))))
         outputs = [NumpyCodec.encode_output("y", rows)]
         return InferenceResponse(model_name=self.name, id=payload.id, outputs=outputs)

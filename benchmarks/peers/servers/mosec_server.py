@@ -1,7 +1,7 @@
 """``python mosec_server.py --address HOST --port PORT``: raw bytes in, raw bytes out."""
 
 import numpy as np
-from bench_model import WORK, parse, run, run_batch
+from bench_model import WORK, after, before, parse, run, run_batch
 from mosec import Server, Worker
 
 
@@ -18,6 +18,20 @@ class Single(Worker):
         return run(data)
 
 
+class Before(Single):
+    """The stage that reads requests."""
+
+    def forward(self, data: np.ndarray) -> np.ndarray:
+        return before(data)
+
+
+class After(Single):
+    """The stage that writes answers."""
+
+    def forward(self, data: np.ndarray) -> np.ndarray:
+        return after(data)
+
+
 class Batched(Single):
     """A list of requests a call."""
 
@@ -29,6 +43,9 @@ if __name__ == "__main__":
     server = Server()
     if WORK["max_batch"]:
         server.append_worker(Batched, max_batch_size=WORK["max_batch"], max_wait_time=2)
+    elif WORK["staged"]:
+        for each in (Before, Single, After):
+            server.append_worker(each)
     else:
         server.append_worker(Single)
     server.run()

@@ -8,33 +8,35 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class ExecuteRequest(_message.Message):
-    __slots__ = ("servable", "version", "model", "subgraph", "rows", "inputs", "region", "output_offset")
+class ExecuteHead(_message.Message):
+    __slots__ = ("servable", "version", "model", "rows")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
-    SUBGRAPH_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
-    INPUTS_FIELD_NUMBER: _ClassVar[int]
-    REGION_FIELD_NUMBER: _ClassVar[int]
-    OUTPUT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     servable: str
     version: int
     model: str
-    subgraph: int
     rows: int
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., model: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
+
+class ExecuteRequest(_message.Message):
+    __slots__ = ("subgraph", "inputs", "region", "output_offset")
+    SUBGRAPH_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    subgraph: int
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
     region: Region
     output_offset: int
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., model: _Optional[str] = ..., subgraph: _Optional[int] = ..., rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., output_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, subgraph: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., output_offset: _Optional[int] = ...) -> None: ...
 
 class ExecuteReply(_message.Message):
-    __slots__ = ("outputs", "device_seconds")
+    __slots__ = ("outputs",)
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    DEVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     outputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
-    device_seconds: float
-    def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., device_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ...) -> None: ...
 
 class Region(_message.Message):
     __slots__ = ("pid", "fd", "nonce")

@@ -1,30 +1,74 @@
-"""Between agent and device process: a socket for messages, arenas for arrays.
+"""(pure) Between agent and device process: frames on a socket.
 
-A message is a JSON object behind its length; it says where arrays lie.
+A frame is a kind, a head and a payload, behind the lengths of both. Batches and their
+replies pass as the worker wrote them and as it will read them.
 """
 
-import json
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import NamedTuple
 
-from shared.arena import Placed
+PREFIX = struct.Struct("<cII")
 
-LENGTH = struct.Struct("<I")
+# To the device process.
+LOAD = b"L"
+"""Head: JSON with device and models."""
+EXECUTE = b"E"
+"""Head: an ExecuteHead; payload: an ExecuteRequest."""
+# From it: any number of PROGRESS, then one of the others.
+PROGRESS = b"P"
+"""Head: text."""
+LOADED = b"R"
+"""Head: JSON with the models' signatures."""
+DONE = b"D"
+"""Head: seconds that the backend took; payload: an ExecuteReply."""
+FAILED = b"F"
+"""Head: JSON with an error's name and message."""
+
+SECONDS = struct.Struct("<d")
 
 
-def pack(message: dict[str, Any]) -> bytes:
-    """A message as bytes."""
-    body = json.dumps(message).encode()
-    return LENGTH.pack(len(body)) + body
+class Frame(NamedTuple):
+    """One message."""
+
+    kind: bytes
+    head: bytes
+    payload: bytes = b""
+
+    def packed(self) -> list[bytes]:
+        """The pieces to be sent, in their order."""
+        return [PREFIX.pack(self.kind, len(self.head), len(self.payload)), self.head, self.payload]
 
 
-def describe(placed: Iterable[Placed]) -> list[dict[str, Any]]:
-    """Where arrays lie, for a message."""
-    return [asdict(place) for place in placed]
+class FrameReader:
+    """Puts frames together from what a socket gives, in pieces of any size."""
 
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._needed = PREFIX.size
 
-def placed_in(described: Sequence[dict[str, Any]]) -> list[Placed]:
-    """Where arrays lie, out of a message."""
-    return [Placed(each["offset"], each["dtype"], tuple(each["dims"])) for each in described]
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that ``data`` completes."""
+        self._pieces.append(data)
+        self._size += len(data)
+        frames: list[Frame] = []
+        if self._size < self._needed:
+            return frames
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        at = 0
+        while True:
+            if len(data) - at < PREFIX.size:
+                self._needed = PREFIX.size
+                break
+            kind, head_size, payload_size = PREFIX.unpack_from(data, at)
+            self._needed = PREFIX.size + head_size + payload_size
+            if len(data) - at < self._needed:
+                break
+            head_end = at + PREFIX.size + head_size
+            at += self._needed
+            frames.append(
+                Frame(kind, data[at - payload_size - head_size : head_end], data[head_end:at])
+            )
+        self._pieces = [data[at:]] if at < len(data) else []
+        self._size = len(data) - at
+        return frames

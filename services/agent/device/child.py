@@ -1,58 +1,125 @@
 """A device process as its supervisor sees it."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import cast
 
-from services.agent.device.channel import LENGTH, pack
-from shared.arena import Arena
+from services.agent.device.channel import PROGRESS, Frame, FrameReader
 
 
-class Child:
-    """A living device process, its socket and its memory."""
+class NotBegun(EOFError):
+    """The device process ended before it came to this message."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        arena: Arena,
-    ) -> None:
+
+class _Asked:
+    """A message in the hands of the device process."""
+
+    __slots__ = ("answer", "heard", "limit_seconds")
+
+    def __init__(self, limit_seconds: float, heard: Callable[[str], None] | None) -> None:
+        self.answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self.heard = heard
+        self.limit_seconds = limit_seconds
+
+
+class Child(asyncio.Protocol):
+    """A living device process and its socket.
+
+    It works on one message after the other: answers come in the order of the messages,
+    and each message's time begins when the one before it is answered.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._line: deque[_Asked] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    def adopt(self, process: asyncio.subprocess.Process) -> None:
+        """The process at the other end."""
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        self.arena = arena
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are not answered yet."""
+        return len(self._line)
 
     async def ask(
-        self, message: dict[str, Any], heard: Callable[[str], None] = lambda progress: None
-    ) -> dict[str, Any]:
-        """Send one message and wait for its answer; EOFError or OSError when it ends.
+        self, frame: Frame, limit_seconds: float, heard: Callable[[str], None] | None = None
+    ) -> Frame:
+        """Send one message and wait for its answer; ``heard`` hears of progress before.
 
-        ``heard`` hears what it says of its progress before.
+        A message whose caller leaves is worked on all the same. Raises TimeoutError, and
+        ends the process, when it works longer than the limit; EOFError when it ends while
+        working on it, NotBegun when it ends before.
         """
-        self._writer.write(pack(message))
-        await self._writer.drain()
-        while True:
-            head = await self._reader.readexactly(LENGTH.size)
-            body = await self._reader.readexactly(LENGTH.unpack(head)[0])
-            answer: dict[str, Any] = json.loads(body)
-            if "progress" not in answer:
-                return answer
-            heard(answer["progress"])
+        if self._transport is None or self._transport.is_closing():
+            raise NotBegun
+        asked = _Asked(limit_seconds, heard)
+        self._line.append(asked)
+        if len(self._line) == 1:
+            self._watch(asked)
+        self._transport.writelines(frame.packed())
+        return await asked.answer
+
+    def _watch(self, asked: _Asked) -> None:
+        self._timer = self._loop.call_later(asked.limit_seconds, self._expire, asked)
+
+    def _expire(self, asked: _Asked) -> None:
+        if not asked.answer.done():
+            asked.answer.set_exception(TimeoutError())
+        self.kill()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._reader.feed(data):
+            asked = self._line[0]
+            if frame.kind == PROGRESS:
+                if asked.heard is not None:
+                    asked.heard(frame.head.decode())
+                continue
+            self._line.popleft()
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._line:
+                self._watch(self._line[0])
+            if not asked.answer.done():
+                asked.answer.set_result(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        failure: type[EOFError] = EOFError
+        while self._line:
+            answer = self._line.popleft().answer
+            if not answer.done():
+                answer.set_exception(failure())
+            failure = NotBegun
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def kill(self) -> None:
-        """End it at once."""
-        if self._process.returncode is None:
+        """End the process at once."""
+        if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
     async def cause(self) -> str:
         """How it ended, when it has."""
+        assert self._process is not None
         code = await self._process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
@@ -61,19 +128,22 @@ class Child:
 async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
     """A device process, ended on leaving."""
     ours, theirs = socket.socketpair()
-    arena = Arena.create()
     environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.agent.device", str(theirs.fileno()), str(arena.fd),
-        pass_fds=(theirs.fileno(), arena.fd), env=environment, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "services.agent.device",
+        str(theirs.fileno()),
+        pass_fds=(theirs.fileno(),),
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
     theirs.close()
-    reader, writer = await asyncio.open_connection(sock=ours)
-    started = Child(process, reader, writer, arena)
+    _, child = await asyncio.get_running_loop().create_unix_connection(Child, sock=ours)
+    child.adopt(process)
     try:
-        yield started
+        yield child
     finally:
-        started.kill()
-        writer.close()
+        child.kill()
+        child.close()
         await process.wait()
-        arena.close()

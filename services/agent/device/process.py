@@ -4,43 +4,56 @@ import json
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 from services.agent.backends import Backend, LoadedModel, backend_for
-from services.agent.device.channel import LENGTH, describe, pack, placed_in
+from services.agent.device.batch_codec import Batch, SharedInputs, read_batch, write_outputs
+from services.agent.device.channel import (
+    DONE,
+    FAILED,
+    LOAD,
+    LOADED,
+    PREFIX,
+    PROGRESS,
+    SECONDS,
+    Frame,
+)
 from services.agent.device.priority import behind_others
 from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
-from services.agent.device.work import Region
-from shared.arena import Arena
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.membership import Device, ModelFiles
+from shared.tensors import Array
 
 
 class DeviceProcess:
     """Answers messages from the agent until it closes the socket."""
 
-    def __init__(self, connection: socket.socket, arena: Arena) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._reader = connection.makefile("rb")
         self._connection = connection
-        self._arena = arena
         self._regions = Regions()
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
 
     def run(self) -> None:
         """Work until the agent is gone."""
-        while head := self._reader.read(LENGTH.size):
-            message = json.loads(self._reader.read(LENGTH.unpack(head)[0]))
+        while prefix := self._reader.read(PREFIX.size):
+            kind, head_size, payload_size = PREFIX.unpack(prefix)
+            head, payload = self._reader.read(head_size), self._reader.read(payload_size)
             try:
-                answer = self._load(message) if "models" in message else self._execute(message)
+                answer = self._load(head) if kind == LOAD else self._execute(head, payload)
             except ServingError as failure:
-                answer = {"error": type(failure).__name__, "message": failure.message}
-            self._connection.sendall(pack(answer))
+                named = {"error": type(failure).__name__, "message": failure.message}
+                answer = Frame(FAILED, json.dumps(named).encode())
+            self._send(answer)
 
-    def _load(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _send(self, frame: Frame) -> None:
+        self._connection.sendall(b"".join(frame.packed()))
+
+    def _load(self, head: bytes) -> Frame:
+        message = json.loads(head)
         device = Device(**message["device"])
         models = [
             ModelFiles(**each | {"paths": tuple(each["paths"])}) for each in message["models"]
@@ -50,7 +63,8 @@ class DeviceProcess:
             self._say(f"warming up model '{files.key}' ({number} of {len(models)})")
             with _loading(files):
                 model.warm_up()
-        return {"signatures": [asdict(model.signature) for _, model in self._models.values()]}
+        signatures = [asdict(model.signature) for _, model in self._models.values()]
+        return Frame(LOADED, json.dumps(signatures).encode())
 
     def _load_models(self, models: list[ModelFiles], device: Device) -> None:
         backends: dict[str, Backend] = {}
@@ -62,41 +76,53 @@ class DeviceProcess:
                 self._models[files.key] = (files, backends[files.format].load(files))
 
     def _say(self, progress: str) -> None:
-        self._connection.sendall(pack({"progress": progress}))
+        self._send(Frame(PROGRESS, progress.encode()))
 
-    def _execute(self, message: dict[str, Any]) -> dict[str, Any]:
-        if message["model"] not in self._models:
-            raise InvalidRequest(f"no model '{message['model']}' here")
-        files, model = self._models[message["model"]]
-        arena = self._arena
-        if region := message["region"]:
-            arena = self._regions.open(
-                Region(region["pid"], region["fd"], bytes.fromhex(region["nonce"]))
-            )
-        try:
-            inputs = arena.read(placed_in(message["inputs"]))
-        except (ValueError, TypeError) as failure:
-            raise InvalidRequest(f"model '{files.key}': {failure}") from None
-        subgraph, rows = message["subgraph"], message["rows"]
-        began = time.perf_counter()
-        try:
-            outputs = run_rows(
-                files, model.signature, subgraph, inputs, rows,
-                lambda arrays: model.execute(subgraph, arrays),
-            )  # fmt: skip
-        except InvalidRequest:
-            raise
-        except Exception as failure:
-            reason = _one_line(failure)
-            raise ExecutionFailed(f"model '{files.key}', {rows} rows: {reason}") from failure
-        took = time.perf_counter() - began
-        try:
-            placed, _ = arena.write(outputs, message["end"])
-        except OSError as failure:
-            raise ExecutionFailed(
-                f"model '{files.key}', {rows} rows: no memory for outputs: {failure.strerror}"
-            ) from failure
-        return {"outputs": describe(placed), "device_seconds": took}
+    def _execute(self, head: bytes, payload: bytes) -> Frame:
+        batch = read_batch(head, payload)
+        if batch.model not in self._models:
+            raise InvalidRequest(f"no model '{batch.model}' here")
+        files, model = self._models[batch.model]
+        if isinstance(batch.inputs, SharedInputs):
+            shared = batch.inputs
+            arena = self._regions.open(shared.region)
+            try:
+                inputs: Sequence[Array] = arena.read(shared.placed)
+            except (ValueError, TypeError) as failure:
+                raise InvalidRequest(f"model '{files.key}': {failure}") from None
+            outputs, took = _run(files, model, batch, inputs)
+            try:
+                placed, _ = arena.write(outputs, shared.output_offset)
+            except OSError as failure:
+                raise ExecutionFailed(
+                    f"model '{files.key}', {batch.rows} rows: no memory for outputs:"
+                    f" {failure.strerror}"
+                ) from failure
+            return Frame(DONE, SECONDS.pack(took), write_outputs(placed))
+        outputs, took = _run(files, model, batch, batch.inputs)
+        return Frame(DONE, SECONDS.pack(took), write_outputs(outputs))
+
+
+def _run(
+    files: ModelFiles, model: LoadedModel, batch: Batch, inputs: Sequence[Array]
+) -> tuple[list[Array], float]:
+    """The outputs and the seconds they took."""
+    began = time.perf_counter()
+    try:
+        outputs = run_rows(
+            files,
+            model.signature,
+            batch.subgraph,
+            inputs,
+            batch.rows,
+            lambda arrays: model.execute(batch.subgraph, arrays),
+        )
+    except InvalidRequest:
+        raise
+    except Exception as failure:
+        reason = _one_line(failure)
+        raise ExecutionFailed(f"model '{files.key}', {batch.rows} rows: {reason}") from failure
+    return outputs, time.perf_counter() - began
 
 
 @contextmanager
@@ -119,6 +145,6 @@ def _one_line(failure: Exception) -> str:
     return f"{type(failure).__name__}: {text.strip()}"
 
 
-def serve(connection: socket.socket, memory: int) -> None:
+def serve(connection: socket.socket) -> None:
     """Work for the agent at the other end of ``connection`` until it is gone."""
-    DeviceProcess(connection, Arena(memory)).run()
+    DeviceProcess(connection).run()

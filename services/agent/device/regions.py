@@ -7,24 +7,24 @@ from shared.arena import Arena
 from shared.errors import MemoryNotShared
 
 NONCE_BYTES = 16
+_MOST_OPEN = 4
 
 
 class Regions:
-    """Opens the region that a message names; keeps the latest, because a worker uses one."""
+    """Opens the region that a message names, and keeps the latest few: a worker uses two."""
 
     def __init__(self) -> None:
-        self._opened: tuple[Region, Arena] | None = None
+        self._opened: dict[Region, Arena] = {}
 
     def open(self, region: Region) -> Arena:
         """The region, mapped; raises MemoryNotShared when it is not the worker's memory."""
-        if self._opened is not None:
-            known, arena = self._opened
-            if known == region:
-                return arena
-            self._opened = None
-            arena.close()
-        arena = _open(region)
-        self._opened = region, arena
+        arena = self._opened.pop(region, None)
+        if arena is None:
+            arena = _open(region)
+            if len(self._opened) == _MOST_OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+        # In the order of their last use.
+        self._opened[region] = arena
         return arena
 
 

@@ -1,16 +1,17 @@
 """Starts a device process, watches it, starts it again when it ends."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
 
-from services.agent.device.channel import describe, placed_in
-from services.agent.device.child import Child, spawn
-from services.agent.device.work import Done, SharedInputs, Work
-from shared.errors import AgentLost, DeviceHung, Overloaded, Unavailable, rebuild
+from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS, Frame
+from services.agent.device.child import Child, NotBegun, spawn
+from services.agent.device.work import Done, Work
+from shared.errors import AgentLost, DeviceHung, Overloaded, ServingError, Unavailable, rebuild
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
 
@@ -42,8 +43,6 @@ class Supervisor:
         self._device = device
         self._limits = limits
         self._changed = changed
-        self._turn = asyncio.Lock()
-        self._waiting = 0
         self._process: Child | None = None
 
     async def execute(self, work: Work) -> Done:
@@ -52,41 +51,23 @@ class Supervisor:
         Raises Overloaded, Unavailable or MemoryNotShared (not begun), AgentLost or
         DeviceHung (may have run), or what the backend says.
         """
-        if self._waiting >= _MAX_LINE:
+        process = self._process
+        if process is None or self.holding.state != "ready":
+            raise Unavailable(f"{self._assigned.what} is not loaded here now")
+        if process.waiting >= _MAX_LINE:
             raise Overloaded(f"{_MAX_LINE} batches wait for this device already")
-        self._waiting += 1
+        limit = self._limits.hang_seconds
         try:
-            async with self._turn:
-                process = self._process
-                if process is None or self.holding.state != "ready":
-                    raise Unavailable(f"{self._assigned.what} is not loaded here now")
-                # A batch once begun is finished even if its caller leaves: the
-                # next one would otherwise read its answer.
-                running = asyncio.ensure_future(self._execute(process, work))
-                try:
-                    return await asyncio.shield(running)
-                except asyncio.CancelledError:
-                    await asyncio.wait([running])
-                    raise
-        finally:
-            self._waiting -= 1
-
-    async def _execute(self, process: Child, work: Work) -> Done:
-        try:
-            async with asyncio.timeout(self._limits.hang_seconds):
-                answer = await process.ask(_message(process, work))
+            answer = await process.ask(Frame(EXECUTE, work.head, work.request), limit)
         except TimeoutError:
-            process.kill()
-            limit = self._limits.hang_seconds
             raise DeviceHung(f"the device process did not finish in {limit} s: {work}") from None
-        except (EOFError, OSError):
+        except NotBegun:
+            raise Unavailable(f"{self._assigned.what}: the device process ended") from None
+        except EOFError:
             raise AgentLost(f"the device process ended ({await process.cause()}): {work}") from None
-        if "error" in answer:
-            raise rebuild(answer["error"], answer["message"])
-        placed, seconds = placed_in(answer["outputs"]), float(answer["device_seconds"])
-        if isinstance(work.inputs, SharedInputs):
-            return Done(placed, seconds)
-        return Done([output.copy() for output in process.arena.read(placed)], seconds)
+        if answer.kind == FAILED:
+            raise _failure(answer)
+        return Done(answer.payload, SECONDS.unpack(answer.head)[0])
 
     async def run(self) -> None:
         """Keep a device process alive until cancelled."""
@@ -111,19 +92,23 @@ class Supervisor:
             "models": [asdict(files) for files in self._assigned.models],
         }
         try:
-            async with asyncio.timeout(self._limits.load_seconds):
-                answer = await process.ask(message, lambda text: self._become("loading", text))
+            answer = await process.ask(
+                Frame(LOAD, json.dumps(message).encode()),
+                self._limits.load_seconds,
+                lambda text: self._become("loading", text),
+            )
         except TimeoutError:
             self._become("failed", f"loading took longer than {self._limits.load_seconds} s")
             return False
-        except (EOFError, OSError):
+        except EOFError:
             cause = await process.cause()
             self._become("failed", f"the device process ended while loading ({cause})")
             return False
-        if "error" in answer:
-            self._become("failed", answer["message"])
+        if answer.kind == FAILED:
+            self._become("failed", _failure(answer).message)
             return False
-        self.holding = replace(self.holding, models=tuple(map(_signature, answer["signatures"])))
+        signatures = tuple(map(_signature, json.loads(answer.head)))
+        self.holding = replace(self.holding, models=signatures)
         self._become("ready", "")
         return True
 
@@ -133,18 +118,9 @@ class Supervisor:
         self._changed()
 
 
-def _message(process: Child, work: Work) -> dict[str, Any]:
-    region = None
-    if isinstance(work.inputs, SharedInputs):
-        shared = work.inputs
-        region = asdict(shared.region) | {"nonce": shared.region.nonce.hex()}
-        placed, end = shared.placed, shared.output_offset
-    else:
-        placed, end = process.arena.write(work.inputs)
-    return {
-        "model": work.model, "subgraph": work.subgraph, "rows": work.rows,
-        "region": region, "inputs": describe(placed), "end": end,
-    }  # fmt: skip
+def _failure(answer: Frame) -> ServingError:
+    named = json.loads(answer.head)
+    return rebuild(named["error"], named["message"])
 
 
 def _signature(described: dict[str, Any]) -> ModelSignature:

@@ -1,11 +1,8 @@
 """One batch on its way through the agent."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.arena import Placed
 from shared.servable import ServableVersion
-from shared.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +15,16 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedInputs:
-    """Inputs that lie in the worker's memory, and from where on outputs may."""
-
-    region: Region
-    placed: Sequence[Placed]
-    output_offset: int
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
-    """A batch for one model; inputs are arrays, or lie in memory of the worker."""
+    """A batch for one model, as the worker wrote it."""
 
     what: ServableVersion
     model: str
-    subgraph: int
     rows: int
-    inputs: Sequence[Array] | SharedInputs
+    head: bytes
+    """An ExecuteHead."""
+    request: bytes
+    """An ExecuteRequest."""
 
     def __str__(self) -> str:
         return f"{self.what}, model '{self.model}', {self.rows} rows"
@@ -42,7 +32,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Outputs, where inputs were, and the seconds that the backend took."""
+    """An ExecuteReply, and the seconds that the backend took."""
 
-    outputs: Sequence[Array] | Sequence[Placed]
+    reply: bytes
     device_seconds: float

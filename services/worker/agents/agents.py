@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.worker.agents.execution import EXECUTION_PATH, read_reply, write_request
-from services.worker.agents.memory import SHARED_FROM_BYTES, SharedMemory, size_of
+from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
 from services.worker.metrics import Metrics
 from shared.arena import Column
-from shared.errors import AgentLost, MemoryNotShared, Refused
+from shared.errors import AgentLost, MemoryNotShared, Refused, ServingError, Unavailable
 from shared.membership import (
     Assignment,
     Hello,
@@ -36,14 +36,15 @@ _REST_SECONDS = 0.1
 
 @dataclass(slots=True, eq=False)
 class _Agent:
-    """One joined agent; each version it holds has a device process, which takes one batch."""
+    """One joined agent; each version it holds has a device process, which runs one batch."""
 
     link: Link
     task: asyncio.Task[None]
     holdings: dict[ServableVersion, Holding] = field(default_factory=dict)
-    busy: set[ServableVersion] = field(default_factory=set)
+    in_hand: dict[ServableVersion, list["TakenAgent"]] = field(default_factory=dict)
+    """Its batches of each version, in the order in which they were handed over."""
     last_used: int = 0
-    memories: dict[ServableVersion, SharedMemory] = field(default_factory=dict)
+    memories: Memories = field(default_factory=Memories)
     shares_memory: bool = True
     """Until an attempt shows that it does not."""
 
@@ -51,21 +52,20 @@ class _Agent:
         holding = self.holdings.get(what)
         return self.link.connected and holding is not None and holding.state == "ready"
 
-    def memory_for(self, what: ServableVersion) -> SharedMemory | None:
-        """Memory shared with the device process of ``what``; None when it is not on this host."""
-        if not self.shares_memory or not self.link.address.startswith("unix"):
-            return None
-        memory = self.memories.get(what)
-        if memory is None:
-            memory = self.memories[what] = SharedMemory()
-        return memory
+    @property
+    def busy(self) -> int:
+        """Batches in its hands."""
+        return sum(map(len, self.in_hand.values()))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its device processes reach memory of this one, as far as is known."""
+        return self.shares_memory and self.link.address.startswith("unix")
 
     def close(self) -> None:
         self.link.end()
         self.task.cancel()
-        for memory in self.memories.values():
-            memory.close()
-        self.memories.clear()
+        self.memories.close()
 
 
 class Agents:
@@ -131,9 +131,9 @@ class Agents:
         """Let go of what was kept for a version that is served no more."""
         self._signatures.pop(what, None)
         for agent in self._agents.values():
-            memory = agent.memories.pop(what, None)
-            if memory is not None:
-                memory.close()
+            agent.memories.forget(what)
+            if not agent.in_hand.get(what):
+                agent.in_hand.pop(what, None)
 
     def _agents_changed(self) -> None:
         self._metrics.agents.set(sum(agent.link.connected for agent in self._agents.values()))
@@ -150,27 +150,37 @@ class Agents:
         """What the models of ``what`` take, by model key; empty until an agent has loaded them."""
         return self._signatures.get(what, {})
 
+    def max_rows(self, what: ServableVersion, model: str) -> int:
+        """Rows of one batch at most; 0 while no agent has loaded the model."""
+        signature = self.signatures(what).get(model)
+        return 0 if signature is None else signature.batch_size
+
     def take_idle(self, what: ServableVersion) -> "TakenAgent | None":
         """The least busy of the agents that hold ``what`` and are idle for it, now taken."""
-        idle = [
-            agent for agent in self._agents.values() if what not in agent.busy and agent.holds(what)
-        ]
-        if not idle:
-            return None
-        agent = min(idle, key=lambda each: (len(each.busy), each.last_used))
-        agent.last_used = next(self._uses)
-        agent.busy.add(what)
-        return TakenAgent(
-            agent,
-            what,
-            self._signatures[what],
-            self._metrics,
-            free=lambda: self._free(agent, what),
-        )
+        return self._take(what, 0)
 
-    def _free(self, agent: _Agent, what: ServableVersion) -> None:
-        agent.busy.discard(what)
-        self._idle(what)
+    def take_ahead(self, what: ServableVersion) -> "TakenAgent | None":
+        """An agent that has one batch and gets the next one already, so that it never waits."""
+        return self._take(what, 1)
+
+    def _take(self, what: ServableVersion, batches: int) -> "TakenAgent | None":
+        fitting = [
+            agent
+            for agent in self._agents.values()
+            if len(agent.in_hand.get(what, ())) == batches and agent.holds(what)
+        ]
+        if not fitting:
+            return None
+        agent = min(fitting, key=lambda each: (each.busy, each.last_used))
+        agent.last_used = next(self._uses)
+        in_hand = agent.in_hand.setdefault(what, [])
+        follows = in_hand[-1] if in_hand else None
+        in_hand.append(TakenAgent(agent, what, self._metrics, follows, free=self._free))
+        return in_hand[-1]
+
+    def _free(self, taken: "TakenAgent") -> None:
+        taken.agent.in_hand[taken.what].remove(taken)
+        self._idle(taken.what)
 
 
 class TakenAgent:
@@ -180,21 +190,19 @@ class TakenAgent:
         self,
         agent: _Agent,
         what: ServableVersion,
-        signatures: dict[str, ModelSignature],
         metrics: Metrics,
+        follows: "TakenAgent | None",
         *,
-        free: Callable[[], None],
+        free: Callable[["TakenAgent"], None],
     ) -> None:
+        self.agent = agent
+        self.what = what
         self._metrics = metrics
-        self._agent = agent
-        self._what = what
-        self._signatures = signatures
+        self._follows = follows
         self._free = free
         self._rests = False
-
-    def max_rows(self, model: str) -> int:
-        """Rows that the model takes in one call."""
-        return self._signatures[model].batch_size
+        self.answered = False
+        """Whether the agent said how the batch ended."""
 
     async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
         """Run one batch.
@@ -202,18 +210,47 @@ class TakenAgent:
         Raises Refused (not begun), AgentLost, DeviceHung, ExecutionFailed or
         InvalidRequest, each naming version, model and rows.
         """
-        memory = None
-        if size_of(columns) >= SHARED_FROM_BYTES:
-            memory = self._agent.memory_for(self._what)
         try:
-            return await self._execute(call, columns, rows, memory)
+            if self.agent.is_here and size_of(columns) >= SHARED_FROM_BYTES:
+                outputs = await self._execute_in_memory(call, columns, rows)
+            else:
+                outputs = await self._execute(call, columns, rows, None)
         except MemoryNotShared as failure:
             log.info("tensors travel inside messages", reason=failure.message)
-            self._agent.shares_memory = False
+            self.agent.shares_memory = False
             raise
         except Refused:
             self._rests = True
             raise
+        except AgentLost as failure:
+            if self._follows is not None and not self._follows.answered:
+                # It waited behind another one, as far as anybody knows. Should it have begun:
+                # models have no effects, so it may run again.
+                self._rests = True
+                raise Unavailable(failure.message) from failure
+            raise
+        except ServingError:
+            self.answered = True
+            raise
+        self.answered = True
+        return outputs
+
+    async def _execute_in_memory(
+        self, call: ModelCall, columns: Sequence[Column], rows: int
+    ) -> list[Array]:
+        memories = self.agent.memories
+        try:
+            memory = memories.take(self.what)
+        except OSError as failure:
+            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
+        try:
+            outputs = await self._execute(call, columns, rows, memory)
+        except BaseException:
+            # A batch that did not end well may still be written to.
+            memory.close()
+            raise
+        memories.give_back(self.what, memory)
+        return outputs
 
     async def _execute(
         self,
@@ -223,16 +260,18 @@ class TakenAgent:
         memory: SharedMemory | None,
     ) -> list[Array]:
         try:
-            request = write_request(self._what, call, columns, rows, memory)
+            head, request = write_request(self.what, call, columns, rows, memory)
         except OSError as failure:
             raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
         (self._metrics.in_messages if memory is None else self._metrics.in_shared_memory).inc()
-        subject = f"{self._what}, model '{call.model}', {rows} rows"
-        return read_reply(await self._agent.link.call(request, subject=subject), memory)
+        subject = f"{self.what}, model '{call.model}', {rows} rows"
+        reply = await self.agent.link.call(request, head=head, subject=subject)
+        return read_reply(reply, memory)
 
     def release(self) -> None:
         """Give the agent back; one that refused rests first."""
+        self._follows = None
         if self._rests:
-            asyncio.get_running_loop().call_later(_REST_SECONDS, self._free)
+            asyncio.get_running_loop().call_later(_REST_SECONDS, self._free, self)
         else:
-            self._free()
+            self._free(self)

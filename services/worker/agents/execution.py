@@ -1,4 +1,4 @@
-"""Batches for agents as messages: ``ExecuteRequest`` and ``ExecuteReply``."""
+"""Batches for agents as messages: ``ExecuteHead``, ``ExecuteRequest`` and ``ExecuteReply``."""
 
 from collections.abc import Sequence
 
@@ -19,18 +19,15 @@ def write_request(
     columns: Sequence[Column],
     rows: int,
     memory: SharedMemory | None,
-) -> bytes:
-    """One batch for one model, its tensors in ``memory`` or inside the message.
+) -> tuple[bytes, bytes]:
+    """Head and request of one batch for one model, its tensors in ``memory`` or inside.
 
     Raises OSError when the memory has no room for them.
     """
-    request = execution_pb2.ExecuteRequest(
-        servable=what.servable,
-        version=what.version,
-        model=call.model,
-        subgraph=call.subgraph,
-        rows=rows,
+    head = execution_pb2.ExecuteHead(
+        servable=what.servable, version=what.version, model=call.model, rows=rows
     )
+    request = execution_pb2.ExecuteRequest(subgraph=call.subgraph)
     if memory is None:
         request.inputs.extend(write_tensor(join(column)) for column in columns)
     else:
@@ -39,7 +36,7 @@ def write_request(
         request.region.pid = memory.pid
         request.region.fd = memory.fd
         request.region.nonce = memory.nonce
-    return request.SerializeToString()
+    return head.SerializeToString(), request.SerializeToString()
 
 
 def read_reply(message: bytes, memory: SharedMemory | None) -> list[Array]:

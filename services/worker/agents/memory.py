@@ -1,4 +1,4 @@
-"""Memory that this worker shares with one device process on the same host."""
+"""Memory that this worker shares with the device processes of one agent on the same host."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.arena import Arena, Column, Placed
+from shared.servable import ServableVersion
 from shared.tensors import Array
 
 # Below this, bytes inside the message cost less than their place in shared memory.
@@ -21,9 +22,9 @@ def size_of(columns: Sequence[Column]) -> int:
 
 
 class SharedMemory:
-    """One region. It begins with a nonce, which proves to the agent that it found it.
+    """One region, for one batch at a time.
 
-    There is at most one batch in it, because there is one in flight.
+    It begins with a nonce, which proves to the device process that it found it.
     """
 
     def __init__(self) -> None:
@@ -48,3 +49,33 @@ class SharedMemory:
     def close(self) -> None:
         """Let go of it."""
         self._arena.close()
+
+
+class Memories:
+    """Regions for the batches of each servable version, used again and again."""
+
+    def __init__(self) -> None:
+        self._free: dict[ServableVersion, list[SharedMemory]] = {}
+
+    def take(self, what: ServableVersion) -> SharedMemory:
+        """A region that no batch is in; raises OSError when there is no memory for one."""
+        free = self._free.setdefault(what, [])
+        return free.pop() if free else SharedMemory()
+
+    def give_back(self, what: ServableVersion, memory: SharedMemory) -> None:
+        """The batch in it is over, and nobody writes there any more."""
+        free = self._free.get(what)
+        if free is None:
+            memory.close()
+        else:
+            free.append(memory)
+
+    def forget(self, what: ServableVersion) -> None:
+        """Close the regions of a version; those in use when they come back."""
+        for memory in self._free.pop(what, []):
+            memory.close()
+
+    def close(self) -> None:
+        """Close every region."""
+        for what in list(self._free):
+            self.forget(what)

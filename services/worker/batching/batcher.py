@@ -127,9 +127,10 @@ class Batcher:
 
     def oldest(self) -> float | None:
         """When the row that waits longest was submitted; None when nothing waits."""
+        if not self.queued_rows:
+            return None
         self._drop_unwanted_heads()
-        heads = (group[0].submission.submitted_at for group in self._groups.values())
-        return min(heads, default=None)
+        return min([group[0].submission.submitted_at for group in self._groups.values()])
 
     def take(self, *, max_rows: int, max_bytes: int, now: float) -> Taken:
         """The next batch: at most ``max_rows`` rows and, beyond the first row, ``max_bytes``."""
@@ -137,7 +138,7 @@ class Batcher:
         self._drop_unwanted_heads()
         if not self._groups:
             return Taken(None, tuple(expired))
-        key = min(self._groups, key=lambda each: self._groups[each][0].submission.submitted_at)
+        key = self._next_group()
         group = self._groups[key]
         room = max(1, min(max_rows, max_bytes // max(1, group[0].submission.row_bytes)))
         parts: list[Part] = []
@@ -158,6 +159,25 @@ class Batcher:
         if not group:
             del self._groups[key]
         return Taken(Batch(tuple(parts)), tuple(expired))
+
+    def fills(self, max_rows: int) -> bool:
+        """Whether the next batch would have no room for one more row."""
+        self._drop_unwanted_heads()
+        if not self._groups:
+            return False
+        rows = 0
+        for part in self._groups[self._next_group()]:
+            if part.submission.waiting:
+                rows += part.stop - part.start
+            if rows >= max_rows or part.alone:
+                return True
+        return False
+
+    def _next_group(self) -> Hashable:
+        """The group whose oldest row waits longest; its head is wanted."""
+        if len(self._groups) == 1:
+            return next(iter(self._groups))
+        return min(self._groups, key=lambda each: self._groups[each][0].submission.submitted_at)
 
     def _took(self, part: Part) -> None:
         count = part.stop - part.start

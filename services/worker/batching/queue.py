@@ -1,6 +1,7 @@
 """The queue in front of one servable version's models: the shell around the batcher.
 
-Rows wait only while every agent that holds the version is busy. There is no
+Rows wait only while every agent that holds the version is busy; a full batch is handed
+over while the one before it runs, so that the device never waits for one. There is no
 timer: rows that come in one turn of the event loop go together, and an agent that
 becomes idle takes what waits.
 """
@@ -37,10 +38,7 @@ RowOutcome = tuple[Array, ...] | ServingError
 
 
 class Executor(Protocol):
-    """An idle agent that holds the servable version; taken for one batch."""
-
-    def max_rows(self, model: str) -> int:
-        """Rows it takes in one call."""
+    """An agent that holds the servable version; taken for one batch."""
 
     async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
         """Run one batch, stacking its columns; Refused means that it did not begin."""
@@ -52,8 +50,14 @@ class Executor(Protocol):
 class Executors(Protocol):
     """Whoever knows the agents."""
 
+    def max_rows(self, what: ServableVersion, model: str) -> int:
+        """Rows of one batch at most; 0 while nobody knows."""
+
     def take_idle(self, what: ServableVersion) -> Executor | None:
         """The least busy idle agent that holds ``what``, now taken; None when there is none."""
+
+    def take_ahead(self, what: ServableVersion) -> Executor | None:
+        """One that has a batch and none after it, taken for that; None when there is none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,16 +159,18 @@ class BatchQueue:
         self.pump()
 
     def pump(self) -> None:
-        """Start batches while rows wait and an agent is idle."""
+        """Start batches while rows wait and an agent is idle, or a full batch can follow one."""
         while (oldest := self._oldest()) is not None:
+            call, batcher = oldest
+            max_rows = self._executors.max_rows(self._what, call.model)
             executor = self._executors.take_idle(self._what)
+            if executor is None and batcher.fills(max_rows):
+                # Nobody could join it: it need not wait here until an agent asks for more.
+                executor = self._executors.take_ahead(self._what)
             if executor is None:
                 break
-            call, batcher = oldest
             now = asyncio.get_running_loop().time()
-            taken = batcher.take(
-                max_rows=executor.max_rows(call.model), max_bytes=_MAX_BATCH_BYTES, now=now
-            )
+            taken = batcher.take(max_rows=max_rows, max_bytes=_MAX_BATCH_BYTES, now=now)
             for expired in taken.expired:
                 self._fail(expired, DeadlineExceeded("the deadline passed in the queue"))
             if taken.batch is None:
@@ -182,8 +188,8 @@ class BatchQueue:
         ]
         if not waiting:
             return None
-        _, call, batcher = min(waiting, key=lambda each: each[0])
-        return call, batcher
+        first = min(waiting, key=lambda each: each[0]) if len(waiting) > 1 else waiting[0]
+        return first[1:]
 
     async def _run(
         self, executor: Executor, call: ModelCall, batcher: Batcher, batch: Batch, now: float

@@ -47,12 +47,13 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
         """Write what the core has collected."""
         self._flushing = False
         output = self._core.take_output()
-        if self._transport is not None:
-            if output:
-                self._transport.writelines(output)
-            if self._core.closing and not self._core.open_streams:
-                # What takes no more calls ends with its last one.
-                self._transport.close()
+        if self._transport is None or self._transport.is_closing():
+            return
+        if output:
+            self._transport.writelines(output)
+        if self._core.closing and not self._core.open_streams:
+            # What takes no more calls ends with its last one.
+            self._transport.close()
 
     def flush_soon(self) -> None:
         """Write at the end of this turn of the loop, together with what others add."""

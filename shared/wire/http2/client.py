@@ -250,7 +250,7 @@ class ClientConnection(Carrier[Response]):
         if code == Code.REFUSED_STREAM:
             call.not_taken()
         else:
-            call.fail(PeerLost(f"the peer ended the call (HTTP/2 error {code})"))
+            call.fail(PeerLost(f"the peer ended the call ({Code.text_of(code)})"))
 
     def on_drained(self, stream: int) -> None:
         call = self._calls.get(stream)

@@ -51,6 +51,14 @@ class Code(enum.IntEnum):
     CONNECT_ERROR = 10
     ENHANCE_YOUR_CALM = 11
 
+    @staticmethod
+    def text_of(code: int) -> str:
+        """The name of a peer's code, which may be one that no document knows."""
+        try:
+            return Code(code).name
+        except ValueError:
+            return f"code {code}"
+
 
 def head(kind: int, flags: int, stream: int, length: int) -> bytes:
     """The nine bytes in front of a payload."""

@@ -219,6 +219,7 @@ async def test_threads_may_load_at_once_without_mixing_their_declarations(servab
 
 
 async def test_threads_may_load_one_servable_at_once(servables):
+    # The pause lets the others begin to load while this one loads.
     servables.write(
         "add/servable_config.py",
         "import time\ntime.sleep(0.01)\ndef stage(x): return x" + METHOD,

@@ -163,8 +163,8 @@ async def test_an_owner_cancelled_while_a_task_of_it_fails_is_cancelled():
             await asyncio.get_running_loop().create_future()
 
     owner = asyncio.create_task(own())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the owner waits
+    await asyncio.sleep(0)  # its task waits
     owner.cancel()
     with pytest.raises(asyncio.CancelledError):
         await owner

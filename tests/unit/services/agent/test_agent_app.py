@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from protos.serving.v1 import execution_pb2
 from services.agent.app import open_agent
 from services.agent.rpc import EXCHANGE_PATH
 from services.agent.settings import AgentSettings
@@ -16,7 +15,7 @@ from shared.servable import ServableVersion
 from shared.wire.exchange import open_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.membership import Registrar
-from shared.wire.tensor_codec import read_tensors, write_tensor
+from tests.support.batches import outputs_of, work_of
 
 SPEC = {"name": "x", "dtype": "float32", "dims": [-1, 2]}
 
@@ -40,11 +39,9 @@ class Worker:
         pass
 
 
-def request(servable):
-    batch = np.ones((3, 2), np.float32)
-    return execution_pb2.ExecuteRequest(
-        servable=servable, version=1, model="m.json", rows=3, inputs=[write_tensor(batch)]
-    ).SerializeToString()
+async def call(agent, servable):
+    work = work_of(ServableVersion(servable, 1), "m.json", [np.ones((3, 2), np.float32)], 3)
+    return outputs_of(await agent.call(work.request, head=work.head))
 
 
 async def test_an_agent_loads_what_it_is_assigned_and_executes_batches(tmp_path):
@@ -63,7 +60,7 @@ async def test_an_agent_loads_what_it_is_assigned_and_executes_batches(tmp_path)
             wire.connect(worker.address) as channel,
             open_exchange(channel, EXCHANGE_PATH, peer="the agent", max_outstanding=4) as agent,
         ):
-            reply = execution_pb2.ExecuteReply.FromString(await agent.call(request("toy")))
-            assert read_tensors(reply.outputs)[0].tolist() == [[2, 2]] * 3
+            (output,) = await call(agent, "toy")
+            assert output.tolist() == [[2, 2]] * 3
             with pytest.raises(Unavailable, match="servable 'other' version 1 is not held"):
-                await agent.call(request("other"))
+                await call(agent, "other")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.agent.device.supervisor import Limits, Supervisor
-from services.agent.device.work import Region, SharedInputs, Work
+from services.agent.device.work import Region
 from shared.arena import Arena, Placed
 from shared.errors import (
     AgentLost,
@@ -17,9 +17,11 @@ from shared.errors import (
     ExecutionFailed,
     InvalidRequest,
     MemoryNotShared,
+    Unavailable,
 )
 from shared.membership import Assigned, Device, ModelFiles
 from shared.servable import ServableVersion
+from tests.support.batches import outputs_of, placed_of, shared_work, work_of
 
 WHAT = ServableVersion("toy", 1)
 
@@ -67,8 +69,8 @@ def rows(*values):
 
 
 async def run(supervisor, *inputs):
-    work = Work(WHAT, "m.json", 0, len(inputs[0]), inputs)
-    return (await supervisor.execute(work)).outputs[0]
+    done = await supervisor.execute(work_of(WHAT, "m.json", inputs, len(inputs[0])))
+    return outputs_of(done.reply)[0]
 
 
 @pytest.mark.parametrize("dims", [(-1, 2), (4, 2)])
@@ -101,7 +103,7 @@ async def test_a_dead_device_process_is_named_and_replaced(tmp_path, value, caus
                 try:
                     assert np.array_equal(await run(supervisor, rows(1)), rows(2))
                     break
-                except Exception:
+                except (AgentLost, Unavailable):
                     await asyncio.sleep(0.01)
 
 
@@ -123,9 +125,9 @@ def arena():
 
 
 def shared(arena, batch, *, nonce=NONCE, fd=None, pid=None):
-    placed, end = arena.write([batch], 64)
+    (placed,), end = arena.write([batch], 64)
     region = Region(os.getpid() if pid is None else pid, arena.fd if fd is None else fd, nonce)
-    return Work(WHAT, "m.json", 0, len(batch), SharedInputs(region, placed, end))
+    return shared_work(WHAT, "m.json", len(batch), region, placed, end)
 
 
 async def test_tensors_in_shared_memory_are_read_and_written_in_place(tmp_path, arena):
@@ -133,7 +135,7 @@ async def test_tensors_in_shared_memory_are_read_and_written_in_place(tmp_path, 
         for count in (2, 100_000, 3):
             batch = rows(*range(count))
             done = await supervisor.execute(shared(arena, batch))
-            (placed,) = done.outputs
+            (placed,) = placed_of(done.reply)
             assert np.array_equal(arena.read([placed])[0], batch * 2)
 
 
@@ -151,7 +153,7 @@ async def test_memory_that_is_not_the_workers_is_refused_and_the_process_lives_o
             ):
                 with pytest.raises(MemoryNotShared, match="the worker's memory"):
                     await supervisor.execute(shared(arena, rows(1), **wrong))
-        assert (await supervisor.execute(shared(arena, rows(1)))).outputs
+        assert placed_of((await supervisor.execute(shared(arena, rows(1)))).reply)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ async def test_memory_that_is_not_the_workers_is_refused_and_the_process_lives_o
 async def test_places_outside_the_memory_are_refused(tmp_path, arena, place):
     async with running(tmp_path) as (supervisor, _):
         region = Region(os.getpid(), arena.fd, NONCE)
-        work = Work(WHAT, "m.json", 0, 1, SharedInputs(region, [place], 1 << 41))
+        work = shared_work(WHAT, "m.json", 1, region, place, 1 << 41)
         with pytest.raises(InvalidRequest, match=r"model 'm.json'"):
             await supervisor.execute(work)
         assert np.array_equal(await run(supervisor, rows(1)), rows(2))

@@ -12,9 +12,7 @@ SPECS = st.builds(Spec, TEXT, TEXT, st.integers(0, 2**64 - 1))
 
 
 def spec_message(spec):
-    return pb.ServableSpec(
-        name=spec.servable, method_name=spec.method, version_number=spec.version
-    )  # fmt: skip
+    return pb.ServableSpec(name=spec.servable, method_name=spec.method, version_number=spec.version)
 
 
 def instances(payload, count):

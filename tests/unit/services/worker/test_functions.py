@@ -72,8 +72,12 @@ def test_a_generator_that_raises_is_called_again_with_the_instances_after():
 
     outcomes = call(it, [("a",), ("bad",), ("c",), ("bad",), ("e",)], batch_size=0)
     assert plain(outcomes) == [
-        ("a",), WHERE + "ValueError: bad", ("c",), WHERE + "ValueError: bad", ("e",),
-    ]  # fmt: skip
+        ("a",),
+        WHERE + "ValueError: bad",
+        ("c",),
+        WHERE + "ValueError: bad",
+        ("e",),
+    ]
 
 
 def test_a_batch_function_that_raises_fails_its_chunk_alone():
@@ -140,7 +144,7 @@ async def test_a_caller_who_leaves_before_its_turn_never_runs():
     try:
         first = asyncio.create_task(functions.run(blocking, blocking.call, WHERE, [("x",)]))
         second = asyncio.create_task(functions.run(noting, noting.call, WHERE, [("y",)]))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn of the loop: both have handed their work over
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second

@@ -35,7 +35,7 @@ class Agent:
 
     def __init__(self, *, opened=True, max_rows=8):
         self.batches = []
-        self.free = True
+        self.in_hand = 0
         self.fails = []
         self.queue = None
         self._max_rows = max_rows
@@ -48,13 +48,20 @@ class Agent:
         self._open.set()
 
     def take_idle(self, what):
+        return self._take(what, 0)
+
+    def take_ahead(self, what):
+        return self._take(what, 1)
+
+    def _take(self, what, in_hand):
         assert what == WHAT
-        if not self.free:
+        if self.in_hand != in_hand:
             return None
-        self.free = False
+        self.in_hand += 1
         return self
 
-    def max_rows(self, model):
+    def max_rows(self, what, model):
+        assert what == WHAT
         return self._max_rows
 
     async def execute(self, call, columns, rows):
@@ -67,7 +74,7 @@ class Agent:
         return [inputs[0] * (inputs[1] if len(inputs) > 1 else 2)]
 
     def release(self):
-        self.free = True
+        self.in_hand -= 1
         self.queue.pump()
 
     async def began(self):
@@ -125,8 +132,11 @@ async def test_one_of_four_callers_in_a_batch_leaves_and_the_others_do_not_notic
         async with asyncio.timeout(5):
             done = await asyncio.gather(first, *callers, return_exceptions=True)
     assert [doubled(each) for n, each in enumerate(done) if n != 2] == [
-        [[0, 0]], [[2, 2]], [[6, 6]], [[8, 8]],
-    ]  # fmt: skip
+        [[0, 0]],
+        [[2, 2]],
+        [[6, 6]],
+        [[8, 8]],
+    ]
     assert isinstance(done[2], asyncio.CancelledError)
     # What had not begun for the caller who left never ran.
     assert agent.batches[1] == [[[1, 1], [3, 3], [4, 4]]]
@@ -185,9 +195,38 @@ async def test_rows_that_come_in_one_turn_of_the_loop_form_one_batch():
 async def test_nobody_is_refused_in_a_full_queue_while_an_agent_is_idle():
     agent = Agent(max_rows=1)
     async with Held(agent, max_queued_rows=2) as held:
-        callers = [held.submit(number) for number in range(4)]
+        callers = [held.submit(number) for number in range(5)]
         done = await asyncio.gather(*callers, return_exceptions=True)
-    assert [isinstance(each, Overloaded) for each in done] == [False, False, False, True]
+    assert [isinstance(each, Overloaded) for each in done] == [False, False, False, False, True]
+
+
+async def test_a_full_batch_is_handed_over_while_another_runs_and_no_third():
+    agent = Agent(opened=False, max_rows=2)
+    async with Held(agent) as held:
+        callers = [held.submit(0)]
+        await agent.began()
+        callers += [held.submit(1)]
+        await settle()
+        assert len(agent.batches) == 1  # half full: others may join it
+        callers += [held.submit(number) for number in (2, 3, 4)]
+        await settle()
+        assert [len(batch[0]) for batch in agent.batches] == [1, 2]
+        agent.open()
+        await asyncio.gather(*callers)
+    assert [len(batch[0]) for batch in agent.batches] == [1, 2, 2]
+
+
+async def test_a_batch_that_was_handed_over_ahead_and_not_begun_runs_later():
+    agent = Agent(opened=False, max_rows=1)
+    agent.fails = [AgentLost("the device process ended"), Unavailable("not begun")]
+    async with Held(agent) as held:
+        callers = [held.submit(number) for number in range(2)]
+        await agent.began()
+        await settle()
+        agent.open()
+        first, second = await asyncio.gather(*callers)
+    assert isinstance(first[0], AgentLost)
+    assert doubled(second) == [[2, 2]]
 
 
 async def test_more_rows_than_an_agent_takes_come_back_in_their_order():
@@ -284,10 +323,11 @@ async def test_one_callers_values_that_break_a_batch_fail_that_caller_alone():
     agent = Agent(opened=False)
     agent.fails = [ExecutionFailed("the batch"), ExecutionFailed("yours")]
     async with Held(agent) as held:
-        agent.free = False
+        agent.in_hand = 2
         callers = [held.submit(number) for number in (1, 2, 3)]
         await settle()
         agent.open()
+        agent.release()
         agent.release()
         done = await asyncio.gather(*callers)
     assert done[0][0].message == "yours"

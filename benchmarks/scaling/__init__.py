@@ -1,0 +1,1 @@
+"""How Mindserve's cost grows: with callers, workers, payload, idle connections and time."""

@@ -1,0 +1,53 @@
+"""A batch as the device process reads it, and its outputs as the worker will read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from protos.serving.v1 import execution_pb2
+from services.agent.device.work import Region
+from shared.arena import Placed
+from shared.errors import InvalidRequest
+from shared.tensors import Array
+from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInputs:
+    """Inputs that lie in the worker's memory, and from where on outputs may."""
+
+    region: Region
+    placed: Sequence[Placed]
+    output_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch for one model; inputs are arrays, or lie in memory of the worker."""
+
+    model: str
+    subgraph: int
+    rows: int
+    inputs: Sequence[Array] | SharedInputs
+
+
+def read_batch(head: bytes, payload: bytes) -> Batch:
+    """Read an ExecuteHead and an ExecuteRequest; raises InvalidRequest when they are none."""
+    try:
+        about = execution_pb2.ExecuteHead.FromString(head)
+        request = execution_pb2.ExecuteRequest.FromString(payload)
+    except DecodeError as failure:
+        raise InvalidRequest("not an ExecuteRequest") from failure
+    inputs: Sequence[Array] | SharedInputs
+    if request.HasField("region"):
+        region = Region(request.region.pid, request.region.fd, request.region.nonce)
+        inputs = SharedInputs(region, read_placed(request.inputs), request.output_offset)
+    else:
+        inputs = read_tensors(request.inputs)
+    return Batch(about.model, request.subgraph, about.rows, inputs)
+
+
+def write_outputs(outputs: Sequence[Array] | Sequence[Placed]) -> bytes:
+    """An ExecuteReply: arrays with their bytes, or where they lie in the worker's memory."""
+    return execution_pb2.ExecuteReply(outputs=map(write_tensor, outputs)).SerializeToString()

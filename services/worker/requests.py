@@ -1,0 +1,134 @@
+"""Runs the requests of masters and clients: bounds them, counts them, and answers."""
+
+import asyncio
+
+import structlog
+from prometheus_client import Counter
+
+from services.worker.graph.plan import MethodPlan
+from services.worker.graph.runner import GraphRunner
+from services.worker.metrics import Metrics
+from services.worker.servings import Serving, Servings
+from shared.deadline import Deadline
+from shared.errors import (
+    REAL_STATUSES,
+    Draining,
+    NotServed,
+    Overloaded,
+    ServingError,
+    Unavailable,
+)
+from shared.servable import ServableVersion, request_text
+from shared.wire.predict_codec import PredictMessage, write_reply
+
+log = structlog.get_logger()
+
+
+class Requests:
+    """Requests in progress: at most ``max_calls``."""
+
+    def __init__(
+        self, servings: Servings, runner: GraphRunner, metrics: Metrics, *, max_calls: int
+    ) -> None:
+        self._servings = servings
+        self._runner = runner
+        self._metrics = metrics
+        self._max_calls = max_calls
+        self._outstanding = 0
+        metrics.outstanding.set_function(lambda: self._outstanding)
+        self._answered: dict[tuple[str, str, str], Counter] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def outstanding(self) -> int:
+        """Requests in progress."""
+        return self._outstanding
+
+    async def drained(self) -> None:
+        """Wait until every accepted request is answered."""
+        await self._idle.wait()
+
+    async def predict(
+        self, request: PredictMessage, version: int, deadline: Deadline | None, request_id: str
+    ) -> bytes:
+        """The serialized PredictReply to a request for exactly ``version``.
+
+        Raises what no reply can say (``REAL_STATUSES``), and NotServed or InvalidRequest.
+        """
+        what = ServableVersion(request.servable, version)
+        serving, plan = self._find(what, request.method)
+        outcome = "Cancelled"
+        try:
+            self._accept()
+            self._count(serving, +1)
+            try:
+                reply, outcome = await self._answer(serving, plan, request, deadline, request_id)
+                return reply
+            finally:
+                self._count(serving, -1)
+        except ServingError as failure:
+            outcome = type(failure).__name__
+            raise
+        finally:
+            self._count_outcome(what.servable, request.method, outcome)
+
+    def _count_outcome(self, servable: str, method: str, outcome: str) -> None:
+        labels = (servable, method, outcome)
+        counter = self._answered.get(labels)
+        if counter is None:
+            # Finding a counter by its labels costs more than counting.
+            counter = self._answered[labels] = self._metrics.requests.labels(*labels)
+        counter.inc()
+
+    def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, MethodPlan]:
+        serving = self._servings.find(what)
+        if serving is None or not serving.ready:
+            raise Unavailable(f"{what} is not served here now")
+        plan = serving.plans.get(method_name)
+        if plan is None:
+            raise NotServed(f"{request_text(what.servable, method_name)}, method is not available")
+        return serving, plan
+
+    def _accept(self) -> None:
+        """Raises Draining or Overloaded when there is no place for one more request."""
+        if self._servings.draining:
+            raise Draining("this worker is shutting down")
+        if self._outstanding >= self._max_calls:
+            raise Overloaded(f"{self._max_calls} requests are in progress already")
+
+    def _count(self, serving: Serving, by: int) -> None:
+        serving.count(by)
+        self._outstanding += by
+        if not self._outstanding:
+            self._idle.set()
+        elif self._outstanding == by:
+            self._idle.clear()
+
+    async def _answer(
+        self,
+        serving: Serving,
+        plan: MethodPlan,
+        request: PredictMessage,
+        deadline: Deadline | None,
+        request_id: str,
+    ) -> tuple[bytes, str]:
+        what, method = serving.what, plan.method
+        instances = request.instances(method)
+        outcomes = await self._runner.run(what, plan, serving.models, instances, deadline)
+        failures = [each for each in outcomes if isinstance(each, ServingError)]
+        if failures:
+            log.info(
+                "instances failed",
+                request_id=request_id,
+                what=str(what),
+                method=method.name,
+                failed=len(failures),
+                of=len(outcomes),
+                error=type(failures[0]).__name__,
+                reason=failures[0].message,
+            )
+            if len(failures) == len(outcomes) and isinstance(failures[0], REAL_STATUSES):
+                raise failures[0]
+        reply = write_reply(what, method, outcomes)
+        return reply, type(failures[0]).__name__ if failures else "ok"

@@ -1,0 +1,46 @@
+"""Batches as a worker writes them and reads their outputs, for tests of agents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from protos.serving.v1 import execution_pb2
+from services.agent.device.work import Region, Work
+from services.worker.agents.execution import read_reply, write_request
+from shared.arena import Placed
+from shared.servable import ServableVersion
+from shared.stage_graph import ModelCall
+from shared.tensors import Array
+from shared.wire.tensor_codec import read_placed, write_tensor
+
+
+def work_of(
+    what: ServableVersion, model: str, inputs: Sequence[Array], rows: int, *, subgraph: int = 0
+) -> Work:
+    """A batch whose tensors travel inside."""
+    head, request = write_request(what, ModelCall(model, subgraph), inputs, rows, None)
+    return Work(what, model, rows, head, request)
+
+
+def outputs_of(reply: bytes) -> list[Any]:
+    """The arrays that travelled inside."""
+    return read_reply(reply, None)
+
+
+def shared_work(
+    what: ServableVersion, model: str, rows: int, region: Region, placed: Placed, end: int
+) -> Work:
+    """A batch whose tensor lies in shared memory."""
+    head = execution_pb2.ExecuteHead(
+        servable=what.servable, version=what.version, model=model, rows=rows
+    )
+    request = execution_pb2.ExecuteRequest(
+        inputs=[write_tensor(placed)],
+        region=execution_pb2.Region(pid=region.pid, fd=region.fd, nonce=region.nonce),
+        output_offset=end,
+    )
+    return Work(what, model, rows, head.SerializeToString(), request.SerializeToString())
+
+
+def placed_of(reply: bytes) -> list[Placed]:
+    """Where the outputs lie."""
+    return read_placed(execution_pb2.ExecuteReply.FromString(reply).outputs)

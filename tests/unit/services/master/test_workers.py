@@ -1,0 +1,40 @@
+"""What a master knows of its workers."""
+
+import random
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.master.metrics import Metrics
+from services.master.router import Router
+from services.master.workers import Workers
+from shared.health import HealthBoard
+from shared.membership import Heartbeat, Hello
+from shared.tasks import task_scope
+from shared.wire.native import NativeWire
+
+
+@pytest.fixture
+async def workers():
+    async with task_scope() as scope:
+        yield Workers(
+            NativeWire(), scope, Router(random.Random(1)), HealthBoard(),
+            Metrics(CollectorRegistry()), max_outstanding=10,
+        )  # fmt: skip
+
+
+async def test_the_load_that_a_worker_has_from_others_counts(workers):
+    hello = Hello("w", "127.0.0.1:1")
+    workers.joined(hello)
+    assert workers.outstanding("w") == 0
+    workers.reported(hello, Heartbeat(7))
+    assert workers.outstanding("w") == 7
+    workers.reported(hello, Heartbeat(2))
+    assert workers.outstanding("w") == 2
+
+
+async def test_the_last_words_of_a_worker_that_left_harm_nobody(workers):
+    hello = Hello("w", "127.0.0.1:1")
+    workers.joined(hello)
+    workers.left(hello, "left")
+    workers.reported(hello, Heartbeat(7))
