@@ -20,7 +20,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # noqa: E402
 
 Rows = list[dict[str, Any]]
-IN_FLIGHT = 16
+IN_FLIGHT = 64
 COLOURS = {"grpcio": "#4c72b0", "native": "#dd8452", "leaking": "#999999"}
 
 
