@@ -154,15 +154,18 @@ class Connection(Outgoing, Generic[Parsed]):
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._check_began(number)
-        self._room -= len(payload)
+        size = len(payload)
+        self._room -= size
         stream = self._streams.get(number)
         if stream is not None:
-            stream.room -= len(payload)
-        if self._room < 0 or (stream is not None and stream.room < 0):
-            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than its window allows")
+            stream.room -= size
+            if stream.room < 0:
+                raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than its window allows")
+        if self._room < 0:
+            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than all windows allow")
         if stream is None or stream.ended_by_peer:
             # It crossed our reset; its bytes still count on the connection.
-            self.consumed(number, len(payload))
+            self.consumed(number, size)
             self.bother()
             return
         content = f.without_padding(payload, flags)

@@ -18,6 +18,7 @@ _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-
 _LONGEST_TIMEOUT_DIGITS = 8
 # And no others: a browser's grpc-web is another protocol.
 _CONTENT_TYPES = (b"application/grpc+", b"application/grpc;")
+_DEFLATED_PIECE, _INFLATED_PIECE = 64 << 10, 1 << 20
 _SMALL_PART = 1024
 _ENCODINGS = (b"identity", b"gzip")
 # Characters of a grpc-message that need no percent sign.
@@ -269,15 +270,30 @@ class MessageReader:
 
 
 def inflate(content: bytes, max_bytes: int) -> bytes:
-    """Decompress, but never to more than ``max_bytes``."""
+    """Decompress, piece by piece, and never to more than ``max_bytes``.
+
+    Raises MessageTooLarge or BadMessage.
+    """
     decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    size = 0
     try:
-        message = decompressor.decompress(content, max_bytes + 1)
+        for at in range(0, len(content), _DEFLATED_PIECE):
+            rest = content[at : at + _DEFLATED_PIECE]
+            while rest:
+                part = decompressor.decompress(rest, _INFLATED_PIECE)
+                parts.append(part)
+                size += len(part)
+                if size > max_bytes:
+                    raise MessageTooLarge(
+                        f"Received message larger than max (vs. {max_bytes}) when inflated"
+                    )
+                rest = decompressor.unconsumed_tail
     except zlib.error as failure:
         raise BadMessage("a compressed message that is not gzip") from failure
-    if len(message) > max_bytes:
-        raise MessageTooLarge(f"Received message larger than max (vs. {max_bytes}) when inflated")
-    return message
+    if not decompressor.eof or decompressor.unused_data:
+        raise BadMessage("a compressed message that does not end where its gzip ends")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def knows_encoding(encoding: bytes) -> bool:

@@ -43,7 +43,7 @@ class ServerConnection(Attended):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         for stream in list(self._open):
-            self._cancel(self._close_call(stream))
+            self._forget(stream)
 
     def end_half_sent(self, before: float) -> None:
         """See ``Attended``."""
@@ -99,7 +99,7 @@ class ServerConnection(Attended):
 
     def on_reset(self, stream: int, code: int) -> None:
         if stream in self._open:
-            self._cancel(self._close_call(stream))
+            self._forget(stream)
 
     def on_drained(self, stream: int) -> None:
         call = self._open.get(stream)
@@ -137,14 +137,17 @@ class ServerConnection(Attended):
                 reason = "too many messages are on their way"
                 self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, reason, Overloaded)
 
-    def _close_call(self, stream: int) -> Call:
-        """Nothing that comes for a call matters any more."""
+    def _forget(self, stream: int) -> None:
+        """The client has left a call."""
         call = self._open.pop(stream)
-        if call.held_bytes:
-            self._calls.hold(call, 0)
+        self._let_go(call)
+        self._cancel(call)
+
+    def _let_go(self, call: Call) -> None:
+        """Nothing that has come for a call matters any more."""
+        self._calls.hold(call, 0)
         if call.stream is not None:
             call.stream.abandon()
-        return call
 
     def _unary(self, stream: int, call: Call, message: bytes) -> None:
         handler = self._calls.routes.unary[call.request.path]
@@ -243,8 +246,9 @@ class ServerConnection(Attended):
         self._finish(stream, answers.failure_block(status, reason, kind, begun=begun))
 
     def _finish(self, stream: int, trailers: bytes) -> None:
-        if stream in self._open:
-            self._close_call(stream)
+        call = self._open.pop(stream, None)
+        if call is not None and (call.held_bytes or call.stream is not None):
+            self._let_go(call)
         self._core.send_trailers(stream, trailers)
         if self._core.is_open(stream):
             # The client is still sending. It will stop when it reads the answer; a

@@ -1,11 +1,12 @@
 """Header blocks that repeat, and messages cut out of a stream."""
 
 import gzip
+import random
 import sys
 
 import hpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.wire.http2 import grpc_protocol as grpc
@@ -102,6 +103,29 @@ def test_gzip_is_read_but_a_bomb_is_not_inflated():
         grpc.inflate(b"noise", 1000)
     with pytest.raises(grpc.BadMessage):
         grpc.MessageReader(1000).feed(grpc.compress(b"without an encoding"))
+
+
+@given(st.binary(max_size=200), st.integers(0, 30_000))
+@settings(max_examples=30, deadline=None)
+def test_what_was_compressed_inflates_to_itself(content, times):
+    message = content * times
+    assert grpc.inflate(grpc.compress(message)[grpc.PREFIX_BYTES :], 1 << 24) == message
+
+
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+@pytest.mark.parametrize("noise", [False, True])
+def test_messages_at_the_bounds_of_pieces_inflate_whole(size, noise):
+    message = random.Random(0).randbytes(size) if noise else bytes(size)
+    deflated = grpc.compress(message)[grpc.PREFIX_BYTES :]
+    assert grpc.inflate(deflated, size) == message
+    with pytest.raises(grpc.MessageTooLarge):
+        grpc.inflate(deflated, size - 1)
+
+
+@pytest.mark.parametrize("spoil", [lambda gz: gz[:-1], lambda gz: gz + b"x", lambda gz: b""])
+def test_gzip_that_breaks_off_or_goes_on_is_no_message(spoil):
+    with pytest.raises(grpc.BadMessage, match="where its gzip ends"):
+        grpc.inflate(spoil(gzip.compress(b"hello" * 100)), 1000)
 
 
 @given(st.floats(1e-6, 1e9))
