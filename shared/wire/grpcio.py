@@ -87,9 +87,7 @@ class GrpcioWire:
         try:
             yield listening
         finally:
-            # A second stop now and then ends in gRPC's own cancellation.
-            if not listening.closed:
-                await listening.close(CLOSE_GRACE_SECONDS)
+            await listening.close(CLOSE_GRACE_SECONDS)
 
     @asynccontextmanager
     async def connect(
@@ -158,11 +156,13 @@ class _GrpcioServer:
     def __init__(self, server: grpc.aio.Server, addresses: Sequence[str]) -> None:
         self._server = server
         self.addresses = addresses
-        self.closed = False
+        self._stopping: asyncio.Future[None] | None = None
 
     async def close(self, grace_seconds: float) -> None:
-        await self._server.stop(grace_seconds)
-        self.closed = True
+        # Once: grpcio's server cannot be stopped again, nor when a first stop was cancelled.
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._server.stop(grace_seconds))
+        await asyncio.shield(self._stopping)
 
 
 class _Handlers(grpc.GenericRpcHandler):

@@ -206,3 +206,23 @@ async def test_a_call_that_nobody_looks_at_is_unavailable():
     async with asyncio.timeout(30), listening, NativeWire().connect(address) as channel:
         with pytest.raises(Unavailable, match="takes no more calls"):
             await channel.call(ECHO, b"", deadline=soon())
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_server_whose_closing_was_interrupted_closes_all_the_same(wire):
+    begun = asyncio.Event()
+
+    async def hang(context, message):
+        begun.set()
+        return await asyncio.Future()
+
+    async with asyncio.timeout(20), wire().serve(Routes({HANG: hang}), ["127.0.0.1:0"]) as server:
+        async with wire().connect(server.addresses[0]) as channel:
+            call = asyncio.create_task(channel.call(HANG, b"", deadline=soon()))
+            await begun.wait()
+            closing = asyncio.create_task(server.close(0))
+            await asyncio.sleep(0)  # it begins
+            closing.cancel()
+            await asyncio.wait([closing])
+            call.cancel()
+            await asyncio.wait([call])
