@@ -19,7 +19,7 @@ WIRES = [GrpcioWire, NativeWire]
 
 
 async def echo(context, message):
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # so long that a connection ends while calls are on it
     return message
 
 
@@ -102,7 +102,7 @@ async def test_a_client_that_keeps_calling_loses_no_call_when_its_connection_get
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_call_outlives_the_age_but_not_the_grace(wire):
     async def hang(context, message):
-        await asyncio.sleep(1.0 if message == b"short" else 60.0)
+        await asyncio.sleep(1.0 if message == b"short" else 60.0)  # a call this long
         return message
 
     age = ConnectionAge(seconds=0.2, grace_seconds=2.0)
@@ -157,7 +157,7 @@ async def test_a_drained_server_ends_at_once_when_its_calls_have_ended():
         NativeWire().connect(server.addresses[0]) as channel,
     ):
         call = asyncio.create_task(channel.call(ECHO, b"last", deadline=soon()))
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # the call is under way, and not answered yet
         began = loop.time()
         await server.close(20.0)
         assert loop.time() - began < 5

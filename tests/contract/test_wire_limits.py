@@ -139,7 +139,7 @@ async def test_a_client_that_reads_slowly_is_served_whole():
         await attacker.send(head, f.frame(f.DATA, 1, number, grpc.frame_message(b"")))
         for _ in range(20):
             assert await attacker._reader.read(1 << 16)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # a slow reader, for longer than silence is borne
         came = 20 << 16
         while came < size:
             part = await attacker._reader.read(1 << 20)
@@ -313,7 +313,7 @@ async def test_an_idle_connection_between_us_lives():
         ):
             for _ in range(2):
                 assert await channel.call(ECHO, b"hello", deadline=soon()) == b"hello"
-                await asyncio.sleep(0.6)
+                await asyncio.sleep(0.6)  # silent but for keepalive, longer than is borne
     assert not logs
 
 

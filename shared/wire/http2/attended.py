@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 
 import structlog
 
@@ -16,7 +17,7 @@ from shared.wire.http2.patience import Patience
 log = structlog.get_logger()
 
 
-class Attended(Carrier[Request]):
+class Attended(Carrier[Request], ABC):
     """What does not depend on the calls that are on the connection."""
 
     def __init__(self, calls: Calls, limits: Limits) -> None:
@@ -30,9 +31,9 @@ class Attended(Carrier[Request]):
         if calls.max_age is not None:
             self._age = Age(calls.max_age, born_at=self._heard_at, chance=random.random())
 
+    @abstractmethod
     def end_half_sent(self, before: float) -> None:
         """End calls of whose message nothing has come since ``before``."""
-        raise NotImplementedError
 
     # asyncio.Protocol
 
