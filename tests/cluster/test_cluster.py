@@ -96,6 +96,30 @@ async def test_a_deadline_in_the_queue_is_kept(cluster):
     assert outputs(await first) == [[2, 4]]
 
 
+async def test_a_batch_handed_over_ahead_whose_caller_left_never_runs(cluster):
+    # Its row would end the device process.
+    add_servable(cluster.servables, latency_seconds=1.0, faults={"-2": "kill"})
+    await cluster.start_all(worker=("--max-batch-size", "1"))
+    first = asyncio.create_task(cluster.predict([1, 2]))
+    await until(lambda: batches_of(cluster) == 1, what="the first batch")
+    unwanted = asyncio.create_task(cluster.predict([-2, 0]))
+    await until(lambda: batches_of(cluster) == 2, what="the second batch")
+    unwanted.cancel()
+    await until(
+        lambda: cluster.metrics_of("worker")["mindserve_worker_requests_outstanding"] == 1,
+        what="the worker to hear that its caller left",
+    )
+    last = asyncio.create_task(cluster.predict([3, 4]))
+    assert outputs(await first) == [[2, 4]]
+    assert outputs(await last) == [[6, 8]]
+    assert "SIGKILL" not in cluster.logs()
+
+
+def batches_of(cluster):
+    counted = cluster.metrics_of("worker")
+    return sum(n for name, n in counted.items() if name.startswith("mindserve_worker_batch_rows_count"))
+
+
 async def test_a_full_queue_refuses_at_once_and_those_inside_are_answered(cluster):
     add_servable(cluster.servables, latency_seconds=0.5)
     await cluster.start_all(worker=("--max-queued-rows", "2", "--max-batch-size", "1"))

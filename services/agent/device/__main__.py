@@ -1,4 +1,4 @@
-"""``python -m services.agent.device SOCKET``: started by the agent, never by hand."""
+"""``python -m services.agent.device SOCKET PAGE``: started by the agent, never by hand."""
 
 import ctypes
 import importlib
@@ -13,11 +13,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve the agent on the socket it passed."""
+    """Serve the agent on the socket it passed, with the page of its withdrawals."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = behind_others(importlib.import_module, "services.agent.device.process")
-    process.serve(socket.socket(fileno=int(sys.argv[1])))
+    process.serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
     # MindSpore may crash in its own clean-up: leave without it.
     sys.stdout.flush()
     os._exit(0)

@@ -23,6 +23,8 @@ DONE = b"D"
 """Head: seconds that the backend took; payload: an ExecuteReply."""
 FAILED = b"F"
 """Head: JSON with an error's name and message."""
+SKIPPED = b"S"
+"""The batch was withdrawn before it began."""
 
 SECONDS = struct.Struct("<d")
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from services.agent.device.channel import PROGRESS, Frame, FrameReader
+from services.agent.device.withdrawals import Withdrawals, create_page
 
 
 class NotBegun(EOFError):
@@ -35,7 +36,9 @@ class Child(asyncio.Protocol):
     and each message's time begins when the one before it is answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, withdrawals: Withdrawals) -> None:
+        self._withdrawals = withdrawals
+        self._sent = 0
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._line: deque[_Asked] = deque()
@@ -57,9 +60,9 @@ class Child(asyncio.Protocol):
     ) -> Frame:
         """Send one message and wait for its answer; ``heard`` hears of progress before.
 
-        A message whose caller leaves is worked on all the same. Raises TimeoutError, and
-        ends the process, when it works longer than the limit; EOFError when it ends while
-        working on it, NotBegun when it ends before.
+        A message whose caller leaves is worked on only if that had begun. Raises
+        TimeoutError, and ends the process, when it works longer than the limit; EOFError
+        when it ends while working on it, NotBegun when it ends before.
         """
         if self._transport is None or self._transport.is_closing():
             raise NotBegun
@@ -67,8 +70,15 @@ class Child(asyncio.Protocol):
         self._line.append(asked)
         if len(self._line) == 1:
             self._watch(asked)
+        number, self._sent = self._sent, self._sent + 1
+        self._withdrawals.expect(number)
         self._transport.writelines(frame.packed())
-        return await asked.answer
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            if asked in self._line:
+                self._withdrawals.withdraw(number)
+            raise
 
     def _watch(self, asked: _Asked) -> None:
         self._timer = self._loop.call_later(asked.limit_seconds, self._expire, asked)
@@ -127,6 +137,8 @@ class Child(asyncio.Protocol):
 @asynccontextmanager
 async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
     """A device process, ended on leaving."""
+    page = create_page()
+    withdrawals = Withdrawals(page)
     ours, theirs = socket.socketpair()
     environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa}
     process = await asyncio.create_subprocess_exec(
@@ -134,12 +146,16 @@ async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
         "-m",
         "services.agent.device",
         str(theirs.fileno()),
-        pass_fds=(theirs.fileno(),),
+        str(page),
+        pass_fds=(theirs.fileno(), page),
         env=environment,
         stdin=asyncio.subprocess.DEVNULL,
     )
     theirs.close()
-    _, child = await asyncio.get_running_loop().create_unix_connection(Child, sock=ours)
+    os.close(page)
+    _, child = await asyncio.get_running_loop().create_unix_connection(
+        lambda: Child(withdrawals), sock=ours
+    )
     child.adopt(process)
     try:
         yield child

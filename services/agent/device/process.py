@@ -1,5 +1,6 @@
 """The device process: loads models, executes one call at a time, never serves a network."""
 
+import itertools
 import json
 import socket
 import time
@@ -18,11 +19,13 @@ from services.agent.device.channel import (
     PREFIX,
     PROGRESS,
     SECONDS,
+    SKIPPED,
     Frame,
 )
 from services.agent.device.priority import behind_others
 from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
+from services.agent.device.withdrawals import Withdrawals
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.membership import Device, ModelFiles
 from shared.tensors import Array
@@ -31,17 +34,24 @@ from shared.tensors import Array
 class DeviceProcess:
     """Answers messages from the agent until it closes the socket."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, withdrawals: Withdrawals) -> None:
         self._reader = connection.makefile("rb")
         self._connection = connection
+        self._withdrawals = withdrawals
         self._regions = Regions()
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
 
     def run(self) -> None:
         """Work until the agent is gone."""
-        while prefix := self._reader.read(PREFIX.size):
+        for number in itertools.count():
+            prefix = self._reader.read(PREFIX.size)
+            if not prefix:
+                return
             kind, head_size, payload_size = PREFIX.unpack(prefix)
             head, payload = self._reader.read(head_size), self._reader.read(payload_size)
+            if self._withdrawals.withdrawn(number):
+                self._send(Frame(SKIPPED, b""))
+                continue
             try:
                 answer = self._load(head) if kind == LOAD else self._execute(head, payload)
             except ServingError as failure:
@@ -145,6 +155,9 @@ def _one_line(failure: Exception) -> str:
     return f"{type(failure).__name__}: {text.strip()}"
 
 
-def serve(connection: socket.socket) -> None:
-    """Work for the agent at the other end of ``connection`` until it is gone."""
-    DeviceProcess(connection).run()
+def serve(connection: socket.socket, page: int) -> None:
+    """Work for the agent at the other end of ``connection`` until it is gone.
+
+    ``page`` is the descriptor of its withdrawals.
+    """
+    DeviceProcess(connection, Withdrawals(page)).run()

@@ -10,6 +10,7 @@ import structlog
 
 from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS, Frame
 from services.agent.device.child import Child, NotBegun, spawn
+from services.agent.device.withdrawals import MAX_LINE
 from services.agent.device.work import Done, Work
 from shared.errors import AgentLost, DeviceHung, Overloaded, ServingError, Unavailable, rebuild
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
@@ -20,7 +21,6 @@ log = structlog.get_logger()
 # Each start in a row waits twice as long, until a process has lived for a while.
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.1, 30.0
 _STABLE_SECONDS = 10.0
-_MAX_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Supervisor:
         process = self._process
         if process is None or self.holding.state != "ready":
             raise Unavailable(f"{self._assigned.what} is not loaded here now")
-        if process.waiting >= _MAX_LINE:
-            raise Overloaded(f"{_MAX_LINE} batches wait for this device already")
+        if process.waiting >= MAX_LINE:
+            raise Overloaded(f"{MAX_LINE} batches wait for this device already")
         limit = self._limits.hang_seconds
         try:
             answer = await process.ask(Frame(EXECUTE, work.head, work.request), limit)

@@ -203,6 +203,13 @@ class TakenAgent:
         self._rests = False
         self.answered = False
         """Whether the agent said how the batch ended."""
+        self.released = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the batch before it is still at work, as far as is known here."""
+        follows = self._follows
+        return follows is not None and not (follows.answered or follows.released)
 
     async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
         """Run one batch.
@@ -270,6 +277,7 @@ class TakenAgent:
 
     def release(self) -> None:
         """Give the agent back; one that refused rests first."""
+        self.released = True
         self._follows = None
         if self._rests:
             asyncio.get_running_loop().call_later(_REST_SECONDS, self._free, self)

@@ -9,11 +9,11 @@ becomes idle takes what waits.
 import asyncio
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from services.worker.batching.batcher import Batch, Batcher, Row, Submission
+from services.worker.batching.executors import Executor, Executors
 from services.worker.metrics import Metrics
 from shared.arena import Column
 from shared.deadline import Deadline
@@ -35,29 +35,6 @@ log = structlog.get_logger()
 _MAX_BATCH_BYTES = 128 << 20
 
 RowOutcome = tuple[Array, ...] | ServingError
-
-
-class Executor(Protocol):
-    """An agent that holds the servable version; taken for one batch."""
-
-    async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
-        """Run one batch, stacking its columns; Refused means that it did not begin."""
-
-    def release(self) -> None:
-        """Let the next batch have it."""
-
-
-class Executors(Protocol):
-    """Whoever knows the agents."""
-
-    def max_rows(self, what: ServableVersion, model: str) -> int:
-        """Rows of one batch at most; 0 while nobody knows."""
-
-    def take_idle(self, what: ServableVersion) -> Executor | None:
-        """The least busy idle agent that holds ``what``, now taken; None when there is none."""
-
-    def take_ahead(self, what: ServableVersion) -> Executor | None:
-        """One that has a batch and none after it, taken for that; None when there is none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +68,7 @@ class BatchQueue:
         self._max_queued_rows = max_queued_rows
         self._batchers: dict[ModelCall, Batcher] = {}
         self._callers: dict[Submission, _Caller] = {}
+        self._handed: dict[asyncio.Task[None], tuple[Executor, Batch]] = {}
         self._pumps_soon = False
 
     async def submit(
@@ -152,6 +130,8 @@ class BatchQueue:
         finally:
             del self._callers[submission]
             batcher.withdraw(submission)
+            if caller.missing:
+                self._take_back(submission)
         return [outcome for outcome in caller.outcomes if outcome is not None]
 
     def _pump_once(self) -> None:
@@ -176,9 +156,24 @@ class BatchQueue:
             if taken.batch is None:
                 executor.release()
                 continue
-            self._scope.spawn(
-                self._run(executor, call, batcher, taken.batch, now), name=f"batch of {self._what}"
-            )
+            running = self._run(executor, call, batcher, taken.batch, now)
+            task = self._scope.spawn(running, name=f"batch of {self._what}")
+            self._handed[task] = (executor, taken.batch)
+            task.add_done_callback(self._came_back)
+
+    def _came_back(self, task: asyncio.Task[None]) -> None:
+        # Not in the task, which may be cancelled before it begins. Whoever waits for an
+        # idle agent is started by the release.
+        executor, _ = self._handed.pop(task)
+        executor.release()
+
+    def _take_back(self, left: Submission) -> None:
+        """End batches that were handed over ahead and have lost their last caller."""
+        for task, (executor, batch) in self._handed.items():
+            if not executor.waits or not any(part.submission is left for part in batch.parts):
+                continue
+            if not self._still_wanted(batch).parts:
+                task.cancel()
 
     def _oldest(self) -> tuple[ModelCall, Batcher] | None:
         waiting = [
@@ -210,9 +205,6 @@ class BatchQueue:
             self._fail_batch(batch, InternalError(f"internal error in {self._what}"))
         else:
             self._deliver(call, batch, outputs)
-        finally:
-            # Whoever waits for an idle agent is started by the release.
-            executor.release()
 
     def _failed(self, batcher: Batcher, batch: Batch, failure: ServingError) -> None:
         """One caller's values may be to blame: its neighbours get a batch of their own."""

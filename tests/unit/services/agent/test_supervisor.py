@@ -27,7 +27,7 @@ WHAT = ServableVersion("toy", 1)
 
 
 @asynccontextmanager
-async def running(tmp_path, *, dims=(-1, 2), hang_seconds=20.0):
+async def running(tmp_path, *, dims=(-1, 2), hang_seconds=20.0, latency_seconds=0.0):
     spec = {"dtype": "float32", "dims": list(dims)}
     faults = {"-1": "raise", "-2": "kill", "-3": "hang", "-4": "exit"}
     (tmp_path / "m.json").write_text(
@@ -37,6 +37,7 @@ async def running(tmp_path, *, dims=(-1, 2), hang_seconds=20.0):
                 "inputs": [{"name": "x", **spec}],
                 "outputs": [{"name": "y", **spec}],
                 "faults": faults,
+                "latency_seconds": latency_seconds,
             }
         )
     )
@@ -111,6 +112,21 @@ async def test_a_hung_device_process_is_ended(tmp_path):
     async with running(tmp_path, hang_seconds=0.5) as (supervisor, _):
         with pytest.raises(DeviceHung, match=r"0.5 s: servable 'toy'"):
             await run(supervisor, rows(-3))
+
+
+async def test_a_batch_whose_caller_left_before_it_began_never_runs(tmp_path):
+    # One row ends the process: that it lives on shows that the row did not run.
+    async with running(tmp_path, latency_seconds=0.2) as (supervisor, _):
+        first = asyncio.create_task(run(supervisor, rows(1)))
+        await asyncio.sleep(0)
+        unwanted = asyncio.create_task(run(supervisor, rows(-2)))
+        await asyncio.sleep(0)
+        last = asyncio.create_task(run(supervisor, rows(3)))
+        await asyncio.sleep(0)
+        unwanted.cancel()
+        assert np.array_equal(await first, rows(2))
+        assert np.array_equal(await last, rows(6))
+        assert unwanted.cancelled()
 
 
 NONCE = b"0123456789abcdef"

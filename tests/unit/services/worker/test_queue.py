@@ -30,11 +30,26 @@ MODELS = {
 }
 
 
+class Taken:
+    """An agent taken for one batch."""
+
+    def __init__(self, agent, waits):
+        self._agent = agent
+        self.waits = waits
+
+    async def execute(self, call, columns, rows):
+        return await self._agent.execute(columns)
+
+    def release(self):
+        self._agent.release()
+
+
 class Agent:
     """An agent whose batches a test answers one by one; doubles by itself when open."""
 
     def __init__(self, *, opened=True, max_rows=8):
         self.batches = []
+        self.withdrawn = []
         self.in_hand = 0
         self.fails = []
         self.queue = None
@@ -58,17 +73,21 @@ class Agent:
         if self.in_hand != in_hand:
             return None
         self.in_hand += 1
-        return self
+        return Taken(self, waits=in_hand > 0)
 
     def max_rows(self, what, model):
         assert what == WHAT
         return self._max_rows
 
-    async def execute(self, call, columns, rows):
+    async def execute(self, columns):
         inputs = [join(column) for column in columns]
         self.batches.append([each.tolist() for each in inputs])
         self._began.set()
-        await self._open.wait()
+        try:
+            await self._open.wait()
+        except asyncio.CancelledError:
+            self.withdrawn.append([each.tolist() for each in inputs])
+            raise
         if self.fails:
             raise self.fails.pop(0)
         return [inputs[0] * (inputs[1] if len(inputs) > 1 else 2)]
@@ -227,6 +246,59 @@ async def test_a_batch_that_was_handed_over_ahead_and_not_begun_runs_later():
         first, second = await asyncio.gather(*callers)
     assert isinstance(first[0], AgentLost)
     assert doubled(second) == [[2, 2]]
+
+
+async def leave(*callers):
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    await settle()
+
+
+async def test_a_batch_that_was_handed_over_ahead_comes_back_when_its_last_caller_leaves():
+    agent = Agent(opened=False, max_rows=2)
+    async with Held(agent) as held:
+        running = held.submit(0)
+        await agent.began()
+        ahead = [held.submit(number) for number in (1, 2)]
+        await settle()
+        await leave(ahead[0])
+        assert agent.withdrawn == []  # somebody waits for the other row
+        await leave(ahead[1])
+        assert agent.withdrawn == [[[[1, 1], [2, 2]]]]
+        later = [held.submit(number) for number in (3, 4)]
+        await settle()
+        assert [len(batch[0]) for batch in agent.batches] == [1, 2, 2]  # its place is free
+        agent.open()
+        assert doubled(await later[1]) == [[8, 8]]
+        await asyncio.gather(running, later[0])
+
+
+async def test_a_batch_that_comes_back_before_it_was_handed_over_leaves_its_place_free():
+    agent = Agent(opened=False, max_rows=1)
+    async with Held(agent) as held:
+        running = held.submit(0)
+        await agent.began()
+        ahead = held.submit(1)
+        await asyncio.sleep(0)  # it waits
+        ahead.cancel()
+        held.queue.pump()  # handed over, its task not begun
+        await settle()
+        assert ahead.cancelled()
+        assert len(agent.batches) == agent.in_hand == 1
+        agent.open()
+        await running
+
+
+async def test_a_batch_at_work_is_not_taken_back():
+    agent = Agent(opened=False, max_rows=1)
+    async with Held(agent) as held:
+        running = held.submit(0)
+        await agent.began()
+        await leave(running)
+        assert agent.withdrawn == []
+        assert agent.in_hand == 1
+        agent.open()
 
 
 async def test_more_rows_than_an_agent_takes_come_back_in_their_order():
