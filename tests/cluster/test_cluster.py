@@ -117,7 +117,9 @@ async def test_a_batch_handed_over_ahead_whose_caller_left_never_runs(cluster):
 
 def batches_of(cluster):
     counted = cluster.metrics_of("worker")
-    return sum(n for name, n in counted.items() if name.startswith("mindserve_worker_batch_rows_count"))
+    return sum(
+        n for name, n in counted.items() if name.startswith("mindserve_worker_batch_rows_count")
+    )
 
 
 async def test_a_full_queue_refuses_at_once_and_those_inside_are_answered(cluster):
