@@ -174,8 +174,8 @@ class Cluster:
             *arguments,
         )
 
-    def start_worker(self, name: str = "worker", *arguments: str) -> str:
-        address = f"127.0.0.1:{free_port()}"
+    def start_worker(self, name: str = "worker", *arguments: str, address: str = "") -> str:
+        address = address or f"127.0.0.1:{free_port()}"
         self.start(
             name,
             "worker",
