@@ -220,6 +220,7 @@ async def test_whatever_happens_answers_are_right_and_in_time_and_nothing_stays_
         finally:
             print(f"seed {seed}: {', '.join(chaos.told)}; {dict(load.outcomes)}")
         assert not load.broken
+        assert load.outcomes["WorkerLost"], "who waited for a killed worker was not told"
     assert await asyncio.to_thread(processes_in, cluster.folder)
     await asyncio.to_thread(cluster.stop)
 

@@ -27,7 +27,7 @@ DEADLINES = (0.1, 0.5, 2.0)
 LEAVING = 0.2
 # A late answer may be ours too: two cores hold the cluster and its callers.
 GRACE_SECONDS = 2.0
-# What docs/protocol.md promises of members that die; a request that was begun is never refused.
+# What docs/protocol.md promises of members that die or fall silent.
 NAMED = {"Unavailable", "WorkerLost", "AgentLost", "DeadlineExceeded"}
 
 Rows = list[npt.NDArray[np.float32]]
