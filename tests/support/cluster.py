@@ -84,7 +84,7 @@ def add_servable(
 class Cluster:
     """Starts services and ends every one of them."""
 
-    def __init__(self, folder: Path, wire: str = "grpcio") -> None:
+    def __init__(self, folder: Path, wire: str = "native") -> None:
         self.folder = folder
         self.wire = wire
         self.servables = folder / "servables"
