@@ -106,7 +106,11 @@ class Chaos:
         self.cluster.processes[name].send_signal(signal.SIGCONT)
 
     async def kill_a_worker(self, load):
+        """Kill a worker that has requests in its hands: it is stopped before, and gets some."""
         name = self.a_worker("kill")
+        await until(self.complete, seconds=30, what="everybody")
+        self.cluster.processes[name].send_signal(signal.SIGSTOP)
+        await load.more_ends(20)
         self.end(name)
         self.cluster.start_worker(name, *LEASE, address=self.addresses[name])
 
