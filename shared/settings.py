@@ -90,8 +90,8 @@ class ServiceSettings(BaseSettings):
     """console for people, json for collectors."""
     lease_seconds: Seconds = DEFAULT_LEASE_SECONDS
     """How long a silent member stays a member of this service."""
-    wire: Literal["grpcio", "native"] = "grpcio"
-    """What carries calls: gRPC's own library, or our own HTTP/2, which costs less per call."""
+    wire: Literal["native", "grpcio"] = "native"
+    """What carries calls: our own HTTP/2, or gRPC's own library, which costs more per call."""
     drain_seconds: Seconds = 30.0
     """How long accepted work may take to finish after SIGTERM."""
     stop_with_stdin: bool = False

@@ -12,8 +12,8 @@ from benchmarks.peers.ray_serve import RAY_SERVE
 from benchmarks.peers.triton import Triton
 
 _ALL: tuple[Peer, ...] = (
-    Mindserve("mindserve", "grpcio"),
-    Mindserve("mindserve-native", "native"),
+    Mindserve("mindserve", "native"),
+    Mindserve("mindserve-grpcio", "grpcio"),
     Mindserve("mindserve-worker", "native", direct=True),
     GrpcFloor(),
     Triton(),

@@ -6,9 +6,9 @@ from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import Wire
 from shared.wire.native import NativeWire
 
-WireName = Literal["grpcio", "native"]
+WireName = Literal["native", "grpcio"]
 
 
 def wire_named(name: WireName) -> Wire:
-    """``grpcio``: gRPC's own library. ``native``: ours, at a fraction of the cost per call."""
+    """``native``: ours. ``grpcio``: gRPC's own library, at several times the cost per call."""
     return NativeWire() if name == "native" else GrpcioWire()

@@ -84,7 +84,7 @@ def add_servable(
 class Cluster:
     """Starts services and ends every one of them."""
 
-    def __init__(self, folder: Path, wire: str = "grpcio") -> None:
+    def __init__(self, folder: Path, wire: str = "native") -> None:
         self.folder = folder
         self.wire = wire
         self.servables = folder / "servables"
@@ -174,8 +174,8 @@ class Cluster:
             *arguments,
         )
 
-    def start_worker(self, name: str = "worker", *arguments: str) -> str:
-        address = f"127.0.0.1:{free_port()}"
+    def start_worker(self, name: str = "worker", *arguments: str, address: str = "") -> str:
+        address = address or f"127.0.0.1:{free_port()}"
         self.start(
             name,
             "worker",
