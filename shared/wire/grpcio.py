@@ -26,7 +26,15 @@ from shared.wire.interface import (
     StreamHandler,
     UnaryHandler,
 )
-from shared.wire.status import CODES, DETAILS_KEY, ERROR_NAME_KEY, details_of, error_of, told
+from shared.wire.status import (
+    CODES,
+    DETAILS_KEY,
+    ERROR_NAME_KEY,
+    OtherStatus,
+    details_of,
+    error_of,
+    told,
+)
 from shared.wire.tls import ClientTls, ServerTls, client_context, content, server_context
 
 log = structlog.get_logger()
@@ -200,6 +208,8 @@ def _streaming(path: str, handler: StreamHandler) -> Any:
 
 
 async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
+    if isinstance(failure, OtherStatus):
+        await context.abort(failure.code, failure.message)
     heard = told(failure)
     if not isinstance(failure, ServingError):
         log.error("handler failed", path=path, exc_info=failure)

@@ -44,6 +44,15 @@ _ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
 }
 
 
+class OtherStatus(Exception):
+    """A handler that knows gRPC, but not our errors, ends its call with this status."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 # Clients take headers of 8 KB; a message may repeat what a caller sent, however long.
 _LONGEST_MESSAGE = 1000
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
@@ -73,9 +82,10 @@ def told(failure: Exception) -> errors.ServingError:
     return errors.InternalError("internal error; the server's log has the details")
 
 
-def number_of(failure: errors.ServingError) -> int:
-    """The number of the status that a domain error has."""
-    number: int = CODES[type(failure)].value[0]
+def number_of(failure: errors.ServingError | OtherStatus) -> int:
+    """The number of the status that a failed call ends with."""
+    code = failure.code if isinstance(failure, OtherStatus) else CODES[type(failure)]
+    number: int = code.value[0]
     return number
 
 

@@ -19,7 +19,7 @@ from shared.wire.http2.headers import HeaderReader
 from shared.wire.http2.limits import Limits
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import StreamHandler, UnaryHandler
-from shared.wire.status import number_of, told
+from shared.wire.status import OtherStatus, number_of, told
 
 log = structlog.get_logger()
 
@@ -232,6 +232,9 @@ class ServerConnection(Attended):
             self._finish(stream, GOOD_END)
 
     def _fail(self, stream: int, path: str, failure: Exception) -> None:
+        if isinstance(failure, OtherStatus):
+            self._end(stream, number_of(failure), failure.message)
+            return
         heard = told(failure)
         self._end(stream, number_of(heard), heard.message, type(heard))
         if not isinstance(failure, ServingError):
