@@ -11,7 +11,7 @@ import pytest
 from shared.deadline import Deadline
 from shared.errors import NotServed
 from shared.wire.grpcio import GrpcioWire
-from shared.wire.http2.grpc_protocol import compress
+from shared.wire.http2.grpc_messages import compress
 from shared.wire.interface import Routes
 from shared.wire.native import NativeWire
 

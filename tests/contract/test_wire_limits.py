@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from shared.deadline import Deadline
 from shared.errors import Overloaded, PeerLost
 from shared.wire.http2 import frames as f
+from shared.wire.http2 import grpc_messages
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.frames import Setting
 from shared.wire.http2.headers import HeaderReader, HeaderWriter
@@ -117,7 +118,7 @@ async def test_a_client_that_never_reads_its_answers_is_served_no_more_and_ended
         async with attacked(Routes({BIG: big}), limits) as attacker:
             for _ in range(300):
                 number, head = attacker.call(BIG)
-                body = f.frame(f.DATA, f.END_STREAM, number, grpc.frame_message(b""))
+                body = f.frame(f.DATA, f.END_STREAM, number, grpc_messages.frame_message(b""))
                 await attacker.send(head, body)
                 await asyncio.sleep(0)
             while not logs:
@@ -136,7 +137,7 @@ async def test_a_client_that_reads_slowly_is_served_whole():
     limits = Limits(stalled_seconds=5.0, silent_seconds=0.3, tend_seconds=0.05)
     async with attacked(Routes({BIG: big}), limits) as attacker:
         number, head = attacker.call(BIG)
-        await attacker.send(head, f.frame(f.DATA, 1, number, grpc.frame_message(b"")))
+        await attacker.send(head, f.frame(f.DATA, 1, number, grpc_messages.frame_message(b"")))
         for _ in range(20):
             assert await attacker._reader.read(1 << 16)
             await asyncio.sleep(0.05)  # a slow reader, for longer than silence is borne
@@ -150,7 +151,7 @@ async def test_a_client_that_reads_slowly_is_served_whole():
 async def test_messages_that_are_half_sent_are_bounded_over_all_calls():
     limits = Limits(max_held_bytes=100_000)
     async with attacked(Routes({ECHO: echo}), limits) as attacker:
-        half = grpc.message_prefix(bytes(90_000)) + bytes(60_000)
+        half = grpc_messages.message_prefix(bytes(90_000)) + bytes(60_000)
         first, head = attacker.call(ECHO)
         await attacker.send(head, f.frame(f.DATA, 0, first, half))
         second, head = attacker.call(ECHO)
@@ -182,7 +183,7 @@ async def test_calls_begun_and_spoilt_count_as_resets():
     async with attacked(Routes({ECHO: echo}), limits) as attacker:
         for _ in range(100):
             number, head = attacker.call(ECHO)
-            twice = grpc.frame_message(b"") * 2
+            twice = grpc_messages.frame_message(b"") * 2
             await attacker.send(head, f.frame(f.DATA, f.END_STREAM, number, twice))
         assert await attacker.closed()
 
@@ -198,10 +199,10 @@ async def test_the_end_of_a_stream_after_its_message_is_no_second_message():
 
     async with attacked(Routes({ECHO: wait, BIG: echo})) as attacker:
         number, head = attacker.call(ECHO)
-        await attacker.send(head, f.frame(f.DATA, 0, number, grpc.frame_message(b"once")))
+        await attacker.send(head, f.frame(f.DATA, 0, number, grpc_messages.frame_message(b"once")))
         await started.wait()
         other, head = attacker.call(BIG)
-        question = f.frame(f.DATA, f.END_STREAM, other, grpc.frame_message(b""))
+        question = f.frame(f.DATA, f.END_STREAM, other, grpc_messages.frame_message(b""))
         await attacker.send(f.frame(f.DATA, f.END_STREAM, number), head, question)
         assert (await attacker.end(other)).grpc_status == 0
         release.set()
@@ -320,12 +321,12 @@ async def test_an_idle_connection_between_us_lives():
 @pytest.mark.parametrize("path", [ECHO, IGNORE], ids=["unary", "stream"])
 async def test_who_calls_beside_a_compressed_bomb_is_answered_first(path):
     """Two hundred kilobytes that mean two hundred megabytes are inflated elsewhere."""
-    bomb = grpc.compress(bytes(200 << 20))
+    bomb = grpc_messages.compress(bytes(200 << 20))
     async with attacked(Routes({ECHO: echo}, {IGNORE: ignore})) as attacker:
         first, head = attacker.call(path, encoding=b"gzip")
         parts = [bomb[at : at + 60_000] for at in range(0, len(bomb), 60_000)]
         await attacker.send(head, *(f.frame(f.DATA, 0, first, part) for part in parts))
         second, head = attacker.call(ECHO)
-        await attacker.send(head, f.frame(f.DATA, 1, second, grpc.frame_message(b"")))
+        await attacker.send(head, f.frame(f.DATA, 1, second, grpc_messages.frame_message(b"")))
         assert (await attacker.end(second, before=first)).grpc_status == 0
         assert (await attacker.end(first)).grpc_status == 8

@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.errors import NotServed, ServingError
 from shared.wire.http2 import frames as f
+from shared.wire.http2 import grpc_messages
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.calls import Calls
 from shared.wire.http2.client import ClientConnection, NotTaken
@@ -112,7 +113,7 @@ def _core(rng: random.Random, *, calls: int | None) -> User:
     )
     for _ in range(calls or 0):
         number = user.core.open_stream(_REQUEST, end=False)
-        user.core.send_message(number, grpc.message_prefix(b"hi"), b"hi", end=True)
+        user.core.send_message(number, grpc_messages.message_prefix(b"hi"), b"hi", end=True)
     return user
 
 

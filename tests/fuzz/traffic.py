@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import hpack
 
 from shared.wire.http2 import frames as f
-from shared.wire.http2 import grpc_protocol as grpc
+from shared.wire.http2 import grpc_messages
 from shared.wire.http2.headers import HeaderWriter
 
 ECHO, FAIL, SLOW = "/fuzz.Service/Echo", "/fuzz.Service/Fail", "/fuzz.Service/Slow"
@@ -158,12 +158,12 @@ class Traffic:
         body = rng.randbytes(rng.choice((0, 1, 5, 40))) * rng.choice((1, 1, 1, _LONGEST_BODY // 40))
         choice = rng.random()
         if choice < 0.6:
-            body = grpc.frame_message(body)
+            body = grpc_messages.frame_message(body)
         elif choice < 0.7:
             content = gzip.compress(body, mtime=0)
             body = b"\1" + len(content).to_bytes(4, "big") + content
         elif choice < 0.8:
-            body = grpc.frame_message(b"") * rng.randint(1, 50)
+            body = grpc_messages.frame_message(b"") * rng.randint(1, 50)
         if rng.random() < 0.1:
             body = body[: rng.randint(0, len(body))]
         flags = f.END_STREAM if rng.random() < 0.4 else 0

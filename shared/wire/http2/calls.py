@@ -4,7 +4,8 @@ import asyncio
 from typing import Protocol
 
 from shared.deadline import Deadline
-from shared.wire.http2.grpc_protocol import MessageReader, Request
+from shared.wire.http2.grpc_messages import MessageReader
+from shared.wire.http2.grpc_protocol import Request
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import CallContext, ConnectionAge, Routes
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from shared.deadline import Deadline
 from shared.errors import DeadlineExceeded, InternalError, PeerLost, ServingError, Unavailable
+from shared.wire.http2 import grpc_messages
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.carrier import Carrier
 from shared.wire.http2.compression import inflated
@@ -34,7 +35,7 @@ class _Call:
         self.answer = answer
         self.stream = stream
         self.message: bytes | None = None
-        self.reader = grpc.MessageReader(MAX_MESSAGE_BYTES, b"gzip")
+        self.reader = grpc_messages.MessageReader(MAX_MESSAGE_BYTES, b"gzip")
 
     def fail(self, failure: ServingError) -> None:
         if self.stream is not None:
@@ -134,14 +135,14 @@ class ClientConnection(Carrier[Response]):
         """One request, one answer."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
         number = self._open(path, deadline, metadata, _Call(answer, None))
-        self._core.send_message(number, grpc.message_prefix(message), message, end=True)
+        self._core.send_message(number, grpc_messages.message_prefix(message), message, end=True)
         self.flush_soon()
         timer = None
         if deadline is not None:
             timer = self._loop.call_at(deadline.at, _expire, answer)
         try:
             message = await answer
-            if type(message) is grpc.Deflated:
+            if type(message) is grpc_messages.Deflated:
                 return await inflated(message, MAX_MESSAGE_BYTES)
             return message
         finally:
@@ -196,7 +197,7 @@ class ClientConnection(Carrier[Response]):
 
     def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
         """See ``StreamCarrier``."""
-        sent = self._core.send_message(stream, grpc.message_prefix(message), message)
+        sent = self._core.send_message(stream, grpc_messages.message_prefix(message), message)
         self.flush_soon()
         return sent
 
@@ -236,7 +237,7 @@ class ClientConnection(Carrier[Response]):
             try:
                 for message in call.reader.feed(data):
                     call.message = message
-            except (grpc.BadMessage, grpc.MessageTooLarge) as failure:
+            except (grpc_messages.BadMessage, grpc_messages.MessageTooLarge) as failure:
                 call.fail(InternalError(str(failure)))
                 self._forget(stream)
                 return

@@ -3,13 +3,7 @@
 import asyncio
 
 from shared.errors import InternalError, Overloaded
-from shared.wire.http2.grpc_protocol import (
-    BadMessage,
-    Deflated,
-    MessageTooLarge,
-    compress,
-    inflate,
-)
+from shared.wire.http2.grpc_messages import BadMessage, Deflated, MessageTooLarge, compress, inflate
 
 # Deflate makes a thousand bytes of one, at some hundred megabytes a second.
 _SMALL_DEFLATED = 1 << 10

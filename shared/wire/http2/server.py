@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from shared.errors import Overloaded, PeerLost, ServingError
-from shared.wire.http2 import answers
+from shared.wire.http2 import answers, grpc_messages
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.answers import FIRST, FIRST_COMPRESSED, GOOD_END
 from shared.wire.http2.attended import Attended
@@ -65,7 +65,7 @@ class ServerConnection(Attended):
         if unary is None and handler is None:
             self._end(stream, answers.UNIMPLEMENTED, f"unknown method {parsed.path}")
             return
-        if not grpc.knows_encoding(parsed.encoding):
+        if not grpc_messages.knows_encoding(parsed.encoding):
             self._end(stream, answers.UNIMPLEMENTED, "messages may be compressed with gzip")
             return
         limit = self._calls.max_calls
@@ -74,7 +74,7 @@ class ServerConnection(Attended):
                 stream, answers.RESOURCE_EXHAUSTED, f"{limit} calls are in progress", Overloaded
             )
             return
-        reader = grpc.MessageReader(self._calls.max_message_bytes, parsed.encoding)
+        reader = grpc_messages.MessageReader(self._calls.max_message_bytes, parsed.encoding)
         call = self._open[stream] = Call(parsed, reader, self._heard_at)
         if handler is not None:
             call.stream = MessageStream(
@@ -114,10 +114,10 @@ class ServerConnection(Attended):
     def _unary_data(self, stream: int, call: Call, data: bytes) -> None:
         try:
             messages = call.reader.feed(data)
-        except grpc.MessageTooLarge as failure:
+        except grpc_messages.MessageTooLarge as failure:
             self._give_up(stream, call, answers.RESOURCE_EXHAUSTED, str(failure))
             return
-        except grpc.BadMessage as failure:
+        except grpc_messages.BadMessage as failure:
             self._give_up(stream, call, answers.INTERNAL, str(failure))
             return
         if (call.task is not None and data) or len(messages) > 1:
@@ -200,7 +200,7 @@ class ServerConnection(Attended):
         self, stream: int, call: Call, handler: UnaryHandler, message: bytes
     ) -> None:
         try:
-            if type(message) is grpc.Deflated:
+            if type(message) is grpc_messages.Deflated:
                 message = await inflated(message, self._calls.max_message_bytes)
             answer = await handler(call.context(self._peer_host), message)
         except Exception as failure:
@@ -215,7 +215,7 @@ class ServerConnection(Attended):
                 self._finish(stream, GOOD_END)
         elif stream in self._open:
             self._core.send_headers(stream, FIRST)
-            self._core.send_message(stream, grpc.message_prefix(answer), answer)
+            self._core.send_message(stream, grpc_messages.message_prefix(answer), answer)
             self._finish(stream, GOOD_END)
 
     async def _serve_stream(
@@ -269,6 +269,6 @@ class ServerConnection(Attended):
         """See ``StreamCarrier``."""
         if first:
             self._core.send_headers(stream, FIRST)
-        sent = self._core.send_message(stream, grpc.message_prefix(message), message)
+        sent = self._core.send_message(stream, grpc_messages.message_prefix(message), message)
         self.flush_soon()
         return sent

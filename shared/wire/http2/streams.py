@@ -7,7 +7,7 @@ from typing import Protocol
 
 from shared.errors import InternalError, Overloaded, ServingError
 from shared.wire.http2.compression import inflated
-from shared.wire.http2.grpc_protocol import BadMessage, Deflated, MessageReader, MessageTooLarge
+from shared.wire.http2.grpc_messages import BadMessage, Deflated, MessageReader, MessageTooLarge
 
 _SMALL_CHUNK = 1024
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.wire.http2 import grpc_messages
 from shared.wire.http2 import grpc_protocol as grpc
 from shared.wire.http2.headers import BadHeaders, HeaderReader, HeaderWriter
 
@@ -63,8 +64,8 @@ def test_a_block_that_hpack_cannot_read_is_named():
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.data())
 def test_messages_are_cut_the_same_however_they_come(messages, data):
-    stream = b"".join(grpc.frame_message(each) for each in messages)
-    reader, found, at = grpc.MessageReader(1000), [], 0
+    stream = b"".join(grpc_messages.frame_message(each) for each in messages)
+    reader, found, at = grpc_messages.MessageReader(1000), [], 0
     while at < len(stream):
         step = data.draw(st.integers(1, 200))
         found += reader.feed(stream[at : at + step])
@@ -74,58 +75,63 @@ def test_messages_are_cut_the_same_however_they_come(messages, data):
 
 
 def test_a_message_that_is_too_large_is_refused_by_its_length_alone():
-    with pytest.raises(grpc.MessageTooLarge, match=r"larger than max \(2000 vs. 1000\)"):
-        grpc.MessageReader(1000).feed(grpc.frame_message(b"x" * 2000)[:10])
-    with pytest.raises(grpc.MessageTooLarge):
-        grpc.MessageReader(1000).feed(grpc.frame_message(b"x" * 2000))
+    with pytest.raises(grpc_messages.MessageTooLarge, match=r"larger than max \(2000 vs. 1000\)"):
+        grpc_messages.MessageReader(1000).feed(grpc_messages.frame_message(b"x" * 2000)[:10])
+    with pytest.raises(grpc_messages.MessageTooLarge):
+        grpc_messages.MessageReader(1000).feed(grpc_messages.frame_message(b"x" * 2000))
 
 
 def test_a_message_in_small_parts_is_held_in_few_pieces():
     """A part of one byte would cost fifty."""
-    reader, whole = grpc.MessageReader(100_000), grpc.frame_message(bytes(50_000))
+    reader, whole = grpc_messages.MessageReader(100_000), grpc_messages.frame_message(bytes(50_000))
     for at in range(30_000):
         assert not reader.feed(whole[at : at + 1])
-    assert reader.held == 30_000 - grpc.PREFIX_BYTES
+    assert reader.held == 30_000 - grpc_messages.PREFIX_BYTES
     assert sys.getsizeof(reader._parts) + sum(map(sys.getsizeof, reader._parts)) < 60_000
     assert reader.feed(whole[30_000:]) == [bytes(50_000)]
 
 
 def test_gzip_is_read_but_a_bomb_is_not_inflated():
-    reader = grpc.MessageReader(1000, b"gzip")
-    (deflated,) = reader.feed(grpc.compress(b"hello" * 50))
-    assert type(deflated) is grpc.Deflated
-    assert grpc.inflate(deflated, 1000) == b"hello" * 50
-    (plain,) = reader.feed(grpc.frame_message(b"hello"))
+    reader = grpc_messages.MessageReader(1000, b"gzip")
+    (deflated,) = reader.feed(grpc_messages.compress(b"hello" * 50))
+    assert type(deflated) is grpc_messages.Deflated
+    assert grpc_messages.inflate(deflated, 1000) == b"hello" * 50
+    (plain,) = reader.feed(grpc_messages.frame_message(b"hello"))
     assert type(plain) is bytes
-    with pytest.raises(grpc.MessageTooLarge):
-        grpc.inflate(gzip.compress(b"\0" * 10_000_000), 100_000)
-    with pytest.raises(grpc.BadMessage):
-        grpc.inflate(b"noise", 1000)
-    with pytest.raises(grpc.BadMessage):
-        grpc.MessageReader(1000).feed(grpc.compress(b"without an encoding"))
+    with pytest.raises(grpc_messages.MessageTooLarge):
+        grpc_messages.inflate(gzip.compress(b"\0" * 10_000_000), 100_000)
+    with pytest.raises(grpc_messages.BadMessage):
+        grpc_messages.inflate(b"noise", 1000)
+    with pytest.raises(grpc_messages.BadMessage):
+        grpc_messages.MessageReader(1000).feed(grpc_messages.compress(b"without an encoding"))
 
 
 @given(st.binary(max_size=200), st.integers(0, 30_000))
 @settings(max_examples=30, deadline=None)
 def test_what_was_compressed_inflates_to_itself(content, times):
     message = content * times
-    assert grpc.inflate(grpc.compress(message)[grpc.PREFIX_BYTES :], 1 << 24) == message
+    assert (
+        grpc_messages.inflate(
+            grpc_messages.compress(message)[grpc_messages.PREFIX_BYTES :], 1 << 24
+        )
+        == message
+    )
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
 @pytest.mark.parametrize("noise", [False, True])
 def test_messages_at_the_bounds_of_pieces_inflate_whole(size, noise):
     message = random.Random(0).randbytes(size) if noise else bytes(size)
-    deflated = grpc.compress(message)[grpc.PREFIX_BYTES :]
-    assert grpc.inflate(deflated, size) == message
-    with pytest.raises(grpc.MessageTooLarge):
-        grpc.inflate(deflated, size - 1)
+    deflated = grpc_messages.compress(message)[grpc_messages.PREFIX_BYTES :]
+    assert grpc_messages.inflate(deflated, size) == message
+    with pytest.raises(grpc_messages.MessageTooLarge):
+        grpc_messages.inflate(deflated, size - 1)
 
 
 @pytest.mark.parametrize("spoil", [lambda gz: gz[:-1], lambda gz: gz + b"x", lambda gz: b""])
 def test_gzip_that_breaks_off_or_goes_on_is_no_message(spoil):
-    with pytest.raises(grpc.BadMessage, match="where its gzip ends"):
-        grpc.inflate(spoil(gzip.compress(b"hello" * 100)), 1000)
+    with pytest.raises(grpc_messages.BadMessage, match="where its gzip ends"):
+        grpc_messages.inflate(spoil(gzip.compress(b"hello" * 100)), 1000)
 
 
 @given(st.floats(1e-6, 1e9))
