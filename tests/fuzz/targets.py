@@ -143,7 +143,7 @@ def fuzz_core(rng: random.Random, tally: Tally, *, is_client: bool) -> None:
 
 
 def _check_kept(core: Connection[Any]) -> None:
-    kept = sys.getsizeof(core._buffer) + (len(core._block[2]) if core._block else 0)
+    kept = sys.getsizeof(core._buffer) + core._blocks.held
     if kept > LIMITS.frame_bytes + LIMITS.max_header_bytes + 200_000:
         raise AssertionError(f"{kept} bytes of frames are kept")
     if core._room < 0 or core._nuisance > LIMITS.max_nuisance:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from shared.wire.http2 import frames as f
-from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.blocks import Block, BlockReader
+from shared.wire.http2.frames import Code
 from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
+from shared.wire.http2.opening import opening
 from shared.wire.http2.outgoing import OpenStream, Outgoing
 
 Parsed = TypeVar("Parsed")
@@ -41,7 +43,7 @@ class Connection(Outgoing, Generic[Parsed]):
         self._buffer = b""
         self._preface_missing = not is_client
         self._last_peer_stream = 0
-        self._block: tuple[int, int, bytearray] | None = None
+        self._blocks = BlockReader(limits.max_header_bytes)
         self._room = limits.connection_window
         self._unreported = 0
         self._nuisance = 0
@@ -57,23 +59,7 @@ class Connection(Outgoing, Generic[Parsed]):
             f.CONTINUATION: self._continuation,
             f.PUSH_PROMISE: self._push_promise,
         }
-        self._start()
-
-    def _start(self) -> None:
-        if self._is_client:
-            self._output.append(f.PREFACE)
-        settings = {
-            Setting.ENABLE_PUSH: 0,
-            Setting.INITIAL_WINDOW_SIZE: self._limits.stream_window,
-            Setting.MAX_FRAME_SIZE: self._limits.frame_bytes,
-            Setting.MAX_HEADER_LIST_SIZE: self._limits.max_header_bytes,
-        }
-        if not self._is_client:
-            settings[Setting.MAX_CONCURRENT_STREAMS] = self._limits.max_streams
-        self._output.append(f.settings_frame(settings))
-        self._output.append(
-            f.window_update_frame(0, self._limits.connection_window - f.DEFAULT_WINDOW)
-        )
+        self._output.extend(opening(limits, is_client=is_client))
 
     def consumed(self, number: int, count: int) -> None:
         """``count`` bytes of a stream are done with: the peer may send as many more."""
@@ -136,8 +122,8 @@ class Connection(Outgoing, Generic[Parsed]):
         self._buffer = data[at:] if at else data
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and (kind != f.CONTINUATION or number != self._block[0]):
-            raise ProtocolFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
+        if self._blocks.number:
+            self._blocks.check(kind, number)
         if kind == f.DATA:
             self._data(flags, number, payload)
         elif kind in self._others:
@@ -181,38 +167,25 @@ class Connection(Outgoing, Generic[Parsed]):
         self._handler.on_data(number, content, end=end)
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        content = f.without_padding(payload, flags)
-        if content is not None and flags & f.HAS_PRIORITY:
-            content = content[5:] if len(content) >= 5 else None
-        if content is None or number == 0:
-            raise ProtocolFault(Code.PROTOCOL_ERROR, "a malformed HEADERS frame")
-        if flags & f.END_HEADERS:
-            self._header_block(number, flags, bytes(content))
-        else:
-            self._block = (number, flags, bytearray(content))
+        block = self._blocks.begin(flags, number, payload)
+        if block is None:
             self.bother()
+        else:
+            self._header_block(block)
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
-        if self._block is None:
-            raise ProtocolFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        _, first_flags, block = self._block
-        block += payload
+        block = self._blocks.go_on(flags, payload)
         self.bother()
-        if len(block) > self._limits.max_header_bytes:
-            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
-        if flags & f.END_HEADERS:
-            self._block = None
-            self._header_block(number, first_flags, bytes(block))
+        if block is not None:
+            self._header_block(block)
 
-    def _header_block(self, number: int, flags: int, block: bytes) -> None:
-        if len(block) > self._limits.max_header_bytes:
-            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
+    def _header_block(self, block: Block) -> None:
         try:
             # Always read, whatever becomes of the stream: blocks build on one another.
-            parsed = self._reader.read(block)
+            parsed = self._reader.read(block.content)
         except BadHeaders as failure:
             raise ProtocolFault(Code.COMPRESSION_ERROR, str(failure)) from failure
-        end = bool(flags & f.END_STREAM)
+        number, end = block.number, block.end_stream
         stream = self._streams.get(number)
         if stream is None:
             if self._is_client or number <= self._last_peer_stream:

@@ -318,6 +318,8 @@ def test_more_streams_than_allowed_are_refused_and_the_others_live():
         ([headers(2)], Code.PROTOCOL_ERROR),
         ([headers(0)], Code.PROTOCOL_ERROR),
         ([headers(1, flags=0), headers(3)], Code.PROTOCOL_ERROR),
+        ([headers(1, flags=0, block=b""), headers(3)], Code.PROTOCOL_ERROR),
+        ([headers(1, flags=0), f.frame(f.CONTINUATION, 0, 3)], Code.PROTOCOL_ERROR),
         ([f.frame(f.CONTINUATION, f.END_HEADERS, 1)], Code.PROTOCOL_ERROR),
         ([f.frame(f.PUSH_PROMISE, 0, 1, b"\0\0\0\2")], Code.PROTOCOL_ERROR),
         ([headers(1), f.frame(f.DATA, f.PADDED, 1, b"\x09abc")], Code.PROTOCOL_ERROR),
