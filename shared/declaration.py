@@ -14,6 +14,7 @@ from typing import Any
 from shared import declaration_arguments as arguments
 from shared.config_import import import_config
 from shared.errors import LoadFailed
+from shared.model_calls import call_model
 from shared.servable import Method, ModelSpec, Servable
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
 from shared.stage_usage import StageUsages, Usage
@@ -21,9 +22,13 @@ from shared.stage_usage import StageUsages, Usage
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What ``declare_model`` returns: usable as a stage."""
+    """What ``declare_model`` returns: usable as a stage, and callable inside stage functions."""
 
     model_key: str
+
+    def call(self, *args: Any, subgraph: int = 0) -> Any:
+        """Execute the model for one instance, or for several; see ``shared.model_calls``."""
+        return call_model(self.model_key, args, subgraph)
 
 
 @dataclass(slots=True, eq=False)

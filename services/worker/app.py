@@ -82,7 +82,6 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
         max_batch_size=settings.max_batch_size,
     )
     found = await asyncio.to_thread(repository.load_new)
-    functions = FunctionStages(settings.stage_threads)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
@@ -104,6 +103,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
             )
             registrar = Registrar(servings.agents, settings.lease_seconds)
+            functions = FunctionStages(settings.stage_threads, scope)
             requests = Requests(
                 servings, GraphRunner(functions, metrics), metrics, max_calls=settings.max_calls
             )

@@ -13,6 +13,7 @@ import numpy as np
 from services.worker.graph.plan import MethodPlan, StagePlan
 from services.worker.instances import Outcome, Values
 from services.worker.metrics import Metrics
+from services.worker.stages.model_calls import Models
 from shared.deadline import Deadline
 from shared.errors import ExecutionFailed, InternalError, Refused, ServingError
 from shared.servable import ServableVersion
@@ -27,18 +28,15 @@ class Functions(Protocol):
     """Whoever calls Python stages."""
 
     async def run(
-        self, stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
+        self,
+        stage: Stage,
+        call: FunctionCall,
+        where: str,
+        instances: Sequence[Values],
+        models: Models,
+        deadline: Deadline | None,
     ) -> list[Outcome]:
-        """An outcome for each instance."""
-
-
-class Models(Protocol):
-    """Whoever executes models."""
-
-    async def run(
-        self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
-    ) -> list[Outcome]:
-        """An outcome for each instance; Refused when nothing of it has begun."""
+        """An outcome for each instance; ``models`` are what the function may call."""
 
 
 class _Instance:
@@ -158,7 +156,9 @@ class _Walk:
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
             return await self._models.run(call, plan.where, rows, self._deadline)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
-        return await self._functions.run(plan.stage, call, plan.where, given)
+        return await self._functions.run(
+            plan.stage, call, plan.where, given, self._models, self._deadline
+        )
 
     def outcome(self, instance: _Instance) -> Outcome:
         if instance.failure is not None:
