@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.stage_graph import StageGraph
+from shared.stage_graph import FunctionCall, StageGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,15 @@ class Servable:
     name: str
     methods: Mapping[str, Method]
     models: Mapping[str, ModelSpec]
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether any stage is a Python function."""
+        return any(
+            isinstance(stage.call, FunctionCall)
+            for method in self.methods.values()
+            for stage in method.graph.stages
+        )
 
 
 class ServableVersion(NamedTuple):

@@ -12,6 +12,8 @@ class StagePlan:
     """One stage: the places its inputs come from and its outputs go to."""
 
     stage: Stage
+    index: int
+    """Among the method's stages, from 0."""
     reads: tuple[int, ...]
     writes: slice
     needs: tuple[int, ...]
@@ -46,6 +48,7 @@ def plan_of(method: Method) -> MethodPlan:
     stages = tuple(
         StagePlan(
             stage,
+            index,
             tuple(map(place, stage.inputs)),
             slice(starts[index], starts[index + 1]),
             tuple(predecessors(stage)),

@@ -13,6 +13,7 @@ import numpy as np
 from services.worker.graph.plan import MethodPlan, StagePlan
 from services.worker.instances import Outcome, Values
 from services.worker.metrics import Metrics
+from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
 from shared.deadline import Deadline
 from shared.errors import ExecutionFailed, InternalError, Refused, ServingError
@@ -29,6 +30,7 @@ class Functions(Protocol):
 
     async def run(
         self,
+        place: StagePlace,
         stage: Stage,
         call: FunctionCall,
         where: str,
@@ -156,8 +158,9 @@ class _Walk:
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
             return await self._models.run(call, plan.where, rows, self._deadline)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
+        place = StagePlace(self._what, self._plan.method.name, plan.index)
         return await self._functions.run(
-            plan.stage, call, plan.where, given, self._models, self._deadline
+            place, plan.stage, call, plan.where, given, self._models, self._deadline
         )
 
     def outcome(self, instance: _Instance) -> Outcome:

@@ -1,16 +1,16 @@
-"""Calls Python stages on threads, and makes values of what they return."""
+"""Calls Python stages on threads of the worker."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from services.worker.instances import Outcome, Values
+from services.worker.stages.chunks import call_function
+from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models, StageCaller
-from services.worker.stages.values import UnusableValue, value_of
 from shared.deadline import Deadline
-from shared.errors import StageFailed
 from shared.model_calls import calls_answered_by
+from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope
 
@@ -24,6 +24,7 @@ class FunctionStages:
 
     async def run(
         self,
+        place: StagePlace,
         stage: Stage,
         call: FunctionCall,
         where: str,
@@ -47,76 +48,12 @@ class FunctionStages:
         finally:
             caller.close()
 
+    def add(self, what: ServableVersion) -> None:
+        """Nothing to do: its functions were imported here."""
+
+    def forget(self, what: ServableVersion) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Start nothing more. A function that never returns is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def call_function(
-    stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
-) -> list[Outcome]:
-    """Call a stage function for every instance, each alone or in chunks as declared.
-
-    A failure is an outcome of the instances it concerns, never an exception.
-    """
-    if call.batch_size is None:
-        return [_call_once(stage, call.function, where, instance) for instance in instances]
-    size = call.batch_size or len(instances)
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(instances):
-        chunk = instances[len(outcomes) : len(outcomes) + size]
-        outcomes += _call_chunk(stage, call.function, where, chunk)
-    return outcomes
-
-
-def _call_once(stage: Stage, function: Callable[..., Any], where: str, instance: Values) -> Outcome:
-    try:
-        return _outputs(function(*instance), stage.outputs_count)
-    except Exception as failure:
-        return _failed(where, failure)
-
-
-def _call_chunk(
-    stage: Stage, function: Callable[..., Any], where: str, chunk: Sequence[Values]
-) -> list[Outcome]:
-    """At least one outcome; those after a generator's failure are left to the next call."""
-    outcomes: list[Outcome] = []
-    try:
-        results = _iterate(function(list(chunk)))
-    except Exception as failure:
-        return [_failed(where, failure)] * len(chunk)
-    while len(outcomes) < len(chunk):
-        try:
-            outcomes.append(_outputs(next(results), stage.outputs_count))
-        except StopIteration:
-            reason = f"{len(outcomes)} results for {len(chunk)} instances"
-            missing = StageFailed(f"{where}{reason}")
-            outcomes += [missing] * (len(chunk) - len(outcomes))
-        except UnusableValue as failure:
-            outcomes.append(_failed(where, failure))
-        except Exception as failure:
-            outcomes.append(_failed(where, failure))
-            break
-    return outcomes
-
-
-def _iterate(results: Any) -> Iterator[Any]:
-    if isinstance(results, Iterator):
-        return results
-    if isinstance(results, list | tuple):
-        return iter(results)
-    raise UnusableValue(f"expected a list, tuple or generator, got {type(results).__name__}")
-
-
-def _outputs(result: Any, count: int) -> Values:
-    """What a function returned for one instance, as ``count`` values."""
-    several = isinstance(result, tuple | list)
-    results = result if several else (result,)
-    if len(results) != count:
-        raise UnusableValue(f"expected {count} outputs, got {len(results)}")
-    return tuple(value_of(each) for each in results)
-
-
-def _failed(where: str, failure: Exception) -> StageFailed:
-    kind = "" if isinstance(failure, UnusableValue) else f"{type(failure).__name__}: "
-    return StageFailed(f"{where}{kind}{failure}")

@@ -28,11 +28,44 @@ class Models(Protocol):
         """An outcome for each instance; Refused when nothing of it has begun."""
 
 
-class StageCaller:
-    """Answers the calls of one run of a stage function.
+async def execute(
+    models: Models, call: ModelCall, instances: Sequence[Values], deadline: Deadline | None
+) -> list[tuple[Array, ...]]:
+    """The outputs of each instance, in arrays that may be changed.
 
-    Its calls wait in the models' queues like any other rows, and share batches with them.
+    Its rows wait in the model's queue like any others, and share batches with them. Raises
+    RuntimeError, naming the instance where one is at fault.
     """
+    try:
+        expected = models.inputs_count(call)
+        for index, instance in enumerate(instances):
+            if len(instance) != expected:
+                raise RuntimeError(
+                    f"The inputs count {len(instance)} of instance {index} is not equal to the"
+                    f" inputs count {expected} of the model"
+                )
+        async with asyncio.timeout_at(deadline.at if deadline else None):
+            outcomes = await models.run(call, "", instances, deadline)
+    except TimeoutError:
+        raise RuntimeError("the deadline passed while waiting for the model") from None
+    except ServingError as failure:
+        raise RuntimeError(failure.message) from failure
+    return [_outputs(index, each) for index, each in enumerate(outcomes)]
+
+
+def _outputs(index: int, outcome: Outcome) -> tuple[Array, ...]:
+    if isinstance(outcome, ServingError):
+        raise RuntimeError(f"instance {index}: {outcome.message}") from outcome
+    return tuple(_array(each) for each in outcome)
+
+
+def _array(value: Value) -> Array:
+    assert isinstance(value, np.ndarray)
+    return value if value.flags.writeable else value.copy()
+
+
+class StageCaller:
+    """Answers the calls of one run of a stage function on a thread."""
 
     def __init__(self, scope: TaskScope, models: Models, deadline: Deadline | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -46,29 +79,18 @@ class StageCaller:
         self, model: str, subgraph: int, instances: Sequence[Sequence[Any]]
     ) -> list[tuple[Array, ...]]:
         """See ``shared.model_calls.ModelCaller``: called on the stage's thread."""
-        call = ModelCall(model, subgraph)
-        rows = [self._row(call, index, each) for index, each in enumerate(instances)]
-        answer: Future[list[Outcome]] = Future()
-        self._loop.call_soon_threadsafe(self._begin, answer, call, rows)
-        # Always answered: by the models, at the deadline, or when the request ends.
-        outcomes = answer.result()
-        return [_outputs(index, each) for index, each in enumerate(outcomes)]
-
-    def _row(self, call: ModelCall, index: int, instance: Sequence[Any]) -> Values:
         try:
-            expected = self._models.inputs_count(call)
-            if len(instance) != expected:
-                raise RuntimeError(
-                    f"The inputs count {len(instance)} of instance {index} is not equal to the"
-                    f" inputs count {expected} of the model"
-                )
-            return tuple(value_of(each) for each in instance)
-        except ServingError as failure:
-            raise RuntimeError(failure.message) from failure
+            rows = [tuple(map(value_of, instance)) for instance in instances]
         except UnusableValue as failure:
-            raise RuntimeError(f"instance {index}: {failure}") from failure
+            raise RuntimeError(str(failure)) from failure
+        answer: Future[list[tuple[Array, ...]]] = Future()
+        self._loop.call_soon_threadsafe(self._begin, answer, ModelCall(model, subgraph), rows)
+        # Always answered: by the models, at the deadline, or when the request ends.
+        return answer.result()
 
-    def _begin(self, answer: Future[list[Outcome]], call: ModelCall, rows: list[Values]) -> None:
+    def _begin(
+        self, answer: Future[list[tuple[Array, ...]]], call: ModelCall, rows: list[Values]
+    ) -> None:
         if self._over:
             answer.set_exception(RuntimeError("the request ended before the model was called"))
             return
@@ -77,17 +99,14 @@ class StageCaller:
         task.add_done_callback(lambda ended: self._ended(ended, answer))
 
     async def _run(
-        self, answer: Future[list[Outcome]], call: ModelCall, rows: list[Values]
+        self, answer: Future[list[tuple[Array, ...]]], call: ModelCall, rows: list[Values]
     ) -> None:
         try:
-            async with asyncio.timeout_at(self._deadline.at if self._deadline else None):
-                answer.set_result(await self._models.run(call, "", rows, self._deadline))
-        except TimeoutError:
-            answer.set_exception(RuntimeError("the deadline passed while waiting for the model"))
+            answer.set_result(await execute(self._models, call, rows, self._deadline))
         except Exception as failure:
             answer.set_exception(failure)
 
-    def _ended(self, task: asyncio.Task[None], answer: Future[list[Outcome]]) -> None:
+    def _ended(self, task: asyncio.Task[None], answer: Future[list[tuple[Array, ...]]]) -> None:
         self._calls.discard(task)
         if not answer.done():
             answer.set_exception(RuntimeError("the request ended while its model was called"))
@@ -97,15 +116,3 @@ class StageCaller:
         self._over = True
         for task in self._calls:
             task.cancel()
-
-
-def _outputs(index: int, outcome: Outcome) -> tuple[Array, ...]:
-    if isinstance(outcome, ServingError):
-        raise RuntimeError(f"instance {index}: {outcome.message}") from outcome
-    return tuple(_array(each) for each in outcome)
-
-
-def _array(value: Value) -> Array:
-    """An array that the function may change."""
-    assert isinstance(value, np.ndarray)
-    return value if value.flags.writeable else value.copy()

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from services.worker.stages.functions import FunctionStages, call_function
+from services.worker.stages.chunks import call_function
+from services.worker.stages.functions import FunctionStages
 from shared.errors import StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
 from shared.tasks import task_scope
@@ -148,7 +149,7 @@ async def test_a_caller_who_leaves_before_its_turn_never_runs():
         functions = FunctionStages(1, scope)
 
         def run(made, value):
-            return functions.run(made, made.call, WHERE, [(value,)], NO_MODELS, None)
+            return functions.run(None, made, made.call, WHERE, [(value,)], NO_MODELS, None)
 
         try:
             first = asyncio.create_task(run(blocking, "x"))

@@ -63,7 +63,7 @@ async def stages():
 def run(functions, models, function, *, deadline=None, value="x"):
     call = FunctionCall("toy.it", function, None)
     made = Stage(call, (Source(METHOD_INPUTS, 0),), 1, "it")
-    return functions.run(made, call, WHERE, [(value,)], models, deadline)
+    return functions.run(None, made, call, WHERE, [(value,)], models, deadline)
 
 
 async def outcome(function, models=None):

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from services.worker.graph.plan import plan_of
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
-from services.worker.stages.functions import call_function
+from services.worker.stages.chunks import call_function
 from shared.errors import ExecutionFailed, Overloaded, StageFailed
 from shared.servable import Method, ServableVersion
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
@@ -21,7 +21,7 @@ X = Source(METHOD_INPUTS, 0)
 class Inline:
     """Calls functions where it stands."""
 
-    async def run(self, stage, call, where, instances, models, deadline):
+    async def run(self, place, stage, call, where, instances, models, deadline):
         return call_function(stage, call, where, instances)
 
 
