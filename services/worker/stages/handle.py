@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -175,7 +174,6 @@ async def spawn(directory: Path) -> AsyncIterator[StageHandle]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.worker.stages", *map(str, passed), str(directory)),
         pass_fds=passed,
-        env=os.environ,
         stdin=asyncio.subprocess.DEVNULL,
     )
     theirs.close()

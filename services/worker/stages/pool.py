@@ -209,12 +209,17 @@ class StageProcesses:
         """One process after another."""
         retry = _FIRST_RETRY_SECONDS
         while True:
-            async with spawn(self._directory) as handle:
-                await self._warm(handle)
-                cause = await handle.cause()
-                log.error("a stage process ended", number=number, cause=cause)
-                if handle.worked:
-                    retry = _FIRST_RETRY_SECONDS
-                    continue
+            try:
+                async with spawn(self._directory) as handle:
+                    await self._warm(handle)
+                    cause = await handle.cause()
+                    log.error("a stage process ended", number=number, cause=cause)
+                    worked = handle.worked
+            except OSError as failure:
+                log.error("no stage process to be had", number=number, reason=failure.strerror)
+                worked = False
+            if worked:
+                retry = _FIRST_RETRY_SECONDS
+                continue
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
