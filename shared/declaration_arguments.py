@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "reference"})
+MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "onnx", "reference"})
 
 
 def check_text(parameter: str, value: object) -> None:
