@@ -1,6 +1,7 @@
 """Calls Python stages on threads of the worker."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ from services.worker.instances import Outcome, Values
 from services.worker.stages.chunks import call_function
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models, StageCaller
+from services.worker.stages.paces import Paces
 from shared.deadline import Deadline
 from shared.model_calls import calls_answered_by
 from shared.servable import ServableVersion
@@ -21,6 +23,7 @@ class FunctionStages:
     def __init__(self, threads: int, scope: TaskScope) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="stage")
         self._scope = scope
+        self.paces = Paces()
 
     async def run(
         self,
@@ -39,14 +42,18 @@ class FunctionStages:
         loop = asyncio.get_running_loop()
         caller = StageCaller(self._scope, models, deadline)
 
-        def run() -> list[Outcome]:
+        def run() -> tuple[list[Outcome], float]:
+            began = time.perf_counter()
             with calls_answered_by(caller):
-                return call_function(stage, call, where, instances)
+                outcomes = call_function(stage, call, where, instances)
+            return outcomes, time.perf_counter() - began
 
         try:
-            return await loop.run_in_executor(self._threads, run)
+            outcomes, took = await loop.run_in_executor(self._threads, run)
         finally:
             caller.close()
+        self.paces.note(place, took, len(instances))
+        return outcomes
 
     def add(self, what: ServableVersion) -> None:
         """Nothing to do: its functions were imported here."""

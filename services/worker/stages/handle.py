@@ -22,6 +22,7 @@ from services.worker.stages.messages import (
     OUTCOMES,
     OVER,
     RUN,
+    SECONDS,
     StagePlace,
 )
 from services.worker.stages.model_calls import Models, execute
@@ -31,6 +32,9 @@ from shared.errors import LoadFailed
 from shared.frames import Frame, FrameReader
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
+
+# Between the end of a process's socket and its own.
+_END_SECONDS = 1.0
 
 
 class StageHandle(asyncio.Protocol):
@@ -47,9 +51,12 @@ class StageHandle(asyncio.Protocol):
         self._heard = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self.ended = asyncio.Event()
         self._owed = b""
         """The kind of frame that ends what it works on; empty when it is idle."""
         self.loaded: set[ServableVersion] = set()
+        self.took = 0.0
+        """Seconds of the latest run, Python's own in the process."""
         self.worked = False
         """Whether it has done anything yet."""
 
@@ -95,6 +102,7 @@ class StageHandle(asyncio.Protocol):
                 yield unpack(self._outbox, frame.payload)
             elif frame.kind == ASK:
                 await self._answer(frame, models, deadline)
+        (self.took,) = SECONDS.unpack(frame.head)
 
     async def _answer(self, frame: Frame, models: Models, deadline: Deadline | None) -> None:
         call = ModelCall(**json.loads(frame.head))
@@ -141,8 +149,7 @@ class StageHandle(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._heard.set()
-        # It may have closed its socket and live on, of no use to anybody.
-        self.kill()
+        self.ended.set()
 
     def kill(self) -> None:
         """End the process at once."""
@@ -157,7 +164,13 @@ class StageHandle(asyncio.Protocol):
     async def cause(self) -> str:
         """How it ended, when it has."""
         assert self._process is not None
-        code = await self._process.wait()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                code = await self._process.wait()
+        except TimeoutError:
+            # It closed its socket and lives on, of no use to anybody.
+            self.kill()
+            code = await self._process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 

@@ -1,5 +1,6 @@
 """(pure) Between worker and stage process: what frames say, and which stage is meant."""
 
+import struct
 from typing import NamedTuple
 
 from shared.servable import ServableVersion
@@ -21,7 +22,9 @@ OUTCOMES = b"O"
 ASK = b"Q"
 """Head: JSON with model and subgraph; payload: instances. The process waits for an ANSWER."""
 OVER = b"V"
-"""Nothing more comes of this RUN."""
+"""Nothing more comes of this RUN. Head: seconds that it took."""
+
+SECONDS = struct.Struct("<d")
 
 
 class StagePlace(NamedTuple):

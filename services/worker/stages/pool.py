@@ -12,6 +12,7 @@ from services.worker.stages.chunks import chunk_size
 from services.worker.stages.handle import StageHandle, spawn
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
+from services.worker.stages.paces import Paces
 from shared.deadline import Deadline
 from shared.errors import LoadFailed, StageFailed
 from shared.servable import ServableVersion
@@ -43,6 +44,7 @@ class StageProcesses:
         self._idle: deque[StageHandle] = deque()
         self._waiting: deque[asyncio.Future[StageHandle]] = deque()
         self._started = False
+        self.paces = Paces()
 
     def add(self, what: ServableVersion) -> None:
         """Import a version in every process, before it is first called if they are idle."""
@@ -135,6 +137,7 @@ class StageProcesses:
                 handle.kill()
                 raise
             else:
+                self.paces.note(place, handle.took, len(rest))
                 self._give_back(handle)
         return outcomes
 
@@ -212,6 +215,7 @@ class StageProcesses:
             try:
                 async with spawn(self._directory) as handle:
                     await self._warm(handle)
+                    await handle.ended.wait()
                     cause = await handle.cause()
                     log.error("a stage process ended", number=number, cause=cause)
                     worked = handle.worked

@@ -3,6 +3,7 @@
 import itertools
 import json
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from services.worker.stages.messages import (
     LOADED,
     OUTCOMES,
     OVER,
+    SECONDS,
 )
 from services.worker.stages.values import UnusableValue, value_of
 from shared.arena import Arena
@@ -52,8 +54,9 @@ class StageProcess:
             elif frame.kind == FORGET:
                 self._servables.pop(_what(json.loads(frame.head)), None)
             else:
+                began = time.perf_counter()
                 self._run_stage(frame)
-                self._send(Frame(OVER, b""))
+                self._send(Frame(OVER, SECONDS.pack(time.perf_counter() - began)))
 
     def _frames(self) -> Iterator[Frame]:
         while prefix := self._reader.read(PREFIX.size):

@@ -128,7 +128,7 @@ async def test_what_a_model_gave_may_be_changed():
         (([[1, 2], [3]],), {}, "The inputs count 1 of instance 1 is not equal to the"),
         ((1, 2), {"subgraph": 2}, "does not have subgraph of index 2"),
         ((1, 2), {"subgraph": "0"}, "Parameter 'subgraph' should be int, but actually <class 'str"),
-        ((1, None), {}, "instance 0: cannot serve a result of type NoneType"),
+        ((1, None), {}, "cannot serve a result of type NoneType"),
         ((-1, 2), {}, "instance 0: it fell over"),
     ],
 )
