@@ -14,6 +14,7 @@ from shared.builtin_functions import BUILTIN_FUNCTIONS
 from shared.config_import import import_config
 from shared.declaration_state import Declaration, Tracing, current_declaration, declaring
 from shared.errors import LoadFailed
+from shared.model_calls import call_model
 from shared.servable import Method, ModelOptions, ModelSpec, Servable
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Stage, StageGraph
 from shared.stage_usage import Usage
@@ -28,12 +29,13 @@ class Model:
     model_key: str
 
     def call(self, *args: Any, subgraph: int = 0) -> Any:
-        """Call the model out of a stage function; not supported yet, and this says so."""
-        del args, subgraph
-        raise RuntimeError(
-            f"Model({self.model_key}).call() failed: calling a model out of a stage function is"
-            " not supported yet, use add_stage in the method"
-        )
+        """Execute the model inside a stage function, batched with what others call.
+
+        args: the inputs of one instance: gives its outputs, a tuple when there are several.
+        Or one list or tuple of instances, each a list or tuple: gives a tuple of tuples.
+        Inputs are what a stage may return. Raises RuntimeError when the model refuses or fails.
+        """
+        return call_model(self.model_key, args, subgraph)
 
 
 def declare_model(

@@ -82,10 +82,11 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
         max_batch_size=settings.max_batch_size,
     )
     found = await asyncio.to_thread(repository.load_new)
-    functions = FunctionStages(settings.stage_threads)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
+            functions = FunctionStages(settings.stage_threads, scope)
+
             # Servings and memberships know of one another; each is built before
             # it is first spoken to.
             def offers_changed() -> None:

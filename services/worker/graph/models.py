@@ -40,6 +40,17 @@ class ModelStages:
         self._queue = queue
         self._expected: dict[ModelCall, _Expected] = {}
 
+    def check(self, call: ModelCall, where: str) -> None:
+        """See ``graph.runner.Models``."""
+        spec = self._models.get(call.model)
+        if spec is None:
+            raise InvalidRequest(f"{where}the model is not declared")
+        if call.subgraph >= len(spec.files):
+            raise InvalidRequest(
+                f"{where}The model does not have subgraph of index {call.subgraph}, the subgraph"
+                f" count of the model is {len(spec.files)}"
+            )
+
     async def run(
         self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
     ) -> list[Outcome]:

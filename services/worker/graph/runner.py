@@ -27,13 +27,22 @@ class Functions(Protocol):
     """Whoever calls Python stages."""
 
     async def run(
-        self, stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
+        self,
+        stage: Stage,
+        call: FunctionCall,
+        where: str,
+        instances: Sequence[Values],
+        models: "Models",
+        deadline: Deadline | None,
     ) -> list[Outcome]:
-        """An outcome for each instance."""
+        """An outcome for each instance; functions may call ``models``."""
 
 
 class Models(Protocol):
     """Whoever executes models."""
+
+    def check(self, call: ModelCall, where: str) -> None:
+        """Raises InvalidRequest for a model or subgraph that is not there."""
 
     async def run(
         self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
@@ -158,7 +167,9 @@ class _Walk:
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
             return await self._models.run(call, plan.where, rows, self._deadline)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
-        return await self._functions.run(plan.stage, call, plan.where, given)
+        return await self._functions.run(
+            plan.stage, call, plan.where, given, self._models, self._deadline
+        )
 
     def outcome(self, instance: _Instance) -> Outcome:
         if instance.failure is not None:

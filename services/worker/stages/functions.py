@@ -1,32 +1,51 @@
-"""Calls Python stages on threads, and makes values of what they return."""
+"""Calls Python stages on threads; what they return becomes values."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
 from services.worker.instances import Outcome, Values
+from services.worker.stages.model_calls import ModelCalls, ModelRunner
+from services.worker.stages.values import UnusableResult, value_of
+from shared.deadline import Deadline
 from shared.errors import StageFailed
+from shared.model_calls import with_models
 from shared.stage_graph import FunctionCall, Stage
-from shared.tensors import ElementType, Value
+from shared.tasks import TaskScope
 
 
 class FunctionStages:
-    """A bounded set of threads for the Python stages of every servable."""
+    """A bounded set of threads for the Python stages of every servable.
 
-    def __init__(self, threads: int) -> None:
+    ``scope`` owns the models' work that functions wait for.
+    """
+
+    def __init__(self, threads: int, scope: TaskScope) -> None:
+        self._scope = scope
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="stage")
 
     async def run(
-        self, stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
+        self,
+        stage: Stage,
+        call: FunctionCall,
+        where: str,
+        instances: Sequence[Values],
+        models: ModelRunner,
+        deadline: Deadline | None,
     ) -> list[Outcome]:
-        """An outcome for each instance, in order; ``where`` begins the text of failures."""
+        """An outcome for each instance, in order; ``where`` begins the text of failures.
+
+        Models that a function calls are run by ``models``, until ``deadline``.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, call_function, stage, call, where, instances
-        )
+        calls = ModelCalls(models, deadline, self._scope)
+        try:
+            return await loop.run_in_executor(
+                self._threads, with_models, calls.call, call_function, stage, call, where, instances
+            )
+        finally:
+            calls.close()
 
     def close(self) -> None:
         """Start nothing more. A function that never returns is not waited for."""
@@ -73,7 +92,7 @@ def _call_chunk(
             reason = f"{len(outcomes)} results for {len(chunk)} instances"
             missing = StageFailed(f"{where}{reason}")
             outcomes += [missing] * (len(chunk) - len(outcomes))
-        except _UnusableResult as failure:
+        except UnusableResult as failure:
             outcomes.append(_failed(where, failure))
         except Exception as failure:
             outcomes.append(_failed(where, failure))
@@ -86,11 +105,7 @@ def _iterate(results: Any) -> Iterator[Any]:
         return results
     if isinstance(results, list | tuple):
         return iter(results)
-    raise _UnusableResult(f"expected a list, tuple or generator, got {type(results).__name__}")
-
-
-class _UnusableResult(Exception):
-    """A function returned what cannot be passed on."""
+    raise UnusableResult(f"expected a list, tuple or generator, got {type(results).__name__}")
 
 
 def _outputs(result: Any, count: int) -> Values:
@@ -98,27 +113,10 @@ def _outputs(result: Any, count: int) -> Values:
     several = isinstance(result, tuple | list)
     results = result if several else (result,)
     if len(results) != count:
-        raise _UnusableResult(f"expected {count} outputs, got {len(results)}")
-    return tuple(_value(each) for each in results)
-
-
-def _value(result: Any) -> Value:
-    if isinstance(result, str | bytes):
-        return result
-    if isinstance(result, bool | int | float | np.generic):
-        # Python's own numbers are int64 and float64, as in the original.
-        result = np.asarray(result)
-    elif hasattr(result, "asnumpy"):
-        result = result.asnumpy()
-    if not isinstance(result, np.ndarray):
-        raise _UnusableResult(f"cannot serve a result of type {type(result).__name__}")
-    try:
-        ElementType.of(result.dtype)
-    except ValueError as failure:
-        raise _UnusableResult(str(failure)) from None
-    return np.ascontiguousarray(result).reshape(result.shape)
+        raise UnusableResult(f"expected {count} outputs, got {len(results)}")
+    return tuple(value_of(each) for each in results)
 
 
 def _failed(where: str, failure: Exception) -> StageFailed:
-    kind = "" if isinstance(failure, _UnusableResult) else f"{type(failure).__name__}: "
+    kind = "" if isinstance(failure, UnusableResult) else f"{type(failure).__name__}: "
     return StageFailed(f"{where}{kind}{failure}")

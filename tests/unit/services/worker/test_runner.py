@@ -21,7 +21,7 @@ X = Source(METHOD_INPUTS, 0)
 class Inline:
     """Calls functions where it stands."""
 
-    async def run(self, stage, call, where, instances):
+    async def run(self, stage, call, where, instances, models, deadline):
         return call_function(stage, call, where, instances)
 
 
