@@ -5,7 +5,7 @@ process what to use instead.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from mindspore_serving.deprecation import say_deprecated
 from mindspore_serving.server.context import (
@@ -135,3 +135,24 @@ def call_postprocess_pipeline(postprocess_fun: Callable[..., Any], *args: Any) -
 def _call_function(interface: str, function: Callable[..., Any] | str, args: Sequence[Any]) -> Any:
     say_deprecated(interface, "1.5.0", "add_stage")
     return declaration_old.call_function(interface, function, args)
+
+
+def register_pipeline(output_names: str | Sequence[str]) -> NoReturn:
+    """Versions 1.3 and 1.4: a method of servables. Raises RuntimeError: not supported."""
+    del output_names
+    _refuse_pipelines("register_pipeline")
+
+
+class PipelineServable:
+    """Versions 1.3 and 1.4: a servable as pipelines call it. Raises RuntimeError: not supported."""
+
+    def __init__(self, servable_name: str, method: str, version_number: int = 0) -> None:
+        del servable_name, method, version_number
+        _refuse_pipelines("PipelineServable")
+
+
+def _refuse_pipelines(name: str) -> NoReturn:
+    raise RuntimeError(
+        f"{name} is not supported: register a method whose stage function calls the model with"
+        " Model.call(*args, subgraph=)"
+    )
