@@ -12,13 +12,31 @@ from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from mindspore_serving.server import register
+from mindspore_serving.server.register import (
+    AscendDeviceInfo,
+    Context,
+    CPUDeviceInfo,
+    GPUDeviceInfo,
+    Model,
+    add_stage,
+    declare_model,
+    register_method,
+)
 from mindspore_serving.server.stack import Stack
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.addresses import HostPort
 
 __all__ = [
+    "AscendDeviceInfo",
+    "CPUDeviceInfo",
+    "Context",
+    "GPUDeviceInfo",
+    "Model",
     "ServableStartConfig",
+    "add_stage",
+    "declare_model",
     "register",
+    "register_method",
     "start_grpc_server",
     "start_restful_server",
     "start_servables",

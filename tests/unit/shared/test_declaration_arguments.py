@@ -83,16 +83,16 @@ def refused(servables, text):
         (
             "'a', 'OM', options=1",
             "Parameter 'options' should be None, GpuOptions or AclOptions, but gotten"
-            " <class 'int'>; it is not supported yet, leave it out",
+            " <class 'int'>",
         ),
         (
             "'a', 'OM', context=1",
-            "Parameter 'context' should be Context, but gotten <class 'int'>;"
-            " it is not supported yet, leave it out",
+            "Parameter 'context' should be Context, but gotten <class 'int'>",
         ),
         (
             "'a', 'OM', config_file='c.ini'",
-            "Parameter 'config_file' is not supported yet, leave it out",
+            "Declare model a failed, config file 'c.ini' does not exist in the folder of servable"
+            " 'add'",
         ),
         (
             "['new.mindir', 'add.mindir'], 'OM'",
