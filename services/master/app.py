@@ -9,6 +9,7 @@ import structlog
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
+from services.master.requests import Requests
 from services.master.router import Router
 from services.master.rpc import FrontDoor
 from services.master.settings import MasterSettings
@@ -84,12 +85,13 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 wire, scope, router, health, metrics, max_outstanding=settings.max_requests
             )
             registrar = Registrar(workers, settings.lease_seconds)
-            door = FrontDoor(
+            requests = Requests(
                 admission,
                 Dispatcher(router, workers, metrics),
                 metrics,
                 request_timeout_seconds=settings.request_timeout_seconds,
             )
+            door = FrontDoor(requests)
             async with (
                 wire.serve(
                     registrar.routes | health_routes(health), [settings.membership_address]
