@@ -10,7 +10,7 @@ from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
 from services.master.spec import Spec, read_spec
 from shared.deadline import Deadline
-from shared.errors import ServingError
+from shared.errors import Refused, ServingError
 
 log = structlog.get_logger()
 
@@ -61,7 +61,9 @@ class Requests:
     def refused(self, spec: Spec, failure: ServingError, request_id: str) -> None:
         """Count and log a request that its door turned away."""
         self._count(type(failure).__name__)
-        _log_failure(spec, failure, request_id)
+        if not isinstance(failure, Refused):
+            # A master that is full has better things to do than to write about each.
+            _log_failure(spec, failure, request_id)
 
     async def _dispatch(self, message: bytes, deadline: Deadline, request_id: str) -> bytes:
         spec = Spec()
