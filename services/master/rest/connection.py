@@ -46,6 +46,12 @@ class Connection(HttpToolsProtocol):
         self.scope["extensions"] = {WHEN_LEFT: self._tell_when_left}  # type: ignore[dict-item]
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """The request is here: read on, since who does not read sees nobody leave."""
+        super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
     def on_response_complete(self) -> None:
         """What the client does now is no news to a request that was answered."""
         self._when_left = None
@@ -76,9 +82,6 @@ class Connection(HttpToolsProtocol):
             call()
             return
         self._when_left = call
-        if not self.pipeline:
-            # A large body stops reading, and who does not read sees nobody leave.
-            self.flow.resume_reading()
 
     def _refuse(self, status: int, reason: str) -> None:
         body = orjson.dumps({"error_msg": reason})

@@ -69,7 +69,7 @@ async def serve_rest(
 
     Raises OSError naming the address that cannot be had, or the TLS file.
     """
-    context = None if tls is None else server_context(tls, HTTP1)
+    context = None if tls is None else await asyncio.to_thread(server_context, tls, HTTP1)
     listening = await _listen(address, reuse_port=reuse_port)
     config = uvicorn.Config(
         door,
