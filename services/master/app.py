@@ -136,6 +136,8 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 wire.serve(
                     registrar.routes | health_routes(health), [settings.membership_address]
                 ) as membership,
+                _serve_rest(settings, requests, router, health, scope) as rest,
+                # The last to listen: who finds it healthy finds the others too.
                 wire.serve(
                     door.routes | health_routes(health),
                     [settings.listen],
@@ -145,7 +147,6 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     reuse_port=settings.reuse_port,
                     reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                 ) as front,
-                _serve_rest(settings, requests, router, health, scope) as rest,
             ):
                 scope.spawn(registrar.expel_silent(), name="lease watch")
                 master = Master(front, rest, membership, admission, health)
