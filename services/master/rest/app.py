@@ -67,7 +67,10 @@ class RestDoor:
             left = True
             task.cancel()
 
-        scope["extensions"][WHEN_LEFT](leave)
+        # Another server than ours does not offer this; its clients are only missed.
+        when_left = scope.get("extensions", {}).get(WHEN_LEFT)
+        if when_left is not None:
+            when_left(leave)
         headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id", b""))
         try:
