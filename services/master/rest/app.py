@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from services.master.requests import Requests
-from services.master.rest.body import Receive, discard_body, read_body
+from services.master.rest.body import Bodies, Receive, discard_body
 from services.master.rest.connection import WHEN_LEFT
 from services.master.rest.pages import Pages
 from services.master.rest.paths import read_call
@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 _PAGES = ("/healthz", "/readyz", "/openapi.json")
 # What takes about ten milliseconds of JSON is done on a thread.
 _LARGE_BODY, _LARGE_REPLY = 1 << 20, 1 << 19
+# Bytes of bodies that are not complete; those that are pass through admission.
+_MOST_ON_THEIR_WAY = 1 << 30
 
 
 class _Answer(NamedTuple):
@@ -52,7 +54,7 @@ class RestDoor:
     ) -> None:
         self._requests = requests
         self._pages = pages
-        self._max_body_bytes = max_body_bytes
+        self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
         self._always_200 = always_200
         self._request_ids = RequestIds()
 
@@ -113,8 +115,7 @@ class RestDoor:
         try:
             deadline = self._deadline(headers.get(b"x-request-timeout"))
             self._requests.check_room()
-            declared = headers.get(b"content-length")
-            body = await read_body(receive, declared, self._max_body_bytes, deadline)
+            body = await self._bodies.read(receive, headers.get(b"content-length"), deadline)
             self._requests.check_room()
             large = len(body) > _LARGE_BODY
             asked = await _run(read_json, body, in_thread=large)
