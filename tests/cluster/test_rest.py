@@ -4,6 +4,7 @@ import asyncio
 import base64
 import signal
 import textwrap
+from contextlib import suppress
 
 import numpy as np
 import orjson
@@ -114,3 +115,36 @@ async def test_a_terminated_master_answers_what_it_accepted(rest):
     http.hang_up()
     await until(lambda: rest.processes["master"].poll() is not None, what="its end")
     assert rest.processes["master"].returncode == 0
+
+
+async def test_a_client_that_hangs_up_is_forgotten(rest):
+    http = await Http.connect(rest.rest)
+    http.write("POST", "/model/toy:double", orjson.dumps({"instances": {"x": [1.5, 2.0]}}))
+
+    async def counted(name, at_least):
+        found = await asyncio.to_thread(rest.metrics_of, "master")
+        return found.get(name, 0) >= at_least
+
+    await until(
+        lambda: counted("mindserve_master_requests_in_flight", 1), what="the request in flight"
+    )
+    http.hang_up()
+    cancelled = "mindserve_master_requests_total outcome=Cancelled"
+    await until(lambda: counted(cancelled, 1), what="it to be cancelled")
+
+
+async def test_a_large_body_is_refused_while_it_streams_in(rest):
+    http = await Http.connect(rest.rest)
+    http.writer.write(b"POST /model/toy:echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    piece = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+    answer = asyncio.create_task(http.read())
+    sent = 0
+    while not answer.done():
+        http.writer.write(piece)
+        sent += 1
+        with suppress(ConnectionError):
+            await http.writer.drain()
+        await asyncio.sleep(0)
+    assert (await answer).status == 413
+    assert sent < 300  # of a body without end
+    http.hang_up()
