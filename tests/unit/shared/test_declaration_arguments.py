@@ -54,7 +54,7 @@ def refused(servables, text):
             "Declare model a/../../b failed, model file 'a/../../b' must lie in the version"
             " directory",
         ),
-        ("'a', 'onnx'", "model format can only be OM, MindIR or MindIR_Lite, case ignored"),
+        ("'a', 'tflite'", "model format can only be OM, MindIR or MindIR_Lite, case ignored"),
         ("'a', None", "Parameter 'model_format' should be str, but actually <class 'NoneType'>"),
         ("'a', 'OM', 1", "Parameter 'with_batch_dim' should be bool, but actually <class 'int'>"),
         (
