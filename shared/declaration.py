@@ -4,65 +4,38 @@
 is what a worker calls. Checks and messages follow the original's register module.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared import declaration_arguments as arguments
+from shared.builtin_functions import BUILTIN_FUNCTIONS
 from shared.config_import import import_config
+from shared.declaration_state import Declaration, Tracing, current_declaration, declaring
 from shared.errors import LoadFailed
-from shared.servable import Method, ModelSpec, Servable
-from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
-from shared.stage_usage import StageUsages, Usage
+from shared.model_calls import call_model
+from shared.servable import Method, ModelOptions, ModelSpec, Servable
+from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Stage, StageGraph
+from shared.stage_usage import Usage
+
+_NO_OPTIONS = ModelOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What ``declare_model`` returns: usable as a stage."""
+    """What ``declare_model`` returns: usable as a stage, and callable inside stage functions."""
 
     model_key: str
 
+    def call(self, *args: Any, subgraph: int = 0) -> Any:
+        """Execute the model inside a stage function, batched with what others call.
 
-@dataclass(slots=True, eq=False)
-class _Tracing:
-    """The method that is being traced."""
-
-    method: str
-    stages: list[Stage] = field(default_factory=list)
-
-
-class _TensorDef:
-    """Stands for a value while a method is traced."""
-
-    def __init__(self, tracing: _Tracing, source: Source) -> None:
-        self.tracing = tracing
-        self.source = source
-
-
-@dataclass(slots=True)
-class _Declaration:
-    """Everything one servable_config.py has declared so far."""
-
-    servable: str
-    methods: dict[str, Method] = field(default_factory=dict)
-    models: dict[str, ModelSpec] = field(default_factory=dict)
-    usages: StageUsages = field(default_factory=StageUsages)
-    tracing: _Tracing | None = None
-
-
-_current: ContextVar[_Declaration | None] = ContextVar("declaration", default=None)
-
-
-def _declaration() -> _Declaration:
-    declaration = _current.get()
-    if declaration is None:
-        # The file is run by hand or by a tool: let it declare into the void.
-        declaration = _Declaration("servable")
-        _current.set(declaration)
-    return declaration
+        args: the inputs of one instance: gives its outputs, a tuple when there are several.
+        Or one list or tuple of instances, each a list or tuple: gives a tuple of tuples.
+        Inputs are what a stage may return. Raises RuntimeError when the model refuses or fails.
+        """
+        return call_model(self.model_key, args, subgraph)
 
 
 def declare_model(
@@ -71,9 +44,11 @@ def declare_model(
     *,
     with_batch_dim: bool,
     without_batch_dim_inputs: int | Sequence[int] | None,
+    options: ModelOptions = _NO_OPTIONS,
 ) -> Model:
     """Record a model; raises RuntimeError in the original's words."""
-    models = _declaration().models
+    declaration = current_declaration()
+    models = declaration.models
     arguments.check_flag("with_batch_dim", with_batch_dim)
     files = arguments.model_files_of(model_file)
     unbatched = arguments.indices_of("without_batch_dim_inputs", without_batch_dim_inputs)
@@ -87,43 +62,88 @@ def declare_model(
             )
     if key in models:
         raise RuntimeError(f"Declare model {key} failed, the same model has already been declared")
-    models[key] = ModelSpec(key, files, known_format, with_batch_dim, unbatched)
+    _check_config_file(declaration, key, options.config_file)
+    models[key] = ModelSpec(key, files, known_format, with_batch_dim, unbatched, options)
     return Model(key)
 
 
+def _check_config_file(declaration: Declaration, key: str, file: str) -> None:
+    if file and declaration.folder and not (declaration.folder / file).is_file():
+        raise RuntimeError(
+            f"Declare model {key} failed, config file '{file}' does not exist in the folder of"
+            f" servable '{declaration.servable}'"
+        )
+
+
 def add_stage(
-    stage: Callable[..., Any] | Model,
+    stage: Callable[..., Any] | Model | str,
     *args: Any,
     outputs_count: int,
     batch_size: int | None,
     tag: str | None,
 ) -> Any:
     """Record a stage of the method being traced; gives its output placeholders."""
-    declaration = _declaration()
-    tracing = declaration.tracing
-    if tracing is None:
-        raise RuntimeError("add_stage can only be called in a function given to register_method")
+    declaration = current_declaration()
+    tracing = declaration.method_being_traced("add_stage")
+    tracing.old_calls.note_stage(tracing.method)
     if tag is not None:
         arguments.check_text("tag", tag)
-    inputs = tuple(_sources(tracing, args, "Each value of parameter *args"))
-    arguments.check_count("outputs_count", outputs_count, at_least=1)
-    call: FunctionCall | ModelCall
     if isinstance(stage, Model):
-        usage = Usage(len(inputs), outputs_count)
-        call = _model_call(declaration, tracing.method, stage.model_key, usage)
-        name = f"Model '{call.model}'"
+        return add_model_stage(
+            declaration, tracing, ModelCall(stage.model_key), args, outputs_count, tag
+        )
+    return add_function_stage(declaration, tracing, stage, args, outputs_count, batch_size, tag)
+
+
+def add_model_stage(
+    declaration: Declaration,
+    tracing: Tracing,
+    call: ModelCall,
+    args: Sequence[Any],
+    outputs_count: int,
+    tag: str | None = None,
+) -> Any:
+    """Record a model's subgraph as the next stage."""
+    inputs = tuple(tracing.sources(args, "Each value of parameter *args"))
+    arguments.check_count("outputs_count", outputs_count, at_least=1)
+    if call.model not in declaration.models:
+        raise RuntimeError(
+            f"{_wrong_stage(tracing.method)}, but the model '{call.model}' is not declared"
+        )
+    declaration.usages.check_model(call, Usage(len(inputs), outputs_count))
+    subgraph = f", subgraph {call.subgraph}" if call.subgraph else ""
+    name = tag or f"Model '{call.model}'{subgraph}"
+    return _append(tracing, Stage(call, inputs, outputs_count, name))
+
+
+def add_function_stage(
+    declaration: Declaration,
+    tracing: Tracing,
+    stage: object,
+    args: Sequence[Any],
+    outputs_count: int,
+    batch_size: int | None,
+    tag: str | None,
+) -> Any:
+    """Record a Python function, or the name of a builtin one, as the next stage."""
+    inputs = tuple(tracing.sources(args, "Each value of parameter *args"))
+    arguments.check_count("outputs_count", outputs_count, at_least=1)
+    if isinstance(stage, str):
+        call = _builtin_call(tracing.method, stage, Usage(len(inputs), outputs_count))
     elif callable(stage):
         if batch_size is not None:
             arguments.check_count("batch_size", batch_size, at_least=0)
         usage = Usage(len(inputs), outputs_count, batched=batch_size is not None)
         call = _function_call(declaration, tracing.method, stage, usage, batch_size)
-        name = f"Function '{call.name}'"
     else:
         raise RuntimeError(f"{_wrong_stage(tracing.method)}, now is {type(stage)}")
-    index = len(tracing.stages)
-    tracing.stages.append(Stage(call, inputs, outputs_count, tag or name))
-    outputs = tuple(_TensorDef(tracing, Source(index, n)) for n in range(outputs_count))
-    return outputs[0] if outputs_count == 1 else outputs
+    return _append(tracing, Stage(call, inputs, outputs_count, tag or f"Function '{call.name}'"))
+
+
+def _append(tracing: Tracing, stage: Stage) -> Any:
+    tracing.stages.append(stage)
+    outputs = tracing.placeholders(len(tracing.stages) - 1, stage.outputs_count)
+    return outputs[0] if stage.outputs_count == 1 else outputs
 
 
 def _wrong_stage(method: str) -> str:
@@ -133,15 +153,21 @@ def _wrong_stage(method: str) -> str:
     )
 
 
-def _model_call(declaration: _Declaration, method: str, key: str, usage: Usage) -> ModelCall:
-    if key not in declaration.models:
-        raise RuntimeError(f"{_wrong_stage(method)}, but the model '{key}' is not declared")
-    declaration.usages.check_model(key, usage)
-    return ModelCall(key)
+def _builtin_call(method: str, name: str, usage: Usage) -> FunctionCall:
+    function = BUILTIN_FUNCTIONS.get(name)
+    if function is None:
+        raise RuntimeError(f"{_wrong_stage(method)}, there is no builtin function '{name}'")
+    for what, count in (("input", usage.inputs), ("output", usage.outputs)):
+        if count != 1:
+            raise RuntimeError(
+                f"function {name} {what} args count 1 not match the count {count} registered in"
+                " method"
+            )
+    return FunctionCall(name, function, None)
 
 
 def _function_call(
-    declaration: _Declaration,
+    declaration: Declaration,
     method: str,
     function: Callable[..., Any],
     usage: Usage,
@@ -164,7 +190,7 @@ def register_method(
     names = arguments.names_of("output_names", output_names)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        declaration = _declaration()
+        declaration = current_declaration()
         input_names = arguments.input_names(function)
         graph = _trace(declaration, function, len(input_names), len(names))
         name = function.__name__
@@ -177,43 +203,22 @@ def register_method(
 
 
 def _trace(
-    declaration: _Declaration, function: Callable[..., Any], inputs_count: int, outputs_count: int
+    declaration: Declaration, function: Callable[..., Any], inputs_count: int, outputs_count: int
 ) -> StageGraph:
-    outer, declaration.tracing = declaration.tracing, _Tracing(function.__name__)
-    tracing = declaration.tracing
+    outer = declaration.tracing
+    tracing = declaration.tracing = Tracing(function.__name__, function, outputs_count)
     try:
-        returned = function(
-            *(_TensorDef(tracing, Source(METHOD_INPUTS, n)) for n in range(inputs_count))
-        )
+        returned = function(*tracing.placeholders(METHOD_INPUTS, inputs_count))
     finally:
         declaration.tracing = outer
+    tracing.old_calls.check_complete()
     values = returned if isinstance(returned, tuple | list) else (returned,)
-    outputs = tuple(_sources(tracing, values, "Each value returned"))
+    outputs = tuple(tracing.sources(values, "Each value returned"))
     if len(outputs) != outputs_count:
         raise RuntimeError(
             f"Method return output size {len(outputs)} not match registered {outputs_count}"
         )
     return StageGraph(inputs_count, tuple(tracing.stages), outputs)
-
-
-def _sources(tracing: _Tracing, values: Iterable[Any], subject: str) -> Iterator[Source]:
-    for value in values:
-        if not isinstance(value, _TensorDef) or value.tracing is not tracing:
-            raise RuntimeError(
-                f"{subject} is a placeholder for data and must come from the method inputs or the"
-                " outputs of add_stage"
-            )
-        yield value.source
-
-
-@contextmanager
-def _declaring(name: str) -> Iterator[_Declaration]:
-    declaration = _Declaration(name)
-    token = _current.set(declaration)
-    try:
-        yield declaration
-    finally:
-        _current.reset(token)
 
 
 def load_servable(directory: Path, name: str) -> Servable:
@@ -223,7 +228,7 @@ def load_servable(directory: Path, name: str) -> Servable:
     so that stage functions can import what lies beside them at run time.
     Raises LoadFailed naming the servable and the cause.
     """
-    with _declaring(name) as declaration:
+    with declaring(name, directory / name) as declaration:
         import_config(directory, name)
     if not declaration.methods:
         raise LoadFailed(f"There is no method registered for servable '{name}'")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "reference"})
+MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "onnx", "reference"})
 
 
 def check_text(parameter: str, value: object) -> None:
@@ -61,10 +61,15 @@ def indices_of(parameter: str, value: int | Sequence[int] | None) -> tuple[int, 
             f"Parameter '{parameter}' should be int or tuple/list of int,"
             f" but actually {type(value)}"
         )
-    for index in indices:
-        _check_whole(f"The item value '{index}' in parameter '{parameter}'", index, 0)
-    _check_distinct(parameter, indices)
-    return tuple(indices)
+    _check_distinct(parameter, numbers := whole_numbers_of(parameter, indices))
+    return numbers
+
+
+def whole_numbers_of(parameter: str, values: Sequence[int]) -> tuple[int, ...]:
+    """Whole numbers from 0 on; each may be there more than once."""
+    for value in values:
+        _check_whole(f"The item value '{value}' in parameter '{parameter}'", value, 0)
+    return tuple(values)
 
 
 def _check_distinct(parameter: str, values: Sequence[Any]) -> None:
@@ -95,23 +100,6 @@ def model_format_of(value: str) -> str:
     if value.lower() not in MODEL_FORMATS:
         raise RuntimeError("model format can only be OM, MindIR or MindIR_Lite, case ignored")
     return value.lower()
-
-
-def refuse_unsupported(options: object, context: object, config_file: object) -> None:
-    """Refuse what the original takes and Mindserve does not know yet."""
-    if options is not None:
-        raise RuntimeError(
-            "Parameter 'options' should be None, GpuOptions or AclOptions,"
-            f" but gotten {type(options)}; it is not supported yet, leave it out"
-        )
-    if context is not None:
-        raise RuntimeError(
-            f"Parameter 'context' should be Context, but gotten {type(context)};"
-            " it is not supported yet, leave it out"
-        )
-    if config_file is not None:
-        check_text("config_file", config_file)
-        raise RuntimeError("Parameter 'config_file' is not supported yet, leave it out")
 
 
 def check_stage_function(function: Callable[..., Any], name: str, inputs_count: int) -> None:

@@ -4,7 +4,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.stage_graph import StageGraph
+from shared.stage_graph import FunctionCall, StageGraph
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """What was said about one type of device: values by the original's names."""
+
+    type: str
+    """``cpu``, ``gpu`` or ``ascend``."""
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """How a model is wished to be run; recorded, no backend of today acts on it."""
+
+    thread_num: int | None = None
+    thread_affinity_core_list: tuple[int, ...] = ()
+    enable_parallel: bool | None = None
+    devices: tuple[DeviceOptions, ...] = ()
+    config_file: str = ""
+    """A file of MindSpore Lite, taken from the servable's folder."""
+
+    def named(self) -> tuple[str, ...]:
+        """The original's names of everything that was set, for messages."""
+        own = [
+            ("thread_num", self.thread_num is not None),
+            ("thread_affinity_core_list", bool(self.thread_affinity_core_list)),
+            ("enable_parallel", self.enable_parallel is not None),
+            ("config_file", bool(self.config_file)),
+        ]
+        of_devices = [f"{each.type} {name}" for each in self.devices for name, _ in each.values]
+        return (*(name for name, is_set in own if is_set), *of_devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +50,7 @@ class ModelSpec:
     """Lower case: ``mindir``, ``reference``, ..."""
     with_batch_dim: bool
     without_batch_dim_inputs: tuple[int, ...] = ()
+    options: ModelOptions = ModelOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +70,15 @@ class Servable:
     name: str
     methods: Mapping[str, Method]
     models: Mapping[str, ModelSpec]
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether any stage is a Python function."""
+        return any(
+            isinstance(stage.call, FunctionCall)
+            for method in self.methods.values()
+            for stage in method.graph.stages
+        )
 
 
 class ServableVersion(NamedTuple):

@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.stage_graph import ModelCall
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -26,16 +28,17 @@ class Usage:
 class StageUsages:
     """The first usage of everything that is a stage in one servable."""
 
-    models: dict[str, Usage] = field(default_factory=dict)
+    models: dict[ModelCall, Usage] = field(default_factory=dict)
     functions: dict[Hashable, Usage] = field(default_factory=dict)
 
-    def check_model(self, key: str, usage: Usage) -> None:
-        """Refuse a model with other counts than before, in the original's words."""
-        if difference := usage.difference(self.models.setdefault(key, usage)):
+    def check_model(self, call: ModelCall, usage: Usage) -> None:
+        """Refuse a subgraph with other counts than before, in the original's words."""
+        if difference := usage.difference(self.models.setdefault(call, usage)):
             what, count, old = difference
+            subgraph = f", subgraph: {call.subgraph}" if call.subgraph else ""
             raise RuntimeError(
                 f"RegisterInputOutputInfo failed, {what} count {count} not match old count {old},"
-                f" model: {key}"
+                f" model: {call.model}{subgraph}"
             )
 
     def check_function(

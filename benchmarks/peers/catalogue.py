@@ -1,5 +1,6 @@
 """Every server that can be compared, by the name that ``--peers`` takes."""
 
+from benchmarks.peers.asgi_floor import AsgiFloor
 from benchmarks.peers.bentoml import BENTOML
 from benchmarks.peers.grpc_floor import GrpcFloor
 from benchmarks.peers.kserve import KSERVE
@@ -15,7 +16,9 @@ _ALL: tuple[Peer, ...] = (
     Mindserve("mindserve", "native"),
     Mindserve("mindserve-grpcio", "grpcio"),
     Mindserve("mindserve-worker", "native", direct=True),
+    Mindserve("mindserve-rest", "native", rest=True),
     GrpcFloor(),
+    AsgiFloor(),
     Triton(),
     MOSEC,
     LITSERVE,

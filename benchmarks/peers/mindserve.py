@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.messages import Call, ms_service
+from benchmarks.messages import Call, ms_service, rest_instances
 from benchmarks.mindir.models import file_of
 from benchmarks.peers.environment import ROOT, Environment
 from benchmarks.processes import Command
@@ -41,12 +41,13 @@ def staged(x):
 class Mindserve:
     """Our services, on one of their wires: all three, or without the master."""
 
-    protocol = "gRPC"
     method = "predict"
     requirements: tuple[str, ...] = ()
 
-    def __init__(self, name: str, wire: str, *, direct: bool = False) -> None:
+    def __init__(self, name: str, wire: str, *, direct: bool = False, rest: bool = False) -> None:
         self.name = name
+        self.protocol = "HTTP/1.1, JSON (b, e: base64 in JSON)" if rest else "gRPC"
+        self._rest = rest
         self.remark = (
             f"{'clients call the worker;' if direct else 'master,'} worker, agent and device"
             " process; batches of at most 32, without waiting;"
@@ -75,7 +76,11 @@ class Mindserve:
         if self._direct:
             first = [self.service(environment, *worker, "--clients-address", front)]
         else:
-            master = ["master", "--listen", front, "--membership-address", joins]
+            master = ["master", "--membership-address", joins]
+            if self._rest:
+                master += ["--listen", f"127.0.0.1:{free_port()}", "--rest-address", front]
+            else:
+                master += ["--listen", front]
             first = [self.service(environment, *master), self.service(environment, *worker)]
         return [*first, self.service(environment, "agent", "--worker", listens)]
 
@@ -86,7 +91,10 @@ class Mindserve:
         return CONFIG.format(file="model.json", format="Reference") + STAGED
 
     def call(self, work: Work) -> Call:
-        return ms_service(work, "bench", "staged" if work.staged else self.method)
+        method = "staged" if work.staged else self.method
+        if self._rest:
+            return rest_instances(work, f"/model/bench:{method}")
+        return ms_service(work, "bench", method)
 
     def version(self, environment: Environment) -> str:
         return environment.version_of("mindserve")

@@ -1,7 +1,7 @@
 """The client that MindSpore Serving's users know."""
 
 import sys
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import grpc
 
@@ -17,7 +17,7 @@ from mindspore_serving.client.target import (
     CHANNEL_OPTIONS,
     PREDICT_PATH,
     SSLConfig,
-    Target,
+    target_by_port,
     target_of,
 )
 from protos.ms_service import ms_service_pb2 as pb
@@ -77,17 +77,31 @@ class Client:
     Raises RuntimeError for wrong arguments.
     """
 
+    @overload
     def __init__(
         self,
         address: str,
-        servable_name: str | int,
+        servable_name: str,
         method_name: str,
-        version_number: int | str = 0,
-        ssl_config: SSLConfig | int | None = None,
+        version_number: int = 0,
+        ssl_config: SSLConfig | None = None,
         *,
         raise_on_error: bool = False,
-    ) -> None:
-        target = _target(address, servable_name, method_name, version_number, ssl_config)
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        ip: str,
+        port: int,
+        servable_name: str,
+        method_name: str,
+        version_number: int = 0,
+        *,
+        raise_on_error: bool = False,
+    ) -> None: ...
+    def __init__(self, *args: Any, raise_on_error: bool = False, **kwargs: Any) -> None:
+        is_old = "port" in kwargs or (len(args) > 1 and isinstance(args[1], int))
+        target = (target_by_port if is_old else target_of)(*args, **kwargs)
         self.address = target.address
         self.servable_name = target.servable_name
         self.method_name = target.method_name
@@ -156,25 +170,6 @@ class Client:
             version_number=self.version_number,
         )
         return encode_request(spec, instances)
-
-
-def _target(
-    address: object,
-    servable_name: object,
-    method_name: object,
-    version_number: object,
-    ssl_config: object,
-) -> Target:
-    if not isinstance(servable_name, int):
-        return target_of(address, servable_name, method_name, version_number, ssl_config)
-    # 1.1 and 1.2: ip, port, servable_name, method_name, version_number=0.
-    return target_of(
-        f"{address}:{servable_name}",
-        method_name,
-        version_number,
-        0 if ssl_config is None else ssl_config,
-        None,
-    )
 
 
 def _results(reply: pb.PredictReply, instances_count: int, *, raise_on_error: bool) -> Result:

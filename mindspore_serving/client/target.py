@@ -10,6 +10,7 @@ from protos.ms_service import ms_service_pb2 as pb
 
 PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
 _MAX_MESSAGE_BYTES = 512 * 1024 * 1024
+_MAX_PORT = 65535
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -87,8 +88,8 @@ def target_of(
     address: object,
     servable_name: object,
     method_name: object,
-    version_number: object,
-    ssl_config: object,
+    version_number: object = 0,
+    ssl_config: object = None,
 ) -> Target:
     """Check what a client was given; raises RuntimeError in the original's words."""
     for name, value in (
@@ -109,3 +110,19 @@ def target_of(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise RuntimeError("The type of ssl_config should be type of SSLConfig")
     return Target(address, servable_name, method_name, version_number, ssl_config)
+
+
+def target_by_port(
+    ip: object,
+    port: object,
+    servable_name: object,
+    method_name: object,
+    version_number: object = 0,
+) -> Target:
+    """The arguments of versions 1.1 and 1.2; raises RuntimeError in the original's words."""
+    check_text("ip", ip)
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise RuntimeError(f"Parameter 'port' should be int, but actually {type(port)}")
+    if not 1 <= port <= _MAX_PORT:
+        raise RuntimeError(f"Parameter 'port' should be in range [1,{_MAX_PORT}]")
+    return target_of(f"{ip}:{port}", servable_name, method_name, version_number)

@@ -5,20 +5,38 @@ The services run as child processes of the script and end with it, however it en
 
 import functools
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from mindspore_serving.server import register
+from mindspore_serving.server.front import GRPC, RESTFUL, SSLConfig, check_front
+from mindspore_serving.server.register import (
+    AscendDeviceInfo,
+    Context,
+    CPUDeviceInfo,
+    GPUDeviceInfo,
+    Model,
+    add_stage,
+    declare_model,
+    register_method,
+)
 from mindspore_serving.server.stack import Stack
 from mindspore_serving.server.start_config import ServableStartConfig
-from shared.addresses import HostPort
 
 __all__ = [
+    "AscendDeviceInfo",
+    "CPUDeviceInfo",
+    "Context",
+    "GPUDeviceInfo",
+    "Model",
+    "SSLConfig",
     "ServableStartConfig",
+    "add_stage",
+    "declare_model",
     "register",
+    "register_method",
     "start_grpc_server",
     "start_restful_server",
     "start_servables",
@@ -27,8 +45,6 @@ __all__ = [
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
-
-_MAX_MESSAGE_MB = 512
 
 
 class _Running:
@@ -120,12 +136,18 @@ def start_servables(
 
 
 @_stops_all_on_failure
-def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: None = None) -> None:
+def start_grpc_server(
+    address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None
+) -> None:
     """Answer gRPC clients at ``address`` (HOST:PORT); messages up to ``max_msg_mb_size`` MB.
 
     Raises RuntimeError when the address cannot be had.
     """
-    _check_front(address, max_msg_mb_size, ssl_config)
+    check_front(GRPC, address, max_msg_mb_size)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise RuntimeError("The type of ssl_config should be type of SSLConfig")
+    if ssl_config is not None:
+        raise RuntimeError("Parameter 'ssl_config': TLS is not supported yet")
     stack = _running.begin("grpc", "Serving Error: Serving gRPC server is already running")
     try:
         stack.start_master(address, max_msg_mb_size)
@@ -135,35 +157,27 @@ def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: None
 
 
 @_stops_all_on_failure
-def start_restful_server(address: str, max_msg_mb_size: int = 100, ssl_config: None = None) -> None:
-    """Accepted so that scripts run; the RESTful server does not exist yet, and this says so."""
-    _check_front(address, max_msg_mb_size, ssl_config)
-    print(
-        "Serving: the RESTful server is not part of this version yet, nothing listens on"
-        f" {address}",
-        file=sys.stderr,
-        flush=True,
-    )
+def start_restful_server(
+    address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None
+) -> None:
+    """Answer clients that speak JSON over HTTP at ``address`` (HOST:PORT).
 
-
-def _check_front(address: str, max_msg_mb_size: int, ssl_config: object) -> None:
+    max_msg_mb_size: the largest body, in MB, from 1 to 512.
+    ssl_config: files for HTTPS; None for HTTP.
+    As in the original, failed requests have status 200 too, unless the environment says
+    ``MINDSERVE_MASTER_REST_STATUS=honest``. Raises RuntimeError when the address or the files
+    cannot be used.
+    """
+    check_front(RESTFUL, address, max_msg_mb_size)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise RuntimeError("The type of ssl_config should be class of SSLConfig")
+    tls = None if ssl_config is None else ssl_config.tls()
+    stack = _running.begin("restful", "Serving Error: RESTful server is already running")
     try:
-        port = HostPort.parse(address).port
-    except ValueError:
-        raise RuntimeError(
-            f"Serving Error: The format of the Serving gRPC address '{address}' is illegal"
-        ) from None
-    if not port:
-        raise RuntimeError(
-            f"The port of the Serving gRPC address '{address}' is out of legal range [1 ~ 65535]"
-        )
-    if not isinstance(max_msg_mb_size, int) or not 1 <= max_msg_mb_size <= _MAX_MESSAGE_MB:
-        raise RuntimeError(
-            f"Parameter 'max_msg_mb_size' should be in range [1,{_MAX_MESSAGE_MB}],"
-            f" but actually {max_msg_mb_size}"
-        )
-    if ssl_config is not None:
-        raise RuntimeError("Parameter 'ssl_config': TLS is not supported yet")
+        stack.start_rest_master(address, max_msg_mb_size, tls)
+    except RuntimeError as failure:
+        raise RuntimeError(f"Serving Error: RESTful server start failed, {failure}") from None
+    print(f"Serving: Serving RESTful server start success, listening on {address}", flush=True)
 
 
 def stop() -> None:

@@ -1,22 +1,45 @@
-"""What a servable_config.py calls to declare models and methods."""
+"""What a servable_config.py calls to declare models and methods.
+
+The names that are not in ``__all__`` belong to scripts of older versions; each says once per
+process what to use instead.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from shared import declaration, declaration_arguments
+from mindspore_serving.deprecation import say_deprecated
+from mindspore_serving.server.context import (
+    AclOptions,
+    AscendDeviceInfo,
+    Context,
+    CPUDeviceInfo,
+    GPUDeviceInfo,
+    GpuOptions,
+    model_options,
+)
+from shared import declaration, declaration_old
 from shared.declaration import Model
 
-__all__ = ["Model", "add_stage", "declare_model", "register_method"]
+__all__ = [
+    "AscendDeviceInfo",
+    "CPUDeviceInfo",
+    "Context",
+    "GPUDeviceInfo",
+    "Model",
+    "add_stage",
+    "declare_model",
+    "register_method",
+]
 
 
 def declare_model(
     model_file: str | Sequence[str],
     model_format: str,
     with_batch_dim: bool = True,
-    options: None = None,
+    options: AclOptions | GpuOptions | None = None,
     without_batch_dim_inputs: int | Sequence[int] | None = None,
-    context: None = None,
-    config_file: None = None,
+    context: Context | None = None,
+    config_file: str | None = None,
 ) -> Model:
     """Declare a model of this servable.
 
@@ -24,20 +47,21 @@ def declare_model(
     model_format: "MindIR", case ignored ("Reference" for the NumPy backend).
     with_batch_dim: whether dim 0 of inputs and outputs counts instances.
     without_batch_dim_inputs: indices of inputs without that dim.
-    options, context, config_file: known by name only, not supported yet.
+    options, context: threads and devices; checked and recorded, no backend acts on them yet.
+    config_file: a MindSpore Lite file in the folder of servable_config.py; recorded alike.
     Raises RuntimeError when the declaration is wrong.
     """
-    declaration_arguments.refuse_unsupported(options, context, config_file)
     return declaration.declare_model(
         model_file,
         model_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=without_batch_dim_inputs,
+        options=model_options(options, context, config_file),
     )
 
 
 def add_stage(
-    stage: Callable[..., Any] | Model,
+    stage: Callable[..., Any] | Model | str,
     *args: Any,
     outputs_count: int,
     batch_size: int | None = None,
@@ -45,6 +69,7 @@ def add_stage(
 ) -> Any:
     """Add a Python function or a model as the next stage of the method.
 
+    stage: a function, a Model (its subgraph 0), or "argmax_cpp": one input, one int64 output.
     args: placeholders, from the method's inputs or from earlier stages.
     batch_size: None calls the function once per instance; 0 or n with a list of instances.
     Returns one placeholder, or a tuple of ``outputs_count``.
@@ -59,3 +84,75 @@ def register_method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a method that returns ``output_names``."""
     return declaration.register_method(output_names)
+
+
+def declare_servable(
+    servable_file: str | Sequence[str],
+    model_format: str,
+    with_batch_dim: bool = True,
+    options: AclOptions | GpuOptions | None = None,
+    without_batch_dim_inputs: int | Sequence[int] | None = None,
+) -> Model:
+    """Declare the model of this servable, as ``declare_model`` does."""
+    say_deprecated("declare_servable", "1.5.0", "declare_model")
+    return declare_model(
+        servable_file, model_format, with_batch_dim, options, without_batch_dim_inputs
+    )
+
+
+def call_preprocess(preprocess_fun: Callable[..., Any] | str, *args: Any) -> Any:
+    """Call a function for each instance, before ``call_servable``.
+
+    Returns as many placeholders as the result is assigned to.
+    """
+    return _call_function("call_preprocess", preprocess_fun, args)
+
+
+def call_preprocess_pipeline(preprocess_fun: Callable[..., Any], *args: Any) -> Any:
+    """Call a function with a list of instances (tuples of inputs), before ``call_servable``."""
+    return _call_function("call_preprocess_pipeline", preprocess_fun, args)
+
+
+def call_servable(*args: Any, subgraph: int = 0) -> Any:
+    """Execute the one model that is declared, or its subgraph of that index.
+
+    Returns as many placeholders as the result is assigned to.
+    """
+    say_deprecated("call_servable", "1.5.0", "add_stage")
+    return declaration_old.call_servable(args, subgraph)
+
+
+def call_postprocess(postprocess_fun: Callable[..., Any] | str, *args: Any) -> Any:
+    """Call a function for each instance, after ``call_servable``."""
+    return _call_function("call_postprocess", postprocess_fun, args)
+
+
+def call_postprocess_pipeline(postprocess_fun: Callable[..., Any], *args: Any) -> Any:
+    """Call a function with a list of instances (tuples of inputs), after ``call_servable``."""
+    return _call_function("call_postprocess_pipeline", postprocess_fun, args)
+
+
+def _call_function(interface: str, function: Callable[..., Any] | str, args: Sequence[Any]) -> Any:
+    say_deprecated(interface, "1.5.0", "add_stage")
+    return declaration_old.call_function(interface, function, args)
+
+
+def register_pipeline(output_names: str | Sequence[str]) -> NoReturn:
+    """Versions 1.3 and 1.4: a method of servables. Raises RuntimeError: not supported."""
+    del output_names
+    _refuse_pipelines("register_pipeline")
+
+
+class PipelineServable:
+    """Versions 1.3 and 1.4: a servable as pipelines call it. Raises RuntimeError: not supported."""
+
+    def __init__(self, servable_name: str, method: str, version_number: int = 0) -> None:
+        del servable_name, method, version_number
+        _refuse_pipelines("PipelineServable")
+
+
+def _refuse_pipelines(name: str) -> NoReturn:
+    raise RuntimeError(
+        f"{name} is not supported: register a method whose stage function calls the model with"
+        " Model.call(*args, subgraph=)"
+    )

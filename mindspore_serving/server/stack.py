@@ -1,5 +1,6 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,12 +13,14 @@ import grpc
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
 from shared.wire.health import CHECK_PATH, check_request, is_serving
+from shared.wire.tls import ServerTls
 
 LOG_FOLDER = Path("serving_logs")
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 _READY_SECONDS = 600.0
 _STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.1
+_REST_STATUS = "MINDSERVE_MASTER_REST_STATUS"
 
 
 class Stack:
@@ -26,9 +29,10 @@ class Stack:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._children: list[_Child] = []
-        self._membership = _free_address()
+        # A master for each door: they may be opened in any order, and neither delays the other.
+        self._membership, self._rest_membership = _free_address(), _free_address()
         self._stopped = threading.Event()
-        self._front = ""
+        self._fronts: list[tuple[_Child, str]] = []
         self._servables: list[str] = []
 
     def start_master(self, address: str, max_message_mb: int) -> None:
@@ -41,7 +45,29 @@ class Stack:
             *("--max-message-mb", str(max_message_mb)),
         )
         self._wait(master, address, "", f"create server failed, address {address}")
-        self._front = address
+        self._fronts.append((master, address))
+        self._wait_until_known()
+
+    def start_rest_master(self, address: str, max_message_mb: int, tls: ServerTls | None) -> None:
+        """Open the RESTful entrance at ``address``; returns when it listens."""
+        arguments = [] if _REST_STATUS in os.environ else ["--rest-status", "compat"]
+        if tls is not None:
+            arguments += ["--rest-tls-certificate", str(tls.certificate)]
+            arguments += ["--rest-tls-key", str(tls.key)]
+            if tls.client_ca is not None:
+                arguments += ["--rest-tls-client-ca", str(tls.client_ca)]
+        asked = _free_address()
+        master = self._start(
+            "restful_master",
+            "master",
+            *("--listen", asked),
+            *("--membership-address", self._rest_membership),
+            *("--rest-address", address),
+            *("--rest-max-message-mb", str(max_message_mb)),
+            *arguments,
+        )
+        self._wait(master, asked, "", f"bind to the socket address {address} failed")
+        self._fronts.append((master, asked))
         self._wait_until_known()
 
     def start_servable(self, config: ServableStartConfig) -> None:
@@ -53,7 +79,7 @@ class Stack:
             f"{name}_worker",
             "worker",
             *("--listen", address),
-            *("--masters", self._membership),
+            *("--masters", f"{self._membership},{self._rest_membership}"),
             *("--servable-directory", config.servable_directory),
             *("--servables", name + version),
         )
@@ -75,10 +101,9 @@ class Stack:
 
     def _wait_until_known(self) -> None:
         """Let a client that calls next find what was started."""
-        if self._front:
+        for master, address in self._fronts:
             for name in self._servables:
-                master = next(child for child in self._children if child.service == "master")
-                self._wait(master, self._front, name, f"servable {name} is not served")
+                self._wait(master, address, name, f"servable {name} is not served")
 
     def watch(self) -> None:
         """Keep this process alive until ``stop`` or until every child is gone."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mindspore_serving.server.front import check_text
+
 _DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
 _MAX_PARALLEL_WORKERS = 64
 
@@ -32,8 +34,8 @@ class ServableStartConfig:
         dec_key: bytes | None = None,
         dec_mode: str = "AES-GCM",
     ) -> None:
-        _check_text("servable_directory", servable_directory)
-        _check_text("servable_name", servable_name)
+        check_text("servable_directory", servable_directory)
+        check_text("servable_name", servable_name)
         _check_count("version_number", version_number)
         _check_count("num_parallel_workers", num_parallel_workers)
         if num_parallel_workers > _MAX_PARALLEL_WORKERS:
@@ -54,13 +56,6 @@ class ServableStartConfig:
 def script_folder() -> Path:
     """Folder of the script that was started: what relative paths are taken from."""
     return Path(sys.argv[0]).resolve().parent
-
-
-def _check_text(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise RuntimeError(f"Parameter '{name}' should be str, but actually {type(value)}")
-    if not value:
-        raise RuntimeError(f"Parameter '{name}' should not be empty str")
 
 
 def _check_count(name: str, value: Any) -> None:

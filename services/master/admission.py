@@ -18,14 +18,18 @@ class Admission:
         self._idle.set()
         self._draining = False
 
-    def __enter__(self) -> None:
-        """A place for one request while inside; raises Overloaded or Draining."""
+    def check(self) -> None:
+        """Whether a request would be let in now; raises Overloaded or Draining."""
         if self._draining:
             raise Draining("Serving Error: the master is shutting down")
         if self._in_flight >= self._max_requests:
             raise Overloaded(
                 f"Serving Error: enqueued requests count exceeds the limit {self._max_requests}"
             )
+
+    def __enter__(self) -> None:
+        """A place for one request while inside; raises Overloaded or Draining."""
+        self.check()
         if not self._in_flight:
             self._idle.clear()
         self._in_flight += 1

@@ -1,14 +1,19 @@
 """Builds the master and owns everything in it."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
+from services.master.requests import Requests
+from services.master.rest.app import RestDoor
+from services.master.rest.pages import Pages
+from services.master.rest.server import RestServer, serve_rest
 from services.master.router import Router
 from services.master.rpc import FrontDoor
 from services.master.settings import MasterSettings
@@ -16,7 +21,7 @@ from services.master.workers import Workers
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.health import HealthBoard
-from shared.tasks import task_scope
+from shared.tasks import TaskScope, task_scope
 from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import ConnectionAge, Server
@@ -34,9 +39,15 @@ class Master:
     """A running master."""
 
     def __init__(
-        self, front: Server, membership: Server, admission: Admission, health: HealthBoard
+        self,
+        front: Server,
+        rest: RestServer | None,
+        membership: Server,
+        admission: Admission,
+        health: HealthBoard,
     ) -> None:
         self._front = front
+        self._rest = rest
         self._membership = membership
         self._admission = admission
         self._health = health
@@ -45,6 +56,11 @@ class Master:
     def address(self) -> str:
         """Where clients call."""
         return self._front.addresses[0]
+
+    @property
+    def rest_address(self) -> str:
+        """Where clients call with JSON; empty when there is no RESTful entrance."""
+        return self._rest.address if self._rest is not None else ""
 
     @property
     def membership_address(self) -> str:
@@ -56,7 +72,8 @@ class Master:
         self._health.stop()
         # Not the server's own grace: a health watcher would hold it to the end.
         await self._admission.drain()
-        await self._front.close(_CLOSE_GRACE_SECONDS)
+        doors = [each for each in (self._front, self._rest) if each is not None]
+        await asyncio.gather(*(door.close(_CLOSE_GRACE_SECONDS) for door in doors))
 
 
 def _max_connection_age(settings: MasterSettings) -> ConnectionAge | None:
@@ -64,6 +81,30 @@ def _max_connection_age(settings: MasterSettings) -> ConnectionAge | None:
         return None
     # A call takes no longer, unless its client asked for it.
     return ConnectionAge(settings.max_connection_age_seconds, settings.request_timeout_seconds)
+
+
+def _serve_rest(
+    settings: MasterSettings,
+    requests: Requests,
+    router: Router,
+    health: HealthBoard,
+    scope: TaskScope,
+) -> AbstractAsyncContextManager[RestServer | None]:
+    if not settings.rest_address:
+        return nullcontext()
+    door = RestDoor(
+        requests,
+        Pages(router, lambda: bool(health.get(""))),
+        max_body_bytes=settings.rest_max_message_mb << 20,
+        always_200=settings.rest_status == "compat",
+    )
+    return serve_rest(
+        door,
+        settings.rest_address,
+        scope,
+        tls=settings.rest_tls,
+        reuse_port=settings.reuse_port,
+    )
 
 
 @asynccontextmanager
@@ -84,16 +125,19 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 wire, scope, router, health, metrics, max_outstanding=settings.max_requests
             )
             registrar = Registrar(workers, settings.lease_seconds)
-            door = FrontDoor(
+            requests = Requests(
                 admission,
                 Dispatcher(router, workers, metrics),
                 metrics,
                 request_timeout_seconds=settings.request_timeout_seconds,
             )
+            door = FrontDoor(requests)
             async with (
                 wire.serve(
                     registrar.routes | health_routes(health), [settings.membership_address]
                 ) as membership,
+                _serve_rest(settings, requests, router, health, scope) as rest,
+                # The last to listen: who finds it healthy finds the others too.
                 wire.serve(
                     door.routes | health_routes(health),
                     [settings.listen],
@@ -105,7 +149,11 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 ) as front,
             ):
                 scope.spawn(registrar.expel_silent(), name="lease watch")
+                master = Master(front, rest, membership, admission, health)
                 log.info(
-                    "listening", clients=front.addresses[0], membership=membership.addresses[0]
+                    "listening",
+                    clients=master.address,
+                    rest=master.rest_address,
+                    membership=master.membership_address,
                 )
-                yield Master(front, membership, admission, health)
+                yield master

@@ -59,6 +59,25 @@ class Router:
         """Every servable ever offered, and whether somebody serves it now."""
         return {name: name in self._serving for name in self._known}
 
+    def served(self, servable: str, version: int = 0) -> Mapping[int, frozenset[str]]:
+        """The versions of ``servable`` that somebody serves now, and their methods.
+
+        With ``version``, that one alone. Raises NotServed for what nobody ever offered, and
+        Unavailable when nobody serves it now.
+        """
+        known = self._known.get(servable)
+        named = f"servable '{servable}'" + (f" version {version}" if version else "")
+        if known is None or (version and version not in known):
+            raise NotServed(f"{named} is not available")
+        found = {
+            number: frozenset().union(*workers.values())
+            for number, workers in self._serving.get(servable, {}).items()
+            if version in (0, number)
+        }
+        if not found:
+            raise Unavailable(f"{named}: no worker serves it now")
+        return found
+
     def choose(
         self, spec: Spec, outstanding: Callable[[str], int], exclude: Collection[Choice] = ()
     ) -> Choice:

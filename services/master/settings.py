@@ -1,7 +1,7 @@
 """What the master can be told."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,18 @@ class MasterSettings(ServiceSettings):
     """The certificate's key (PEM), without a password."""
     tls_client_ca: Path | None = None
     """Authorities (PEM) of clients; with it, clients must show a certificate of theirs."""
+    rest_address: OptionalAddress = ""
+    """Where clients call with JSON over HTTP/1.1; empty for nowhere."""
+    rest_max_message_mb: Annotated[int, Field(ge=1, le=512)] = 100
+    """Largest body that a client of the RESTful entrance may send, in MiB."""
+    rest_status: Literal["honest", "compat"] = "honest"
+    """honest: a failed request has a status that says so; compat: 200, as in the original."""
+    rest_tls_certificate: Path | None = None
+    """The certificate (PEM) of the RESTful entrance; none: HTTP in plain text."""
+    rest_tls_key: Path | None = None
+    """Its key (PEM), without a password."""
+    rest_tls_client_ca: Path | None = None
+    """Authorities (PEM) of its clients; with it, they must show a certificate of theirs."""
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0
     """A client's connection that gets older is made anew, so that clients spread; 0 for never."""
     request_timeout_seconds: Seconds = 300.0
@@ -39,15 +51,36 @@ class MasterSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key come together")
-        if self.tls_client_ca is not None and self.tls_certificate is None:
-            raise ValueError("tls_client_ca is of no use without tls_certificate and tls_key")
+        _check_files("", self.tls_certificate, self.tls_key, self.tls_client_ca)
+        _check_files("rest_", self.rest_tls_certificate, self.rest_tls_key, self.rest_tls_client_ca)
+        if not self.rest_address and self.rest_tls_certificate is not None:
+            raise ValueError("rest_tls_certificate is of no use without rest_address")
         return self
 
     @property
     def tls(self) -> ServerTls | None:
         """Whether clients are served over TLS, and with which files."""
-        if self.tls_certificate is None or self.tls_key is None:
-            return None
-        return ServerTls(self.tls_certificate, self.tls_key, self.tls_client_ca)
+        return _tls(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def rest_tls(self) -> ServerTls | None:
+        """Whether the RESTful entrance is HTTPS, and with which files."""
+        return _tls(self.rest_tls_certificate, self.rest_tls_key, self.rest_tls_client_ca)
+
+
+def _check_files(
+    prefix: str, certificate: Path | None, key: Path | None, client_ca: Path | None
+) -> None:
+    if (certificate is None) != (key is None):
+        raise ValueError(f"{prefix}tls_certificate and {prefix}tls_key come together")
+    if client_ca is not None and certificate is None:
+        raise ValueError(
+            f"{prefix}tls_client_ca is of no use without"
+            f" {prefix}tls_certificate and {prefix}tls_key"
+        )
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ServerTls | None:
+    if certificate is None or key is None:
+        return None
+    return ServerTls(certificate, key, client_ca)

@@ -13,17 +13,19 @@ from services.worker.masters import keep_joined
 from services.worker.metrics import Metrics
 from services.worker.requests import Requests
 from services.worker.rpc import DispatchDoor
+from services.worker.servable.loader import Loaded
 from services.worker.servable.repository import Repository
 from services.worker.servable.wanted import Wanted
 from services.worker.servings import Servings
 from services.worker.settings import WorkerSettings
 from services.worker.stages.functions import FunctionStages
+from services.worker.stages.pool import StageProcesses
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.errors import LoadFailed
 from shared.health import HealthBoard
 from shared.membership import REPORTS_PER_LEASE, Hello
-from shared.tasks import task_scope
+from shared.tasks import TaskScope, task_scope
 from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
@@ -82,7 +84,6 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
         max_batch_size=settings.max_batch_size,
     )
     found = await asyncio.to_thread(repository.load_new)
-    functions = FunctionStages(settings.stage_threads)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
@@ -104,6 +105,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
             )
             registrar = Registrar(servings.agents, settings.lease_seconds)
+            functions = _function_stages(settings, scope)
             requests = Requests(
                 servings, GraphRunner(functions, metrics), metrics, max_calls=settings.max_calls
             )
@@ -134,7 +136,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         lambda notice: None,
                     )
                     for loaded in found:
-                        servings.add(loaded)
+                        _serve(loaded, servings, functions)
                     offers_changed()
                     scope.spawn(registrar.expel_silent(), name="lease watch")
                     scope.spawn(
@@ -148,7 +150,8 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     )
                     if settings.poll_seconds:
                         scope.spawn(
-                            _poll(repository, servings, settings.poll_seconds), name="repository"
+                            _poll(repository, servings, functions, settings.poll_seconds),
+                            name="repository",
                         )
                     log.info(
                         "listening",
@@ -161,15 +164,38 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 functions.close()
 
 
-async def _poll(repository: Repository, servings: Servings, period_seconds: float) -> None:
+def _function_stages(settings: WorkerSettings, scope: TaskScope) -> FunctionStages | StageProcesses:
+    if not settings.stage_processes:
+        return FunctionStages(settings.stage_threads, scope)
+    return StageProcesses(
+        settings.stage_processes,
+        scope,
+        settings.servable_directory,
+        hang_seconds=settings.stage_hang_seconds,
+    )
+
+
+def _serve(loaded: Loaded, servings: Servings, functions: FunctionStages | StageProcesses) -> None:
+    if loaded.servable.has_functions:
+        functions.add(loaded.what)
+    servings.add(loaded)
+
+
+async def _poll(
+    repository: Repository,
+    servings: Servings,
+    functions: FunctionStages | StageProcesses,
+    period_seconds: float,
+) -> None:
     """Bring newer versions into service; an older one goes once its successor is ready."""
     while True:
         await asyncio.sleep(period_seconds)
         try:
             for loaded in await asyncio.to_thread(repository.load_new, servings.versions()):
                 log.info("found", what=str(loaded.what))
-                servings.add(loaded)
+                _serve(loaded, servings, functions)
         except LoadFailed as failure:
             log.error("newer version not loaded", reason=failure.message)
         for older in servings.superseded():
             await servings.retire(older)
+            functions.forget(older.what)

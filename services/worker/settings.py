@@ -57,4 +57,9 @@ class WorkerSettings(ServiceSettings):
     max_batch_size: Count = 32
     """Rows of one batch at most, for models whose batch dimension is dynamic."""
     stage_threads: Count = 4
-    """Threads that run Python stages."""
+    """Threads that run Python stages, where there are no processes for them."""
+    stage_processes: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that run Python stages, so that these use several cores and may crash; 0 for
+    threads of this one."""
+    stage_hang_seconds: Seconds = 30.0
+    """How long a stage's function may go on after its caller has left, in a process of its own."""

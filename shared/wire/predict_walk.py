@@ -1,4 +1,4 @@
-"""Reads large client requests without copying their tensors.
+"""Reads large requests and replies of clients without copying their tensors.
 
 protobuf's own parser copies each ``bytes`` field twice: into the message, and out
 of it. Here the large ones stay where they came, and protobuf reads the rest.
@@ -12,6 +12,7 @@ from shared.wire.protobuf_walk import LENGTH, next_field
 
 # Field numbers of ms_service.proto.
 _SPEC, _INSTANCES = 1, 2
+_REPLY_INSTANCES, _REPLY_ERRORS = 3, 4
 _ITEMS, _OUTPUT_BUFFERS = 1, 2
 _KEY, _VALUE = 1, 2
 _DATA, _SHM_DATA = 3, 5
@@ -41,6 +42,23 @@ def walk_predict(message: bytes) -> tuple[pb.ServableSpec, list[CarriedInstance]
         elif number == _INSTANCES and kind == LENGTH:
             instances.append(_instance(message, start, at))
     return spec, instances
+
+
+def walk_reply(message: bytes) -> tuple[list[CarriedInstance], list[pb.ErrorMsg]]:
+    """Instances and errors of a serialized PredictReply.
+
+    Raises DecodeError, IndexError or ValueError when the bytes are none.
+    """
+    instances: list[CarriedInstance] = []
+    errors: list[pb.ErrorMsg] = []
+    at, end = 0, len(message)
+    while at < end:
+        number, kind, start, at = next_field(message, at, end)
+        if number == _REPLY_INSTANCES and kind == LENGTH:
+            instances.append(_instance(message, start, at))
+        elif number == _REPLY_ERRORS and kind == LENGTH:
+            errors.append(pb.ErrorMsg.FromString(message[start:at]))
+    return instances, errors
 
 
 def _instance(message: bytes, at: int, end: int) -> CarriedInstance:

@@ -4,7 +4,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-HTTP2 = "h2"
+HTTP2, HTTP1 = "h2", "http/1.1"
 # TLS 1.2 with what RFC 9113 (appendix A) does not forbid; TLS 1.3 brings its own.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -36,11 +36,11 @@ class TlsFault(OSError):
     """Files that cannot be used, named."""
 
 
-def server_context(tls: ServerTls) -> ssl.SSLContext:
-    """For a server; raises TlsFault."""
+def server_context(tls: ServerTls, protocol: str = HTTP2) -> ssl.SSLContext:
+    """For a server that speaks ``protocol``; raises TlsFault."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    _strengthen(context)
+    _strengthen(context, protocol)
     _load_own(context, tls.certificate, tls.key)
     if tls.client_ca is not None:
         _load_authorities(context, tls.client_ca)
@@ -51,7 +51,7 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
 def client_context(tls: ClientTls) -> ssl.SSLContext:
     """For a client; raises TlsFault."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _strengthen(context)
+    _strengthen(context, HTTP2)
     if tls.ca is None:
         context.load_default_certs()
     else:
@@ -71,10 +71,10 @@ def content(file: Path) -> bytes:
         raise TlsFault(f"TLS file {file} cannot be read: {failure.strerror}") from None
 
 
-def _strengthen(context: ssl.SSLContext) -> None:
+def _strengthen(context: ssl.SSLContext, protocol: str) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols([HTTP2])
+    context.set_alpn_protocols([protocol])
 
 
 def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:

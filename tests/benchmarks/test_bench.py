@@ -194,6 +194,12 @@ def test_requests_hold_the_same_numbers_in_every_protocol() -> None:
             assert base64.b64decode(listed) == numbers
         else:
             assert listed == work.request().tolist()
+        instances = json.loads(messages.rest_instances(work, "/").body)["instances"]
+        values = [each["x"] for each in instances]
+        if work.is_large:
+            assert b"".join(base64.b64decode(value["b64"]) for value in values) == numbers
+        else:
+            assert values == work.request().tolist()
         row = work.request()[0].tobytes()
         assert row in messages.ms_service(work, "s", "m").body
 

@@ -157,6 +157,13 @@ def test_the_form_of_the_first_versions_still_works(stack):
         assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
     with Client(host, int(port), "toy", "double", 1) as client:
         assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
+    named = {"servable_name": "toy", "method_name": "double"}
+    with Client(ip=host, port=int(port), version_number=1, **named) as client:
+        assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
+    with Client(host, int(port), **named) as client:
+        assert (client.address, client.version_number) == (stack.front, 0)
+    with Client(address=stack.front, **named) as client:
+        assert client.infer({"x": X})[0]["y"].tolist() == [2, 4]
 
 
 def test_a_timeout_is_kept(stack):
@@ -193,6 +200,9 @@ async def test_the_asyncio_client_does_the_same(stack):
         (("a:1", "s", None), "Parameter 'method_name' should be str"),
         (("a:1", "s", "m", -1), "Parameter 'version_number' should be >= 0"),
         (("a:1", "s", "m", 0, "tls"), "The type of ssl_config should be type of SSLConfig"),
+        (("a", 0, "s", "m"), r"Parameter 'port' should be in range \[1,65535\]"),
+        (("", 1, "s", "m"), "Parameter 'ip' should not be empty str"),
+        (("a", True, "s", "m"), "Parameter 'port' should be int, but actually <class 'bool'>"),
     ],
 )
 def test_wrong_arguments_are_refused_in_the_originals_words(arguments, reason):

@@ -9,6 +9,7 @@ import pytest_asyncio
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed
 from shared.membership import ModelFiles
 from shared.tensors import ElementType
+from tests.device.onnx_models import write_models
 from tests.support.devices import held, in_its_own_task, loader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,11 +70,13 @@ class Models:
 
 @pytest.fixture(
     scope="module",
-    params=["reference", pytest.param("mindspore", marks=pytest.mark.mindspore)],
+    params=["reference", "onnx", pytest.param("mindspore", marks=pytest.mark.mindspore)],
 )
 def models(request, tmp_path_factory):
     if request.param == "mindspore":
         return Models(request.getfixturevalue("mindir"), "mindir")
+    if request.param == "onnx":
+        return Models(write_models(tmp_path_factory.mktemp("onnx")), "onnx")
     return Models(write_toys(tmp_path_factory.mktemp("toys")), "reference")
 
 

@@ -7,12 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from services.agent.device.channel import FAILED, LOAD, Frame
+from services.agent.device.channel import FAILED, LOAD
 from services.agent.device.child import Child, spawn
 from services.agent.device.holder import Holder
 from services.agent.device.supervisor import Limits
 from services.agent.device.work import Done
 from shared.errors import rebuild
+from shared.frames import Frame
 from shared.membership import Assigned, Assignment, Device, Holding, ModelFiles, ModelSignature
 from shared.servable import ServableVersion
 from shared.tasks import task_scope

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
-from services.agent.device.channel import PROGRESS, Frame, FrameReader
+from services.agent.device.channel import PROGRESS
 from services.agent.device.withdrawals import Withdrawals, create_page
+from shared.frames import Frame, FrameReader
 
 
 class NotBegun(EOFError):

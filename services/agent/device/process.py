@@ -16,17 +16,16 @@ from services.agent.device.channel import (
     FAILED,
     LOAD,
     LOADED,
-    PREFIX,
     PROGRESS,
     SECONDS,
     SKIPPED,
-    Frame,
 )
 from services.agent.device.priority import behind_others
 from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
 from services.agent.device.withdrawals import Withdrawals
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
+from shared.frames import PREFIX, Frame
 from shared.membership import Device, ModelFiles
 from shared.tensors import Array
 

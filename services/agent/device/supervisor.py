@@ -8,11 +8,12 @@ from typing import Any
 
 import structlog
 
-from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS, Frame
+from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS
 from services.agent.device.child import Child, NotBegun, spawn
 from services.agent.device.withdrawals import MAX_LINE
 from services.agent.device.work import Done, Work
 from shared.errors import AgentLost, DeviceHung, Overloaded, ServingError, Unavailable, rebuild
+from shared.frames import Frame
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
 

@@ -43,7 +43,7 @@ class ModelStages:
     async def run(
         self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
     ) -> list[Outcome]:
-        """See ``graph.runner.Models``."""
+        """See ``stages.model_calls.Models``."""
         refused: dict[int, InvalidRequest] = {}
         rows: list[tuple[Array, ...]] = []
         for index, instance in enumerate(instances):
@@ -59,6 +59,21 @@ class ModelStages:
         for index, refusal in refused.items():
             outcomes.insert(index, refusal)
         return outcomes
+
+    def inputs_count(self, call: ModelCall) -> int:
+        """See ``stages.model_calls.Models``."""
+        spec = self._models.get(call.model)
+        if spec is None:
+            raise InvalidRequest(f"the model '{call.model}' is not declared in this servable")
+        if not 0 <= call.subgraph < len(spec.files):
+            raise InvalidRequest(
+                f"The model does not have subgraph of index {call.subgraph},"
+                f" the subgraph count of the model is {len(spec.files)}"
+            )
+        signature = self._signature_of(call.model)
+        if signature is None:
+            raise InvalidRequest(f"the model '{call.model}' is not loaded now")
+        return len(signature.subgraphs[call.subgraph].inputs)
 
     def _check(self, call: ModelCall, where: str, instance: Values) -> tuple[Array, ...]:
         """The instance as arrays; raises InvalidRequest naming what the model expects."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.servable import Method
-from shared.stage_graph import METHOD_INPUTS, Source, Stage, predecessors
+from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage, predecessors
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,8 @@ class StagePlan:
     """One stage: the places its inputs come from and its outputs go to."""
 
     stage: Stage
+    index: int
+    """Among the method's stages, from 0."""
     reads: tuple[int, ...]
     writes: slice
     needs: tuple[int, ...]
@@ -31,6 +33,8 @@ class MethodPlan:
     places: int
     is_chain: bool
     """Whether each stage needs the one before it, so that none can run beside another."""
+    flows: bool
+    """Whether instances can go on to the next stage one by one: no stage wants them together."""
 
 
 def plan_of(method: Method) -> MethodPlan:
@@ -46,6 +50,7 @@ def plan_of(method: Method) -> MethodPlan:
     stages = tuple(
         StagePlan(
             stage,
+            index,
             tuple(map(place, stage.inputs)),
             slice(starts[index], starts[index + 1]),
             tuple(predecessors(stage)),
@@ -55,8 +60,13 @@ def plan_of(method: Method) -> MethodPlan:
         for index, stage in enumerate(method.graph.stages)
     )
     outputs = tuple(map(place, method.graph.outputs))
-    return MethodPlan(method, stages, outputs, starts[-1], _is_chain(stages))
+    return MethodPlan(method, stages, outputs, starts[-1], _is_chain(stages), _flows(stages))
 
 
 def _is_chain(stages: Sequence[StagePlan]) -> bool:
     return all(index in stage.needs for index, stage in enumerate(stages[1:]))
+
+
+def _flows(stages: Sequence[StagePlan]) -> bool:
+    functions = [each.stage.call for each in stages if isinstance(each.stage.call, FunctionCall)]
+    return len(stages) > 1 and bool(functions) and all(f.batch_size is None for f in functions)

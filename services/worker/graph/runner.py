@@ -13,6 +13,9 @@ import numpy as np
 from services.worker.graph.plan import MethodPlan, StagePlan
 from services.worker.instances import Outcome, Values
 from services.worker.metrics import Metrics
+from services.worker.stages.messages import StagePlace
+from services.worker.stages.model_calls import Models
+from services.worker.stages.paces import Paces
 from shared.deadline import Deadline
 from shared.errors import ExecutionFailed, InternalError, Refused, ServingError
 from shared.servable import ServableVersion
@@ -21,24 +24,28 @@ from shared.tasks import task_scope
 from shared.tensors import Value
 
 _NOT_YET: Value = ""
+# Parts of a request that take less cost more than they win.
+_PART_SECONDS = 1e-3
 
 
 class Functions(Protocol):
     """Whoever calls Python stages."""
 
     async def run(
-        self, stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
+        self,
+        place: StagePlace,
+        stage: Stage,
+        call: FunctionCall,
+        where: str,
+        instances: Sequence[Values],
+        models: Models,
+        deadline: Deadline | None,
     ) -> list[Outcome]:
-        """An outcome for each instance."""
+        """An outcome for each instance; ``models`` are what the function may call."""
 
-
-class Models(Protocol):
-    """Whoever executes models."""
-
-    async def run(
-        self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
-    ) -> list[Outcome]:
-        """An outcome for each instance; Refused when nothing of it has begun."""
+    @property
+    def paces(self) -> Paces:
+        """How long functions take."""
 
 
 class _Instance:
@@ -82,10 +89,74 @@ class GraphRunner:
 
         Raises Refused only when no stage has begun: the request may go elsewhere.
         """
+        size = self._part_size(what, plan) if len(instances) > 1 and plan.flows else 0
+        if not 0 < size < len(instances):
+            return await self._walk(what, plan, models, instances, deadline)
+        parts = [instances[at : at + size] for at in range(0, len(instances), size)]
+        async with task_scope() as scope:
+            walks = [
+                scope.spawn(
+                    self._walk_or_refusal(what, plan, models, part, deadline),
+                    name=f"part of {plan.method.name}",
+                )
+                for part in parts
+            ]
+            ended = await asyncio.gather(*walks)
+        return _joined(parts, ended)
+
+    def _part_size(self, what: ServableVersion, plan: MethodPlan) -> int:
+        """Instances that go through the stages together: later ones are at earlier stages then.
+
+        0 while nobody knows what they take.
+        """
+        slowest = max(
+            self._functions.paces.seconds(StagePlace(what, plan.method.name, stage.index))
+            for stage in plan.stages
+        )
+        return max(1, int(_PART_SECONDS / slowest)) if slowest else 0
+
+    async def _walk(
+        self,
+        what: ServableVersion,
+        plan: MethodPlan,
+        models: Models,
+        instances: Sequence[Values],
+        deadline: Deadline | None,
+    ) -> list[Outcome]:
         walk = _Walk(self._functions, self._metrics, what, plan, models, deadline)
         walk.instances = [_Instance(values, plan.places) for values in instances]
         await walk.run()
         return [walk.outcome(instance) for instance in walk.instances]
+
+    async def _walk_or_refusal(
+        self,
+        what: ServableVersion,
+        plan: MethodPlan,
+        models: Models,
+        instances: Sequence[Values],
+        deadline: Deadline | None,
+    ) -> list[Outcome] | Refused:
+        try:
+            return await self._walk(what, plan, models, instances, deadline)
+        except Refused as refusal:
+            return refusal
+
+
+def _joined(
+    parts: Sequence[Sequence[Values]], ended: Sequence[list[Outcome] | Refused]
+) -> list[Outcome]:
+    """The outcomes of all parts; raises Refused only when no part has begun."""
+    refusals = [each for each in ended if isinstance(each, Refused)]
+    if len(refusals) == len(parts):
+        raise refusals[0]
+    outcomes: list[Outcome] = []
+    for part, each in zip(parts, ended, strict=True):
+        if isinstance(each, Refused):
+            # Other parts have run: whoever sent this must not send it elsewhere.
+            outcomes += [ExecutionFailed(each.message)] * len(part)
+        else:
+            outcomes += each
+    return outcomes
 
 
 class _Walk:
@@ -158,7 +229,10 @@ class _Walk:
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
             return await self._models.run(call, plan.where, rows, self._deadline)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
-        return await self._functions.run(plan.stage, call, plan.where, given)
+        place = StagePlace(self._what, self._plan.method.name, plan.index)
+        return await self._functions.run(
+            place, plan.stage, call, plan.where, given, self._models, self._deadline
+        )
 
     def outcome(self, instance: _Instance) -> Outcome:
         if instance.failure is not None:

@@ -1,7 +1,10 @@
 """Loads servables from their directory: the declaration, and where the model files are."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from services.worker.servable.wanted import Wanted
 from shared.declaration import load_servable
@@ -11,6 +14,10 @@ from shared.servable import Servable, ServableVersion
 from shared.versions import choose_version
 
 CONFIG_FILE = "servable_config.py"
+# Configurations of the original read it; here one process serves all devices.
+_DEVICE_VARIABLE = "SERVING_DEVICE_ID"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,11 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
     """
     if wanted.name not in find_servables(directory):
         raise LoadFailed(f"servable '{wanted.name}': there is no {CONFIG_FILE} for it")
+    os.environ.setdefault(_DEVICE_VARIABLE, "0")
     servable = load_servable(directory, wanted.name)
+    for model in servable.models.values():
+        if ignored := model.options.named():
+            log.warning("model options without effect", model=model.key, options=ignored)
     version = choose_version(
         version_folders(directory, wanted.name),
         wanted.version,

@@ -1,124 +1,66 @@
-"""Calls Python stages on threads, and makes values of what they return."""
+"""Calls Python stages on threads of the worker."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
 
 from services.worker.instances import Outcome, Values
-from shared.errors import StageFailed
+from services.worker.stages.chunks import call_function
+from services.worker.stages.messages import StagePlace
+from services.worker.stages.model_calls import Models, StageCaller
+from services.worker.stages.paces import Paces
+from shared.deadline import Deadline
+from shared.model_calls import calls_answered_by
+from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, Stage
-from shared.tensors import ElementType, Value
+from shared.tasks import TaskScope
 
 
 class FunctionStages:
     """A bounded set of threads for the Python stages of every servable."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, scope: TaskScope) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="stage")
+        self._scope = scope
+        self.paces = Paces()
 
     async def run(
-        self, stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
+        self,
+        place: StagePlace,
+        stage: Stage,
+        call: FunctionCall,
+        where: str,
+        instances: Sequence[Values],
+        models: Models,
+        deadline: Deadline | None,
     ) -> list[Outcome]:
-        """An outcome for each instance, in order; ``where`` begins the text of failures."""
+        """An outcome for each instance, in order; ``where`` begins the text of failures.
+
+        ``models`` answer what the function asks with ``Model.call``, by the deadline.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, call_function, stage, call, where, instances
-        )
+        caller = StageCaller(self._scope, models, deadline)
+
+        def run() -> tuple[list[Outcome], float]:
+            began = time.perf_counter()
+            with calls_answered_by(caller):
+                outcomes = call_function(stage, call, where, instances)
+            return outcomes, time.perf_counter() - began
+
+        try:
+            outcomes, took = await loop.run_in_executor(self._threads, run)
+        finally:
+            caller.close()
+        self.paces.note(place, took, len(instances))
+        return outcomes
+
+    def add(self, what: ServableVersion) -> None:
+        """Nothing to do: its functions were imported here."""
+
+    def forget(self, what: ServableVersion) -> None:
+        """Nothing to do."""
 
     def close(self) -> None:
         """Start nothing more. A function that never returns is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def call_function(
-    stage: Stage, call: FunctionCall, where: str, instances: Sequence[Values]
-) -> list[Outcome]:
-    """Call a stage function for every instance, each alone or in chunks as declared.
-
-    A failure is an outcome of the instances it concerns, never an exception.
-    """
-    if call.batch_size is None:
-        return [_call_once(stage, call.function, where, instance) for instance in instances]
-    size = call.batch_size or len(instances)
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(instances):
-        chunk = instances[len(outcomes) : len(outcomes) + size]
-        outcomes += _call_chunk(stage, call.function, where, chunk)
-    return outcomes
-
-
-def _call_once(stage: Stage, function: Callable[..., Any], where: str, instance: Values) -> Outcome:
-    try:
-        return _outputs(function(*instance), stage.outputs_count)
-    except Exception as failure:
-        return _failed(where, failure)
-
-
-def _call_chunk(
-    stage: Stage, function: Callable[..., Any], where: str, chunk: Sequence[Values]
-) -> list[Outcome]:
-    """At least one outcome; those after a generator's failure are left to the next call."""
-    outcomes: list[Outcome] = []
-    try:
-        results = _iterate(function(list(chunk)))
-    except Exception as failure:
-        return [_failed(where, failure)] * len(chunk)
-    while len(outcomes) < len(chunk):
-        try:
-            outcomes.append(_outputs(next(results), stage.outputs_count))
-        except StopIteration:
-            reason = f"{len(outcomes)} results for {len(chunk)} instances"
-            missing = StageFailed(f"{where}{reason}")
-            outcomes += [missing] * (len(chunk) - len(outcomes))
-        except _UnusableResult as failure:
-            outcomes.append(_failed(where, failure))
-        except Exception as failure:
-            outcomes.append(_failed(where, failure))
-            break
-    return outcomes
-
-
-def _iterate(results: Any) -> Iterator[Any]:
-    if isinstance(results, Iterator):
-        return results
-    if isinstance(results, list | tuple):
-        return iter(results)
-    raise _UnusableResult(f"expected a list, tuple or generator, got {type(results).__name__}")
-
-
-class _UnusableResult(Exception):
-    """A function returned what cannot be passed on."""
-
-
-def _outputs(result: Any, count: int) -> Values:
-    """What a function returned for one instance, as ``count`` values."""
-    several = isinstance(result, tuple | list)
-    results = result if several else (result,)
-    if len(results) != count:
-        raise _UnusableResult(f"expected {count} outputs, got {len(results)}")
-    return tuple(_value(each) for each in results)
-
-
-def _value(result: Any) -> Value:
-    if isinstance(result, str | bytes):
-        return result
-    if isinstance(result, bool | int | float | np.generic):
-        # Python's own numbers are int64 and float64, as in the original.
-        result = np.asarray(result)
-    elif hasattr(result, "asnumpy"):
-        result = result.asnumpy()
-    if not isinstance(result, np.ndarray):
-        raise _UnusableResult(f"cannot serve a result of type {type(result).__name__}")
-    try:
-        ElementType.of(result.dtype)
-    except ValueError as failure:
-        raise _UnusableResult(str(failure)) from None
-    return np.ascontiguousarray(result).reshape(result.shape)
-
-
-def _failed(where: str, failure: Exception) -> StageFailed:
-    kind = "" if isinstance(failure, _UnusableResult) else f"{type(failure).__name__}: "
-    return StageFailed(f"{where}{kind}{failure}")

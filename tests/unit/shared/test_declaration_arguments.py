@@ -54,7 +54,7 @@ def refused(servables, text):
             "Declare model a/../../b failed, model file 'a/../../b' must lie in the version"
             " directory",
         ),
-        ("'a', 'onnx'", "model format can only be OM, MindIR or MindIR_Lite, case ignored"),
+        ("'a', 'tflite'", "model format can only be OM, MindIR or MindIR_Lite, case ignored"),
         ("'a', None", "Parameter 'model_format' should be str, but actually <class 'NoneType'>"),
         ("'a', 'OM', 1", "Parameter 'with_batch_dim' should be bool, but actually <class 'int'>"),
         (
@@ -83,16 +83,16 @@ def refused(servables, text):
         (
             "'a', 'OM', options=1",
             "Parameter 'options' should be None, GpuOptions or AclOptions, but gotten"
-            " <class 'int'>; it is not supported yet, leave it out",
+            " <class 'int'>",
         ),
         (
             "'a', 'OM', context=1",
-            "Parameter 'context' should be Context, but gotten <class 'int'>;"
-            " it is not supported yet, leave it out",
+            "Parameter 'context' should be Context, but gotten <class 'int'>",
         ),
         (
             "'a', 'OM', config_file='c.ini'",
-            "Parameter 'config_file' is not supported yet, leave it out",
+            "Declare model a failed, config file 'c.ini' does not exist in the folder of servable"
+            " 'add'",
         ),
         (
             "['new.mindir', 'add.mindir'], 'OM'",

@@ -13,7 +13,7 @@ from shared.errors import InvalidRequest
 from shared.servable import Method
 from shared.stage_graph import StageGraph
 from shared.wire.predict_codec import read_predict
-from shared.wire.predict_walk import walk_predict
+from shared.wire.predict_walk import walk_predict, walk_reply
 
 NAMES = st.sampled_from(["x", "y", ""])
 
@@ -99,3 +99,11 @@ def test_a_large_tensor_is_a_view_of_the_message():
     assert np.shares_memory(read, np.frombuffer(message, np.uint8))
     with pytest.raises(InvalidRequest, match="not a valid PredictRequest"):
         read_predict(message[:-1])
+
+
+@given(requests(), st.lists(st.builds(pb.ErrorMsg, error_code=st.integers(0, 9)), max_size=3))
+def test_replies_are_read_as_protobuf_reads_them(request, errors):
+    reply = pb.PredictReply(instances=request.instances, error_msg=errors)
+    instances, found = walk_reply(reply.SerializeToString())
+    assert found == errors
+    assert put_together(instances) == put_together(walk_predict(request.SerializeToString())[1])

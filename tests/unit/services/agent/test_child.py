@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.agent.device.channel import DONE, EXECUTE, SKIPPED, Frame, FrameReader
+from services.agent.device.channel import DONE, EXECUTE, SKIPPED
 from services.agent.device.child import Child, NotBegun
 from services.agent.device.withdrawals import MAX_LINE, Withdrawals, create_page
+from shared.frames import Frame, FrameReader
 
 
 @asynccontextmanager

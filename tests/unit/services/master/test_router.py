@@ -124,3 +124,20 @@ def test_new_offers_replace_earlier_ones():
     assert made.choose(RUN, idle) == Choice("a", 2)
     with pytest.raises(Unavailable):
         made.choose(Spec("add", "run", 1), idle)
+
+
+def test_what_is_served_now_is_told_by_version():
+    made = router(a=offers(1, 2), b=offers(2, methods=("run", "other")))
+    assert made.served("add") == {1: {"run"}, 2: {"run", "other"}}
+    assert made.served("add", 1) == {1: {"run"}}
+    with pytest.raises(NotServed, match="'add' version 3 is not available"):
+        made.served("add", 3)
+    with pytest.raises(NotServed, match="'none' is not available"):
+        made.served("none")
+    made.remove("a")
+    assert made.served("add") == {2: {"run", "other"}}
+    with pytest.raises(Unavailable, match="'add' version 1: no worker serves it now"):
+        made.served("add", 1)
+    made.remove("b")
+    with pytest.raises(Unavailable, match="'add': no worker serves it now"):
+        made.served("add")

@@ -6,9 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from services.worker.stages.functions import FunctionStages, call_function
+from services.worker.stages.chunks import call_function
+from services.worker.stages.functions import FunctionStages
 from shared.errors import StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
+from shared.tasks import task_scope
 
 WHERE = "Call it Failed, error msg: "
 
@@ -137,21 +139,29 @@ def test_a_batch_function_that_returns_no_sequence_fails_its_instances():
     assert plain(outcomes) == [WHERE + "expected a list, tuple or generator, got int"]
 
 
+NO_MODELS = None
+
+
 async def test_a_caller_who_leaves_before_its_turn_never_runs():
     gate, ran = threading.Event(), []
-    functions = FunctionStages(threads=1)
     blocking, noting = stage(lambda a: gate.wait(10)), stage(ran.append)
-    try:
-        first = asyncio.create_task(functions.run(blocking, blocking.call, WHERE, [("x",)]))
-        second = asyncio.create_task(functions.run(noting, noting.call, WHERE, [("y",)]))
-        await asyncio.sleep(0)  # one turn of the loop: both have handed their work over
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        gate.set()
-        assert plain(await first) == [(True,)]
-        await functions.run(blocking, blocking.call, WHERE, [("x",)])
-        assert ran == []
-    finally:
-        gate.set()
-        functions.close()
+    async with task_scope() as scope:
+        functions = FunctionStages(1, scope)
+
+        def run(made, value):
+            return functions.run(None, made, made.call, WHERE, [(value,)], NO_MODELS, None)
+
+        try:
+            first = asyncio.create_task(run(blocking, "x"))
+            second = asyncio.create_task(run(noting, "y"))
+            await asyncio.sleep(0)  # one turn of the loop: both have handed their work over
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            gate.set()
+            assert plain(await first) == [(True,)]
+            await run(blocking, "x")
+            assert ran == []
+        finally:
+            gate.set()
+            functions.close()

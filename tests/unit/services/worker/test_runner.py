@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry
 from services.worker.graph.plan import plan_of
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
-from services.worker.stages.functions import call_function
+from services.worker.stages.chunks import call_function
+from services.worker.stages.messages import StagePlace
+from services.worker.stages.paces import Paces
 from shared.errors import ExecutionFailed, Overloaded, StageFailed
 from shared.servable import Method, ServableVersion
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
@@ -21,7 +23,13 @@ X = Source(METHOD_INPUTS, 0)
 class Inline:
     """Calls functions where it stands."""
 
-    async def run(self, stage, call, where, instances):
+    def __init__(self, seconds=0.0):
+        self.paces = Paces()
+        if seconds:
+            for index in range(3):
+                self.paces.note(StagePlace(WHAT, "it", index), seconds, 1)
+
+    async def run(self, place, stage, call, where, instances, models, deadline):
         return call_function(stage, call, where, instances)
 
 
@@ -45,11 +53,11 @@ def model(*inputs, key="m"):
     return Stage(ModelCall(key), inputs, 1, f"Model '{key}'")
 
 
-async def run(stages, outputs, instances, models=None, inputs=1):
+async def run(stages, outputs, instances, models=None, inputs=1, seconds=0.0):
     graph = StageGraph(inputs, tuple(stages), outputs)
     names = tuple(f"x{n}" for n in range(inputs))
     method = Method("it", names, tuple(f"y{n}" for n in range(len(outputs))), graph)
-    runner = GraphRunner(Inline(), Metrics(CollectorRegistry()))
+    runner = GraphRunner(Inline(seconds), Metrics(CollectorRegistry()))
     return await runner.run(WHAT, plan_of(method), models or Models(), instances, None)
 
 
@@ -135,3 +143,81 @@ async def test_bytes_reach_functions_as_numbers_and_models_results_as_they_are()
     ((result,),) = await run([function(lambda a: a, X)], (Source(0, 0),), [(b"\x01\x02",)])
     assert result.dtype == np.uint8
     assert result.tolist() == [1, 2]
+
+
+SLOW = [function(lambda a: a + "1", X), model(Source(0, 0)), function(str.upper, Source(1, 0))]
+
+
+async def calls_of_the_model(seconds, instances):
+    seen = []
+
+    def answer(call, rows):
+        seen.append(len(rows))
+        return rows
+
+    outcomes = await run(SLOW, (Source(2, 0),), instances, Models(answer), seconds=seconds)
+    assert outcomes == [(a.upper() + "1",) for (a,) in instances]
+    return seen
+
+
+async def test_instances_of_slow_functions_go_through_the_stages_one_by_one():
+    assert await calls_of_the_model(0.01, [("a",), ("b",), ("c",)]) == [1, 1, 1]
+
+
+async def test_instances_of_fast_functions_go_in_parts_that_are_worth_it():
+    assert await calls_of_the_model(0.0004, [("a",), ("b",), ("c",)]) == [2, 1]
+    assert await calls_of_the_model(1e-6, [("a",), ("b",), ("c",)]) == [3]
+
+
+async def test_while_nobody_knows_how_slow_functions_are_instances_stay_together():
+    assert await calls_of_the_model(0.0, [("a",), ("b",)]) == [2]
+
+
+async def test_instances_overlap_in_different_stages():
+    """The first instance is at the model before the last one has been at the function."""
+    order = []
+
+    def before(a):
+        order.append(f"before {a}")
+        return a
+
+    async def answer(rows):
+        order.append(f"model {rows[0][0]}")
+        return rows
+
+    models = Models(lambda call, rows: answer(rows))
+    stages = [function(before, X), model(Source(0, 0))]
+    await run(stages, (Source(1, 0),), [("a",), ("b",)], models, seconds=0.01)
+    assert order == ["before a", "model a", "before b", "model b"]
+
+
+async def test_parts_that_were_refused_beside_others_that_ran_are_final():
+    def refuse(call, rows):
+        if rows == [("b",)]:
+            raise Overloaded("full")
+        return rows
+
+    stages = [model(X), function(lambda a: a, Source(0, 0))]
+    first, second = await run(
+        stages, (Source(1, 0),), [("a",), ("b",)], Models(refuse), seconds=0.01
+    )
+    assert first == ("a",)
+    assert type(second) is ExecutionFailed
+
+    def refuse_all(call, rows):
+        raise Overloaded("full")
+
+    with pytest.raises(Overloaded):
+        await run(stages, (Source(1, 0),), [("a",), ("b",)], Models(refuse_all), seconds=0.01)
+
+
+async def test_a_batch_function_keeps_its_instances_together():
+    sizes = []
+
+    def together(instances):
+        sizes.append(len(instances))
+        return [a for (a,) in instances]
+
+    stages = [function(together, X, batch_size=0), model(Source(0, 0))]
+    await run(stages, (Source(1, 0),), [("a",), ("b",)], seconds=0.01)
+    assert sizes == [2]

@@ -1,9 +1,9 @@
-"""Frames between agent and device process."""
+"""Frames between a service and its process."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.agent.device.channel import Frame, FrameReader
+from shared.frames import Frame, FrameReader
 
 FRAMES = st.lists(
     st.builds(Frame, st.sampled_from([b"E", b"D"]), st.binary(max_size=40), st.binary(max_size=40)),

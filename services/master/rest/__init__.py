@@ -1,0 +1,1 @@
+"""The RESTful entrance: JSON over HTTP/1.1."""

@@ -1,0 +1,172 @@
+"""The ASGI callable: translates HTTP and JSON, and hands requests on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from math import isfinite
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+import structlog
+
+from services.master.requests import Requests
+from services.master.rest.body import Bodies, Receive, discard_body
+from services.master.rest.connection import WHEN_LEFT
+from services.master.rest.pages import Pages
+from services.master.rest.paths import read_call
+from services.master.rest.requests import read_json, read_request, write_failure, write_reply
+from services.master.rest.statuses import (
+    RETRY_AFTER_SECONDS,
+    HttpFault,
+    MethodNotAllowed,
+    may_be_sent_again,
+    status_of,
+    told,
+)
+from services.master.spec import Spec
+from shared.deadline import Deadline
+from shared.errors import InvalidRequest, ServingError
+from shared.wire.predict_service import REQUEST_ID_KEY, RequestIds
+
+log = structlog.get_logger()
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+_PAGES = ("/healthz", "/readyz", "/openapi.json")
+# What takes about ten milliseconds of JSON is done on a thread.
+_LARGE_BODY, _LARGE_REPLY = 1 << 20, 1 << 19
+# Bytes of bodies that are not complete; those that are pass through admission.
+_MOST_ON_THEIR_WAY = 1 << 30
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    failure: ServingError | None = None
+
+
+class RestDoor:
+    """Answers one HTTP request a call; see ``docs/protocol.md``."""
+
+    def __init__(
+        self, requests: Requests, pages: Pages, *, max_body_bytes: int, always_200: bool
+    ) -> None:
+        self._requests = requests
+        self._pages = pages
+        self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
+        self._always_200 = always_200
+        self._request_ids = RequestIds()
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """An ASGI application; a client that hangs up cancels its request."""
+        task = asyncio.current_task()
+        assert task is not None
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            left = True
+            task.cancel()
+
+        # Another server than ours does not offer this; its clients are only missed.
+        when_left = scope.get("extensions", {}).get(WHEN_LEFT)
+        if when_left is not None:
+            when_left(leave)
+        headers = dict(scope["headers"])
+        request_id = self._request_id(headers.get(b"x-request-id", b""))
+        try:
+            answer = await self._answer(scope, headers, receive, request_id)
+            await self._send(answer, request_id, scope["method"], receive, send)
+        except asyncio.CancelledError:
+            if not left or task.uncancel():
+                raise
+
+    def _request_id(self, given: bytes) -> str:
+        text = given.decode("latin-1")
+        return self._request_ids.of(
+            {REQUEST_ID_KEY: text} if text.isascii() and text.isprintable() else {}
+        )
+
+    async def _answer(
+        self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], receive: Receive,
+        request_id: str,
+    ) -> _Answer:  # fmt: skip
+        method, path = scope["method"], scope["raw_path"].decode()
+        try:
+            if method == "POST":
+                return await self._predict(path, headers, receive, request_id)
+            if method not in ("GET", "HEAD"):
+                raise MethodNotAllowed(f"http message only support POST right now, got {method}")
+            return _Answer(200, orjson.dumps(self._pages.get(path)))
+        except Exception as failure:
+            if not isinstance(failure, ServingError):
+                log.exception("request failed unexpectedly", request_id=request_id)
+            named = told(failure)
+            status = status_of(named)
+            if self._always_200 and not path.startswith(_PAGES):
+                status = 200
+            return _Answer(status, write_failure(named), named)
+
+    async def _predict(
+        self, path: str, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
+    ) -> _Answer:
+        spec = Spec()
+        try:
+            deadline = self._deadline(headers.get(b"x-request-timeout"))
+            self._requests.check_room()
+            body = await self._bodies.read(receive, headers.get(b"content-length"), deadline)
+            self._requests.check_room()
+            large = len(body) > _LARGE_BODY
+            asked = await _run(read_json, body, in_thread=large)
+            spec = read_call(path)
+            message = await _run(partial(read_request, spec), asked, in_thread=large)
+        except ServingError as failure:
+            self._requests.refused(spec, failure, request_id)
+            raise
+        # Large ones are not kept while a model works.
+        del body, asked
+        reply = await self._requests.answer(message, deadline, request_id)
+        written, status = await _run(write_reply, reply, in_thread=len(reply) > _LARGE_REPLY)
+        return _Answer(200 if self._always_200 else status, written)
+
+    def _deadline(self, given: bytes | None) -> Deadline:
+        if given is None:
+            return self._requests.deadline()
+        text = given.decode("latin-1")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not isfinite(seconds) or seconds <= 0:
+            raise InvalidRequest(
+                f"x-request-timeout: expected seconds greater than 0, got '{text[:60]}'"
+            )
+        return self._requests.deadline(seconds)
+
+    async def _send(
+        self, answer: _Answer, request_id: str, method: str, receive: Receive, send: Send
+    ) -> None:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        failure, ends = answer.failure, False
+        if failure is not None and may_be_sent_again(failure):
+            headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        if isinstance(failure, MethodNotAllowed):
+            headers.append((b"allow", b"POST" if method == "GET" else b"GET, HEAD, POST"))
+        if isinstance(failure, HttpFault) and failure.ends_connection:
+            ends = True
+            headers.append((b"connection", b"close"))
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body, "more_body": ends})
+        if ends:
+            await discard_body(receive)
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _run(work: Callable[[Given], Result], given: Given, *, in_thread: bool) -> Result:
+    return await asyncio.to_thread(work, given) if in_thread else work(given)

@@ -1,0 +1,36 @@
+"""(pure) Between worker and stage process: what frames say, and which stage is meant."""
+
+import struct
+from typing import NamedTuple
+
+from shared.servable import ServableVersion
+
+# To the process.
+LOAD = b"L"
+"""Head: JSON with servable and version."""
+FORGET = b"X"
+"""Head: the same. Nothing is answered."""
+RUN = b"R"
+"""Head: JSON with servable, version, method, stage and where; payload: instances."""
+ANSWER = b"A"
+"""Payload: outputs of each instance, or the text of a failure."""
+# From it: for a LOAD one LOADED, for a RUN any number of OUTCOMES and ASKs, then one OVER.
+LOADED = b"l"
+"""Head: why it could not be loaded; empty when it was."""
+OUTCOMES = b"O"
+"""Payload: outcomes of the next instances."""
+ASK = b"Q"
+"""Head: JSON with model and subgraph; payload: instances. The process waits for an ANSWER."""
+OVER = b"V"
+"""Nothing more comes of this RUN. Head: seconds that it took."""
+
+SECONDS = struct.Struct("<d")
+
+
+class StagePlace(NamedTuple):
+    """Which stage: what a process of its own needs to find the function."""
+
+    what: ServableVersion
+    method: str
+    stage: int
+    """Among the method's stages, from 0."""

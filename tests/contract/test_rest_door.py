@@ -1,0 +1,451 @@
+"""The RESTful entrance of a master, before a worker that does what a test says."""
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from protos.ms_service import ms_service_pb2 as pb
+from services.master.app import open_master
+from services.master.settings import MasterSettings
+from shared.errors import AgentLost, Draining, Overloaded, StageFailed
+from shared.membership import Hello, Offer, Offers
+from shared.servable import ServableVersion
+from shared.wire.exchange_server import serve_exchange
+from shared.wire.interface import Routes
+from shared.wire.membership import Membership
+from shared.wire.native import NativeWire
+from tests.support.certificates import make_certificates
+from tests.support.cluster import until
+from tests.support.http1 import Http, ask
+
+CALL = "/model/toy:predict"
+ONE = {"instances": {"x": [1.5, 2.5]}}
+
+
+class Worker:
+    """A member that echoes instances, fails, or waits until a test lets it go."""
+
+    def __init__(self, master):
+        self._master = master
+        self.offers = Offers(
+            (
+                Offer(ServableVersion("toy", 1), frozenset({"predict"}), 10),
+                Offer(ServableVersion("toy", 2), frozenset({"predict", "other"}), 10),
+            )
+        )
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.failure = self.reply = None
+        self.asked = 0
+        self.cancelled = 0
+        self.request_ids = []
+
+    async def _answer(self, incoming):
+        self.asked += 1
+        self.request_ids.append(incoming.request_id)
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failure is not None:
+            raise self.failure
+        if self.reply is not None:
+            return self.reply
+        request = pb.PredictRequest.FromString(incoming.payload)
+        return pb.PredictReply(instances=request.instances).SerializeToString()
+
+    async def _exchange(self, context, stream):
+        await serve_exchange(stream, self._answer, max_outstanding=10)
+
+    @asynccontextmanager
+    async def joined(self):
+        routes = Routes(streams={"/mindserve.serving.v1.Dispatch/Exchange": self._exchange})
+        wire = NativeWire()
+        async with wire.serve(routes, ["127.0.0.1:0"]) as server:
+            self.membership = Membership(
+                wire, lambda: Hello("w", server.addresses[0]), lambda: self.offers, int, print
+            )
+            task = asyncio.create_task(self.membership.keep_joined(self._master.membership_address))
+            try:
+                await until(self.is_known, what="the worker to be known")
+                yield self
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def is_known(self):
+        return (await ask(self._master.rest_address, "GET", "/readyz")).status == 200
+
+
+@asynccontextmanager
+async def a_master(**settings):
+    chosen = MasterSettings(
+        listen="127.0.0.1:0", membership_address="127.0.0.1:0", rest_address="127.0.0.1:0",
+        **settings,
+    )  # fmt: skip
+    async with asyncio.timeout(60), open_master(chosen) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def serving(**settings):
+    """A master and a worker of it."""
+    async with a_master(**settings) as master, Worker(master).joined() as worker:
+        yield master, worker
+
+
+async def test_an_object_a_list_and_base64_are_answered_in_order():
+    async with serving() as (master, _):
+        http = await Http.connect(master.rest_address)
+        for asked, answered in (
+            (ONE, [{"x": [1.5, 2.5]}]),
+            ({"instances": [{"x": 1}, {"x": 2}]}, [{"x": 1}, {"x": 2}]),
+            ({"instances": {"t": "text", "b": {"b64": "AQI="}}}, None),
+            ({"instances": {"x": {"b64": "AAABAA==", "type": "int16", "shape": [2]}}}, None),
+        ):
+            answer = await http.ask("POST", CALL, asked)
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+            assert answered is None or answer.json == {"instances": answered}
+        assert answer.json == {"instances": [{"x": [0, 1]}]}
+        for path in ("/model/toy/version/1:predict", "/version/2/model/toy:other"):
+            assert (await http.ask("POST", path, ONE)).status == 200
+        http.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("POST", "/model/toy:predict", b"", 400, "http message invalid"),
+        ("POST", "/model/toy:predict", b"{", 400, "Illegal JSON format."),
+        ("POST", "/nowhere", ONE, 404, "please check url, the keyword:[model] must contain."),
+        ("POST", "/model/toy", ONE, 400, "the keyword:[service method] must contain."),
+        ("POST", "/model/toy/version/x:predict", ONE, 400, "the keyword:[version] value invalid"),
+        ("POST", "/model/none:predict", ONE, 404, "servable is not available"),
+        ("POST", "/model/toy:none", ONE, 404, "method is not available"),
+        ("POST", "/model/toy/version/7:predict", ONE, 404, "servable is not available"),
+        ("POST", "/model/toy:predict", {}, 400, "Parser request failed, key 'instances'"),
+        ("PUT", "/model/toy:predict", ONE, 405, "http message only support POST right now"),
+        ("GET", "/model/toy:predict", b"", 405, "http message only support POST right now"),
+    ],
+)
+async def test_faults_have_a_status_and_the_originals_words(method, path, body, status, text):
+    async with serving() as (master, _):
+        answer = await ask(master.rest_address, method, path, body)
+        assert answer.status == status
+        assert text in answer.json["error_msg"]
+        assert list(answer.json) == ["error_msg"]
+        assert ("allow" in answer.headers) == (status == 405)
+    async with serving(rest_status="compat") as (master, _):
+        answer = await ask(master.rest_address, method, path, body)
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert text in answer.json["error_msg"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "retry"),
+    [
+        (AgentLost("the device process ended"), 502, False),
+        (Overloaded("full"), 429, True),
+        (Draining("going"), 503, True),
+        (StageFailed("it raised"), 500, False),
+    ],
+)
+async def test_failures_of_workers_have_a_status_too(failure, status, retry):
+    async with serving() as (master, worker):
+        worker.failure = failure
+        answer = await ask(master.rest_address, "POST", CALL, ONE)
+        assert answer.status == status
+        assert ("retry-after" in answer.headers) == retry
+        assert answer.json == {"error_msg": failure.message}
+
+
+async def test_a_reply_that_is_none_is_our_fault_and_tells_nothing():
+    async with serving() as (master, worker):
+        worker.reply = b"\xff/secret/path"
+        with capture_logs() as logs:
+            answer = await ask(master.rest_address, "POST", CALL, ONE)
+        assert logs[0]["event"] == "request failed unexpectedly"
+        assert answer.status == 500
+        assert "internal error" in answer.json["error_msg"]
+
+
+async def test_a_worker_that_is_lost_is_a_bad_gateway_and_then_nobody_serves():
+    async with a_master() as master:
+        async with Worker(master).joined() as worker:
+            worker.go_on.clear()
+            asking = asyncio.create_task(ask(master.rest_address, "POST", CALL, ONE))
+            await until(lambda: worker.asked, what="the request to be there")
+        assert (await asking).status == 502
+        answer = await ask(master.rest_address, "POST", CALL, ONE)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert (await ask(master.rest_address, "GET", "/readyz")).status == 503
+        assert (await ask(master.rest_address, "GET", "/readyz/toy")).status == 503
+        assert (await ask(master.rest_address, "GET", "/model/toy")).status == 503
+
+
+async def test_a_full_master_says_so_and_when_to_come_again():
+    async with serving(max_requests=1) as (master, worker):
+        worker.go_on.clear()
+        first = asyncio.create_task(ask(master.rest_address, "POST", CALL, ONE))
+        await until(lambda: worker.asked, what="the request to be there")
+        answer = await ask(master.rest_address, "POST", CALL, ONE)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert "enqueued requests count exceeds the limit 1" in answer.json["error_msg"]
+        worker.go_on.set()
+        assert (await first).status == 200
+
+
+async def test_time_is_up_by_setting_or_by_header():
+    async with serving(request_timeout_seconds=0.05) as (master, worker):
+        worker.go_on.clear()
+        assert (await ask(master.rest_address, "POST", CALL, ONE)).status == 504
+    async with serving() as (master, worker):
+        worker.go_on.clear()
+        address = master.rest_address
+        assert (await ask(address, "POST", CALL, ONE, x_request_timeout="0.05")).status == 504
+        for wrong in ("0", "-1", "soon", "nan", "inf"):
+            answer = await ask(address, "POST", CALL, ONE, x_request_timeout=wrong)
+            assert answer.status == 400
+            assert f"got '{wrong}'" in answer.json["error_msg"]
+
+
+async def test_a_body_that_does_not_come_in_time_is_given_up():
+    async with serving(request_timeout_seconds=0.05) as (master, _):
+        http = await Http.connect(master.rest_address)
+        http.write("POST", CALL, b"{", Content_Length="100")
+        http.writer.write(b"")
+        answer = await http.read()
+        assert answer.status in (400, 408)
+        http.hang_up()
+        http = await Http.connect(master.rest_address)
+        http.writer.write(f"POST {CALL} HTTP/1.1\r\nContent-Length: 100\r\n\r\n{{".encode())
+        answer = await http.read()
+        assert answer.status == 408
+        assert "got 1 bytes" in answer.json["error_msg"]
+        assert answer.headers["connection"] == "close"
+        http.hang_up()
+
+
+async def test_request_ids_are_taken_or_made_given_back_and_handed_on():
+    async with serving() as (master, worker):
+        address = master.rest_address
+        given = await ask(address, "POST", CALL, ONE, X_Request_Id="mine-1")
+        assert given.headers["x-request-id"] == "mine-1"
+        made = await ask(address, "POST", CALL, ONE)
+        assert worker.request_ids == ["mine-1", made.headers["x-request-id"]]
+        assert made.headers["x-request-id"]
+        odd = await ask(address, "POST", CALL, ONE, X_Request_Id="\xe9")
+        assert odd.headers["x-request-id"].isascii()
+        failed = await ask(address, "POST", CALL, b"", X_Request_Id="mine-2")
+        assert failed.headers["x-request-id"] == "mine-2"
+
+
+async def test_a_large_body_is_refused_by_its_length_and_while_it_streams_in():
+    async with serving(rest_max_message_mb=1) as (master, worker):
+        http = await Http.connect(master.rest_address)
+        http.writer.write(f"POST {CALL} HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n".encode())
+        answer = await http.read()
+        assert answer.status == 413
+        assert "http message is bigger than 1048576" in answer.json["error_msg"]
+        http.hang_up()
+
+        http = await Http.connect(master.rest_address)
+        http.writer.write(f"POST {CALL} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        piece = b"10000\r\n" + b" " * 65536 + b"\r\n"
+        for _ in range(17):  # and no end
+            http.writer.write(piece)
+        answer = await http.read()
+        assert answer.status == 413
+        assert answer.headers["connection"] == "close"
+        http.hang_up()
+
+        # As large as allowed.
+        body = orjson.dumps(ONE)
+        answer = await ask(master.rest_address, "POST", CALL, body.ljust(1048576))
+        assert answer.status == 200
+        assert worker.asked == 1
+
+
+async def test_a_client_that_sends_all_of_a_large_body_first_still_hears_why():
+    async with serving(rest_max_message_mb=1) as (master, _):
+        answer = await ask(master.rest_address, "POST", CALL, b" " * (8 << 20))
+        assert answer.status == 413
+
+
+@pytest.mark.parametrize("size", [2, 100_000])
+async def test_a_client_that_hangs_up_cancels_its_request(size):
+    async with serving() as (master, worker):
+        worker.go_on.clear()
+        http = await Http.connect(master.rest_address)
+        http.write("POST", CALL, orjson.dumps({"instances": {"x": [0.5] * size}}))
+        await until(lambda: worker.asked, what="the request to be there")
+        http.hang_up()
+        await until(lambda: worker.cancelled, what="the worker to hear of it")
+        worker.go_on.set()
+        assert (await ask(master.rest_address, "POST", CALL, ONE)).status == 200
+
+
+async def test_large_lists_go_through_a_thread_and_come_back():
+    numbers = [number / 2 for number in range(300_000)]
+    async with serving() as (master, _):
+        answer = await ask(master.rest_address, "POST", CALL, {"instances": {"x": numbers}})
+        assert answer.json == {"instances": [{"x": numbers}]}
+
+
+async def test_many_requests_on_one_connection_are_answered_in_order():
+    async with serving() as (master, _):
+        http = await Http.connect(master.rest_address)
+        for number in range(20):
+            http.write("POST", CALL, orjson.dumps({"instances": {"x": number}}))
+        for number in range(20):
+            assert (await http.read()).json == {"instances": [{"x": number}]}
+        http.hang_up()
+
+
+async def test_health_and_what_is_served_can_be_read():
+    async with a_master() as master:
+        address = master.rest_address
+        assert (await ask(address, "GET", "/healthz")).json == {"status": "live"}
+        assert (await ask(address, "HEAD", "/healthz")).status == 200
+        assert (await ask(address, "GET", "/readyz")).status == 503
+        assert (await ask(address, "GET", "/readyz/toy")).status == 404
+        assert (await ask(address, "GET", "/model/toy")).status == 404
+        async with Worker(master).joined():
+            assert (await ask(address, "GET", "/readyz")).json["servables"] == ["toy"]
+            assert (await ask(address, "GET", "/readyz/toy")).json["versions"] == [1, 2]
+            assert (await ask(address, "GET", "/readyz/none")).status == 404
+            assert (await ask(address, "GET", "/model/toy")).json == {
+                "servable": "toy",
+                "versions": [
+                    {"version": 1, "methods": ["predict"]},
+                    {"version": 2, "methods": ["other", "predict"]},
+                ],
+            }
+            one = await ask(address, "GET", "/model/toy/version/1")
+            assert [each["version"] for each in one.json["versions"]] == [1]
+            assert (await ask(address, "GET", "/model/toy/version/3")).status == 404
+            assert (await ask(address, "GET", "/")).status == 404
+
+
+async def test_the_openapi_document_names_what_is_served():
+    async with serving() as (master, _):
+        document = (await ask(master.rest_address, "GET", "/openapi.json")).json
+        assert document["openapi"] == "3.1.0"
+        posts = {path for path, item in document["paths"].items() if "post" in item}
+        assert posts == {
+            "/model/toy:predict", "/model/toy:other", "/model/toy/version/1:predict",
+            "/model/toy/version/2:predict", "/model/toy/version/2:other",
+        }  # fmt: skip
+        for path in posts:
+            assert (await ask(master.rest_address, "POST", path, ONE)).status == 200
+        names = [item[verb]["operationId"] for item in document["paths"].values() for verb in item]
+        assert len(set(names)) == len(names)
+
+
+async def test_a_drain_answers_what_was_accepted_refuses_the_rest_and_closes_connections():
+    async with serving() as (master, worker):
+        worker.go_on.clear()
+        address = master.rest_address
+        busy, idle = await Http.connect(address), await Http.connect(address)
+        assert (await idle.ask("GET", "/healthz")).status == 200
+        busy.write("POST", CALL, orjson.dumps(ONE))
+        await until(lambda: worker.asked, what="the request to be there")
+        draining = asyncio.create_task(master.drain())
+
+        async def is_not_ready():
+            return (await idle.ask("GET", "/readyz")).status == 503
+
+        await until(is_not_ready, what="the drain to begin")
+        refused = await idle.ask("POST", CALL, ONE)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert (await idle.ask("GET", "/healthz")).status == 200
+        assert not draining.done()
+        worker.go_on.set()
+        assert (await busy.read()).json == {"instances": [{"x": [1.5, 2.5]}]}
+        assert await busy.is_closed()
+        assert await idle.is_closed()
+        busy.hang_up()
+        idle.hang_up()
+        await draining
+        with pytest.raises(OSError, match=r"(?i)connect"):
+            await Http.connect(address)
+
+
+async def test_what_is_no_http_is_told_so():
+    async with a_master() as master:
+        for said, status in (
+            (b"hello\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nx: " + b"a" * 300_000, 431),
+            (b"GET /\xff HTTP/1.1\r\n\r\n", 400),
+        ):
+            http = await Http.connect(master.rest_address)
+            http.writer.write(said)
+            answer = await http.read()
+            assert answer.status == status
+            assert answer.json["error_msg"]
+            http.hang_up()
+
+
+async def test_https_and_client_certificates(tmp_path):
+    ours = make_certificates(tmp_path)
+    trusting = ssl.create_default_context(cafile=ours.ca)
+    async with a_master(rest_tls_certificate=ours.certificate, rest_tls_key=ours.key) as master:
+        http = await Http.connect(master.rest_address, trusting)
+        assert (await http.ask("GET", "/healthz")).status == 200
+        http.hang_up()
+    files = {"rest_tls_certificate": ours.certificate, "rest_tls_key": ours.key}
+    async with a_master(**files, rest_tls_client_ca=ours.ca) as master:
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            http = await Http.connect(master.rest_address, trusting)
+            await http.ask("GET", "/healthz")
+        trusting.load_cert_chain(ours.client_certificate, ours.client_key)
+        http = await Http.connect(master.rest_address, trusting)
+        assert (await http.ask("GET", "/healthz")).status == 200
+        http.hang_up()
+
+
+async def test_an_address_in_use_is_named():
+    async with a_master() as master:
+        settings = MasterSettings(
+            listen="127.0.0.1:0", membership_address="127.0.0.1:0",
+            rest_address=master.rest_address,
+        )  # fmt: skip
+        with pytest.raises(OSError, match=f"cannot listen on {master.rest_address}"):
+            async with open_master(settings):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"rest_tls_key": "a.pem"}, "rest_tls_certificate and rest_tls_key come together"),
+        ({"rest_tls_client_ca": "a.pem"}, "rest_tls_client_ca is of no use without"),
+        ({"rest_tls_certificate": "a", "rest_tls_key": "b"}, "of no use without rest_address"),
+        ({"rest_max_message_mb": 513}, "less than or equal to 512"),
+        ({"rest_status": "maybe"}, "'honest' or 'compat'"),
+        ({"rest_address": "unix:here"}, "not an address"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings, reason):
+    with pytest.raises(ValueError, match=reason):
+        MasterSettings(**settings)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_example_of_the_documentation():
+    async with serving() as (master, _):
+        command = ["curl", "-s", "-m", "10", f"http://{master.rest_address}{CALL}"]
+        command += ["-d", '{"instances": [{"x": [1.5, 2.5]}]}']
+        said = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, timeout=30, check=True
+        )
+        assert json.loads(said.stdout) == {"instances": [{"x": [1.5, 2.5]}]}

@@ -1,0 +1,227 @@
+"""Stage processes: real ones, which import a servable that a test wrote."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from services.worker.stages.mailbox import pack, unpack
+from services.worker.stages.messages import StagePlace
+from services.worker.stages.pool import StageProcesses
+from shared.arena import Arena
+from shared.declaration import load_servable
+from shared.errors import StageFailed
+from shared.servable import ServableVersion
+from shared.tasks import task_scope
+
+WHAT = ServableVersion("toy", 1)
+WHERE = "Call it Failed, error msg: "
+CONFIG = """import os, signal, time
+import numpy as np
+from mindspore_serving.server import register
+
+model = register.declare_model(model_file="m.json", model_format="Reference")
+
+
+def plus(x):
+    return x + 1
+
+
+def picky(x):
+    if x == 13:
+        raise ValueError("thirteen")
+    if x == 14:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if x == 15:
+        return {"no": "value"}
+    return x
+
+
+def pair(instances):
+    for (x,) in instances:
+        picky(x)
+    return [len(instances)] * len(instances)
+
+
+def where(x):
+    return os.getpid()
+
+
+def asks(x):
+    return model.call(x, x)
+
+
+def slow(x):
+    time.sleep(60)
+
+
+def meet(x):
+    # Ends only when another process is in it too.
+    folder = os.environ["MEETING"]
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    until = time.monotonic() + 20
+    while len(os.listdir(folder)) < 2 and time.monotonic() < until:
+        time.sleep(0.005)
+    return len(os.listdir(folder))
+
+
+def method(function, batch_size=None):
+    def it(x):
+        return register.add_stage(function, x, outputs_count=1, batch_size=batch_size)
+    it.__name__ = function.__name__
+    register.register_method(output_names=["y"])(it)
+
+
+for each in (plus, picky, where, asks, slow, meet):
+    method(each)
+method(pair, 2)
+"""
+
+
+class Models:
+    def __init__(self):
+        self.asked = []
+
+    def inputs_count(self, call):
+        return 2
+
+    async def run(self, call, where, instances, deadline):
+        self.asked.append((call.model, len(instances)))
+        return [(np.asarray(a + b),) for a, b in instances]
+
+
+class Running:
+    def __init__(self, pool, servable):
+        self._pool = pool
+        self._servable = servable
+        self.models = Models()
+
+    async def outcomes(self, method, *instances):
+        stage = self._servable.methods[method].graph.stages[0]
+        place = StagePlace(WHAT, method, 0)
+        return await self._pool.run(
+            place, stage, stage.call, WHERE, [(each,) for each in instances], self.models, None
+        )
+
+    async def values(self, method, *instances):
+        """Values, and texts of failures."""
+        async with asyncio.timeout(60):
+            found = await self.outcomes(method, *map(np.asarray, instances))
+        return [
+            each.message.removeprefix(WHERE) if isinstance(each, StageFailed) else each[0].tolist()
+            for each in found
+        ]
+
+
+@asynccontextmanager
+async def pool(tmp_path, count=1, hang_seconds=30.0):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "servable_config.py").write_text(CONFIG)
+    servable = await asyncio.to_thread(load_servable, tmp_path, "toy")
+    async with task_scope() as scope:
+        made = StageProcesses(count, scope, tmp_path, hang_seconds=hang_seconds)
+        made.add(WHAT)
+        yield Running(made, servable)
+
+
+async def test_functions_run_in_another_process_with_arrays_of_any_size(tmp_path):
+    async with pool(tmp_path) as running:
+        assert await running.values("plus", 1, [2, 3]) == [2, [3, 4]]
+        large = np.arange(300_000, dtype=np.float32).reshape(3, -1)
+        for _ in range(2):
+            (found,) = await running.outcomes("plus", large)
+            assert np.array_equal(found[0], large + 1)
+
+
+async def test_one_process_lives_on_from_run_to_run(tmp_path):
+    async with pool(tmp_path) as running:
+        pids = {(await running.values("where", 0))[0] for _ in range(3)}
+    assert len(pids) == 1
+
+
+async def test_an_instance_that_fails_or_gives_nonsense_fails_alone(tmp_path):
+    async with pool(tmp_path) as running:
+        found = await running.values("picky", 1, 13, 15, 2)
+    assert found == [1, "ValueError: thirteen", "cannot serve a result of type dict", 2]
+
+
+async def test_a_crash_fails_its_instance_and_another_process_does_the_rest(tmp_path):
+    async with pool(tmp_path) as running:
+        found = await running.values("picky", 1, 14, 2, 3)
+        assert found == [1, "the stage process ended (SIGSEGV)", 2, 3]
+        assert await running.values("plus", 1) == [2]
+
+
+async def test_a_crash_fails_its_chunk_of_a_batch_function(tmp_path):
+    async with pool(tmp_path) as running:
+        found = await running.values("pair", 1, 2, 14, 3, 4)
+    ended = "the stage process ended (SIGSEGV)"
+    assert found == [2, 2, ended, ended, 1]
+
+
+async def test_instances_of_one_request_are_spread_over_processes(tmp_path, monkeypatch):
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    monkeypatch.setenv("MEETING", str(meeting))
+    async with pool(tmp_path, count=2) as running:
+        assert await running.values("meet", 1, 2) == [2, 2]
+
+
+async def test_functions_call_models_of_the_worker(tmp_path):
+    async with pool(tmp_path) as running:
+        large = np.ones(50_000, np.float32)
+        small, found = await running.outcomes("asks", np.float32(2), large)
+        assert small[0] == 4
+        assert np.array_equal(found[0], large * 2)
+        assert running.models.asked == [("m.json", 1)] * 2
+
+
+async def test_a_caller_who_leaves_frees_the_process_when_its_function_hangs(tmp_path):
+    async with pool(tmp_path, hang_seconds=0.05) as running:
+        (first,) = await running.values("where", 0)
+        task = asyncio.create_task(running.outcomes("slow", np.asarray(1)))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(running.values("where", 0))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await waiting != [first]
+
+
+async def test_a_caller_who_leaves_the_line_takes_no_process_along(tmp_path):
+    async with pool(tmp_path) as running:
+        assert await running.values("plus", 1) == [2]
+        first = asyncio.create_task(running.values("plus", 1))
+        second = asyncio.create_task(running.values("plus", 2))
+        await asyncio.sleep(0)
+        second.cancel()
+        assert await first == [2]
+        assert await running.values("plus", 3) == [4]
+
+
+async def test_a_servable_that_cannot_be_imported_there_fails_its_instances(tmp_path):
+    async with pool(tmp_path) as running:
+        assert await running.values("plus", 1) == [2]
+        (tmp_path / "toy" / "servable_config.py").write_text("raise RuntimeError('gone wrong')")
+        assert "SIGSEGV" in (await running.values("picky", 14))[0]
+        (found,) = await running.values("plus", 1)
+        assert "gone wrong" in found
+
+
+def test_values_travel_in_messages_and_in_memory():
+    arena = Arena.create()
+    values = [("text", b"bytes", np.float32(3)), (np.arange(20_000), np.zeros((0, 3)))]
+    message, end = pack(arena, values, 0)
+    assert len(message) < 1000
+    assert end >= 160_000
+    found = unpack(arena, message)
+    assert found[0] == values[0]
+    assert np.array_equal(found[1][0], values[1][0])
+    assert found[1][1].shape == (0, 3)
+    arena.write([np.zeros(160_000, np.uint8)], 0)
+    assert found[1][0][7] == 7
+    found[1][0][7] = 8
+    arena.close()
