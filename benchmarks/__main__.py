@@ -26,7 +26,7 @@ from benchmarks.processes import adopt_orphans
 from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS, Work
 
-RESULT = ROOT / "benchmarks" / "results" / "servers.json"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def arguments() -> argparse.Namespace:
@@ -51,6 +51,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--write", action="store_true", help="replace the committed result, its tables and plots"
     )
+    parser.add_argument(
+        "--section", choices=tables.SECTIONS, default="servers", help="of the page; "
+        "default: %(default)s"
+    )  # fmt: skip
     parser.add_argument("--render", action="store_true", help="only tables and plots, once more")
     return parser.parse_args()
 
@@ -127,21 +131,28 @@ def run(given: argparse.Namespace) -> int:
     print(tables.page(result))
     pages.save(result, given.result)
     if given.write:
-        pages.save(result, RESULT)
-        render(result)
+        pages.save(result, committed(given))
+        render(result, given)
     return 1 if failures else 0
 
 
-def render(result: dict[str, Any]) -> None:
+def committed(given: argparse.Namespace) -> Path:
+    """The result that a section of the page shows."""
+    return RESULTS / f"{given.section}.json"
+
+
+def render(result: dict[str, Any], given: argparse.Namespace) -> None:
     """Put the committed result's tables and plots into the page."""
-    pages.draw(RESULT)
-    pages.put(tables.BEGIN, tables.END, tables.page(result, plots=pages.plots_of(RESULT)))
+    path = committed(given)
+    pages.draw(path)
+    begin, end = tables.SECTIONS[given.section]
+    pages.put(begin, end, tables.page(result, plots=pages.plots_of(path)))
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render(json.loads(RESULT.read_text()))
+        render(json.loads(committed(given).read_text()), given)
         return 0
     if not machine.find_h2load():
         sys.exit("h2load is missing; it comes with the package nghttp2-client")

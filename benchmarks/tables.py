@@ -9,7 +9,11 @@ from benchmarks.layout import Layout
 from benchmarks.pages import linked
 from benchmarks.works import WORKS
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+SECTIONS = {
+    "servers": ("<!-- bench:begin -->", "<!-- bench:end -->"),
+    "http": ("<!-- http:begin -->", "<!-- http:end -->"),
+}
+"""What the page has of comparisons: each is a committed result and stands between its markers."""
 HEAD = (
     "| server | connections x streams | CPU µs per request | requests/s | p50 ms | p99 ms | MB |"
     " errors |",

@@ -82,6 +82,7 @@ class Stack:
             *("--masters", f"{self._membership},{self._rest_membership}"),
             *("--servable-directory", config.servable_directory),
             *("--servables", name + version),
+            *("--stage-processes", str(config.stage_processes)),
         )
         self._wait(worker, address, "", f"Fail to start workers: servable {name}")
         devices = config.device_ids or tuple(range(config.num_parallel_workers))

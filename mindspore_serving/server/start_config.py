@@ -19,7 +19,8 @@ class ServableStartConfig:
     device_ids: an int, a tuple or list of ints, or None; each gets an agent.
     version_number: 0 means the newest.
     device_type: "Ascend", "GPU", "CPU" (case ignored) or None, which means CPU.
-    num_parallel_workers: agents to start when there are no device_ids.
+    num_parallel_workers: processes for the Python stages when more than one; and agents to
+    start when there are no device_ids.
     Raises RuntimeError for arguments that cannot be used.
     """
 
@@ -51,6 +52,7 @@ class ServableStartConfig:
         self.version_number = version_number
         self.device_type = _device_type(device_type)
         self.num_parallel_workers = num_parallel_workers or int(not self.device_ids)
+        self.stage_processes = num_parallel_workers if num_parallel_workers > 1 else 0
 
 
 def script_folder() -> Path:

@@ -140,17 +140,18 @@ def test_errors_of_all_rounds_are_added() -> None:
 
 
 def test_tables_replace_what_stood_between_the_markers() -> None:
-    text = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
-    once = pages.put_between_markers(text, tables.BEGIN, tables.END, "new")
+    begin, end = tables.SECTIONS["servers"]
+    text = f"before\n{begin}\nold\n{end}\nafter\n"
+    once = pages.put_between_markers(text, begin, end, "new")
     assert "old" not in once
     assert once.startswith("before\n")
     assert once.endswith("after\n")
-    assert pages.put_between_markers(once, tables.BEGIN, tables.END, "new") == once
+    assert pages.put_between_markers(once, begin, end, "new") == once
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="no <!-- bench:begin"):
-        pages.put_between_markers("nothing", tables.BEGIN, tables.END, "new")
+        pages.put_between_markers("nothing", *tables.SECTIONS["servers"], "new")
 
 
 @pytest.mark.parametrize(
@@ -228,8 +229,9 @@ def test_rows_of_a_bare_loop_tell_what_share_of_it_each_server_reaches() -> None
     assert [line.rpartition("| ")[2] for line in lines[2:4]] == ["100 % |", "40 % |"]
 
 
-def test_the_committed_tables_are_those_of_the_committed_result() -> None:
-    path = ROOT / "benchmarks" / "results" / "servers.json"
+@pytest.mark.parametrize("section", tables.SECTIONS)
+def test_the_committed_tables_are_those_of_the_committed_result(section: str) -> None:
+    path = ROOT / "benchmarks" / "results" / f"{section}.json"
     page = (ROOT / "docs" / "performance.md").read_text()
     content = tables.page(json.loads(path.read_text()), plots=pages.plots_of(path))
-    assert pages.put_between_markers(page, tables.BEGIN, tables.END, content) == page
+    assert pages.put_between_markers(page, *tables.SECTIONS[section], content) == page

@@ -138,6 +138,14 @@ CONFIG_1_6 = """
         x1 = register.add_stage(one_more, x1, outputs_count=1, batch_size=2)
         return register.add_stage(sub, x1, x2, outputs_count=1, tag="Subtract")
 """
+# Python stages in processes of their own: the function asks whose it is.
+SCRIPT_2_0 = SCRIPT_1_3.replace("device_ids=0)", "device_ids=0, num_parallel_workers=2)")
+CONFIG_2_0 = CONFIG_1_6.replace(
+    "    return [(instance[0]",
+    """    with open("/proc/self/cmdline") as mine:
+            assert "services.worker.stages" in mine.read()
+        return [(instance[0]""",
+)
 
 
 def write_servable(folder, config):
@@ -179,6 +187,7 @@ def run_script(folder, script):
         ),
         pytest.param(CONFIG_1_3, SCRIPT_1_3, [], id="1.3"),
         pytest.param(CONFIG_1_6, SCRIPT_1_3, [], id="1.6"),
+        pytest.param(CONFIG_2_0, SCRIPT_2_0, [], id="2.0"),
     ],
 )
 def test_the_scripts_of_each_generation_run(tmp_path, config, script, deprecated):
