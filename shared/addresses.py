@@ -1,5 +1,6 @@
 """Addresses as people write them: HOST:PORT or unix:PATH."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -42,3 +43,10 @@ class HostPort:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def is_this_host(peer_host: str | None) -> bool:
+    """Whether a peer's IP address is of the loopback; "" is a Unix socket, None nobody knows."""
+    if peer_host is None:
+        return False
+    return not peer_host or ipaddress.ip_address(peer_host.partition("%")[0]).is_loopback

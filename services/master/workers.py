@@ -60,6 +60,7 @@ class Workers:
             max_outstanding=self._max_outstanding,
             lost=WorkerLost,
             changed=lambda: self._publish(worker),
+            shares_memory=True,
         )
         task = self._scope.spawn(link.keep(), name=f"link to worker {hello.member_id}")
         worker = self._workers[hello.member_id] = _Worker(hello.member_id, link, task)

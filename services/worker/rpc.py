@@ -25,8 +25,12 @@ class DispatchDoor:
         return Routes(streams={DISPATCH_PATH: self._exchange})
 
     async def _exchange(self, context: CallContext, stream: Stream) -> None:
-        del context
-        await serve_exchange(stream, self._predict, max_outstanding=self._max_calls)
+        await serve_exchange(
+            stream,
+            self._predict,
+            max_outstanding=self._max_calls,
+            peer_host=context.peer_host,
+        )
 
     async def _predict(self, incoming: Incoming) -> bytes:
         return await self._requests.predict(

@@ -11,18 +11,32 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from protos.serving.v1 import exchange_pb2
 from shared.deadline import Deadline
 from shared.errors import (
     DeadlineExceeded,
+    MemoryNotShared,
     Overloaded,
     PeerLost,
     Unavailable,
     rebuild,
 )
+from shared.regions import OwnRegion
 from shared.tasks import task_scope
-from shared.wire.exchange_messages import ATTACHED_BYTES, WRITE_BYTES, WRITE_CALLS
+from shared.wire.exchange_messages import (
+    ATTACHED_BYTES,
+    SHARED_FROM_BYTES,
+    SHARED_TO_BYTES,
+    WRITE_BYTES,
+    WRITE_CALLS,
+    write_region,
+)
 from shared.wire.interface import Channel, Stream
+from shared.wire.lent_memory import LentMemory
+
+log = structlog.get_logger()
 
 _OPENING_SECONDS = 5.0
 
@@ -39,6 +53,9 @@ class _Pending:
     answer: asyncio.Future[bytes]
     deadline: Deadline | None
     written: bool = False
+    answered: bool = False
+    region: OwnRegion | None = None
+    """Where the payload lies, if not in a message."""
 
     def timeout_microseconds(self, now: float) -> int:
         """Time left, as the other side gets it; 0 stands for no deadline."""
@@ -50,8 +67,18 @@ class _Pending:
 class Exchange:
     """The caller's side of one exchange stream."""
 
-    def __init__(self, peer: str, max_outstanding: int, lost: Callable[[str], PeerLost]) -> None:
+    def __init__(
+        self,
+        peer: str,
+        max_outstanding: int,
+        lost: Callable[[str], PeerLost],
+        *,
+        shares_memory: bool = False,
+    ) -> None:
         self._peer = peer
+        self._memory = LentMemory()
+        self._shares_memory = shares_memory
+        """Until the peer says that it cannot see it."""
         self._max_outstanding = max_outstanding
         self._lost = lost
         self._pending: dict[int, _Pending] = {}
@@ -83,6 +110,23 @@ class Exchange:
         outstanding; DeadlineExceeded; Unavailable when the stream broke before
         the call was written (safe to send elsewhere), PeerLost after.
         """
+        try:
+            return await self._call(payload, deadline, head, request_id, subject)
+        except MemoryNotShared as failure:
+            # It has not begun.
+            if self._shares_memory:
+                log.info("payloads travel inside messages", reason=failure.message)
+                self._shares_memory = False
+        return await self._call(payload, deadline, head, request_id, subject)
+
+    async def _call(
+        self,
+        payload: bytes,
+        deadline: Deadline | None,
+        head: bytes,
+        request_id: str,
+        subject: str,
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         if self._broken:
             raise Unavailable(f"{self._peer} is not connected")
@@ -107,6 +151,14 @@ class Exchange:
             if timer is not None:
                 timer.cancel()
             self._pending.pop(pending.id, None)
+            if pending.region is not None:
+                self._take_back(pending.region, answered=pending.answered)
+
+    def _take_back(self, region: OwnRegion, *, answered: bool) -> None:
+        if answered and not self._broken:
+            self._memory.give_back(region)
+        else:
+            self._memory.lose(region)
 
     def _withdraw(self, pending: _Pending) -> None:
         if pending.written and pending.id in self._pending:
@@ -137,19 +189,29 @@ class Exchange:
                 continue
             pending.written = True
             payload = pending.payload
-            is_attached = len(payload) >= ATTACHED_BYTES
-            message.calls.add(
+            call = message.calls.add(
                 id=pending.id,
                 timeout_microseconds=pending.timeout_microseconds(now),
                 request_id=pending.request_id,
                 head=pending.head,
-                payload=b"" if is_attached else payload,
-                attached=is_attached,
             )
-            if is_attached:
+            if len(payload) < ATTACHED_BYTES:
+                call.payload = payload
+                size += len(payload)
+            elif (region := self._lend(payload)) is not None:
+                pending.region = region
+                call.size = len(payload)
+                call.region.CopyFrom(write_region(region.told))
+            else:
+                call.attached = True
                 attached.append(payload)
-            size += len(payload)
+                size += len(payload)
         return attached
+
+    def _lend(self, payload: bytes) -> OwnRegion | None:
+        if not self._shares_memory or not SHARED_FROM_BYTES <= len(payload) <= SHARED_TO_BYTES:
+            return None
+        return self._memory.lend(payload)
 
     async def read_from(self, messages: AsyncIterator[bytes]) -> None:
         """Hand answers to their callers until the peer closes."""
@@ -159,6 +221,7 @@ class Exchange:
                 pending = self._pending.get(answer.id)
                 if pending is None or pending.answer.done():
                     continue
+                pending.answered = True
                 if answer.HasField("failure"):
                     failure = rebuild(answer.failure.name, answer.failure.message)
                     pending.answer.set_exception(failure)
@@ -169,6 +232,7 @@ class Exchange:
     def end(self, reason: str) -> None:
         """Fail what waits: PeerLost for what was written, Unavailable for the rest."""
         self._broken = True
+        self._memory.close()
         for pending in self._pending.values():
             if pending.answer.done():
                 continue
@@ -192,13 +256,16 @@ async def open_exchange(
     peer: str,
     max_outstanding: int,
     lost: Callable[[str], PeerLost] = PeerLost,
+    shares_memory: bool = False,
 ) -> AsyncIterator[Exchange]:
     """An exchange over ``channel`` while inside; the body ends with PeerLost when it breaks.
 
     The body begins when the other side has said that it is there. ``peer`` is what
     messages call it, ``lost`` makes the error of the calls that were in its hands.
+    With ``shares_memory`` large payloads lie in memory that a peer on this host maps, until
+    it says that it cannot.
     """
-    exchange = Exchange(peer, max_outstanding, lost)
+    exchange = Exchange(peer, max_outstanding, lost, shares_memory=shares_memory)
     try:
         async with channel.stream(path) as stream, task_scope() as scope:
             messages = aiter(stream)

@@ -2,16 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
 import structlog
 
 from protos.serving.v1 import exchange_pb2
+from shared.addresses import is_this_host
 from shared.deadline import Deadline
-from shared.errors import InternalError, Overloaded, PeerLost, ServingError
+from shared.errors import InternalError, MemoryNotShared, Overloaded, PeerLost, ServingError
+from shared.regions import Regions
 from shared.tasks import TaskScope, task_scope
-from shared.wire.exchange_messages import ATTACHED_BYTES, WRITE_BYTES, WRITE_CALLS
+from shared.wire.exchange_messages import (
+    ATTACHED_BYTES,
+    MOST_REGIONS,
+    WRITE_BYTES,
+    WRITE_CALLS,
+    read_region,
+)
 from shared.wire.interface import Stream
 
 log = structlog.get_logger()
@@ -29,25 +37,35 @@ class Incoming(NamedTuple):
 ExchangeHandler = Callable[[Incoming], Awaitable[bytes]]
 
 
-async def serve_exchange(stream: Stream, handler: ExchangeHandler, *, max_outstanding: int) -> None:
+async def serve_exchange(
+    stream: Stream, handler: ExchangeHandler, *, max_outstanding: int, peer_host: str | None = None
+) -> None:
     """Work on the calls of one stream until its caller closes it or is lost.
 
-    When it ends, calls still being worked on are cancelled.
+    When it ends, calls still being worked on are cancelled. A caller whose ``peer_host`` is
+    this host may have payloads in memory of its own.
     """
-    served = _Served(handler, max_outstanding)
+    regions = Regions(MOST_REGIONS) if is_this_host(peer_host) else None
+    served = _Served(handler, max_outstanding, regions)
     try:
         async with task_scope() as scope:
             scope.spawn(served.write_to(stream), name="exchange answers")
             await served.read_from(stream, scope)
     except PeerLost:
         log.debug("exchange caller lost")
+    finally:
+        if regions is not None:
+            regions.close()
 
 
 class _Served:
     """One stream."""
 
-    def __init__(self, handler: ExchangeHandler, max_outstanding: int) -> None:
+    def __init__(
+        self, handler: ExchangeHandler, max_outstanding: int, regions: Regions | None
+    ) -> None:
         self._handler = handler
+        self._regions = regions
         self._max_outstanding = max_outstanding
         self._now = asyncio.get_running_loop().time
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -64,8 +82,21 @@ class _Served:
                 if running is not None:
                     running.cancel()
             for call in calls.calls:
-                payload = await anext(messages) if call.attached else call.payload
-                self._begin(call, payload, scope)
+                try:
+                    payload = await self._payload_of(call, messages)
+                except MemoryNotShared as failure:
+                    self._answer(call.id, failure)
+                else:
+                    self._begin(call, payload, scope)
+
+    async def _payload_of(self, call: exchange_pb2.Call, messages: AsyncIterator[bytes]) -> bytes:
+        if call.attached:
+            return await anext(messages)
+        if not call.HasField("region"):
+            return call.payload
+        if self._regions is None:
+            raise MemoryNotShared("the caller is not on this host")
+        return self._regions.read(read_region(call.region), call.size)
 
     def _begin(self, call: exchange_pb2.Call, payload: bytes, scope: TaskScope) -> None:
         call_id = call.id

@@ -19,7 +19,8 @@ _RETRY_SECONDS = 0.2
 class Link:
     """Carries calls to one member for as long as ``keep`` runs.
 
-    ``addresses`` are tried in their order; empty ones are skipped.
+    ``addresses`` are tried in their order; empty ones are skipped. ``shares_memory``: see
+    ``open_exchange``.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Link:
         max_outstanding: int,
         lost: Callable[[str], PeerLost],
         changed: Callable[[], None],
+        shares_memory: bool = False,
     ) -> None:
         self._wire = wire
         self._addresses = [address for address in addresses if address]
@@ -40,6 +42,7 @@ class Link:
         self._max_outstanding = max_outstanding
         self._lost = lost
         self._changed = changed
+        self._shares_memory = shares_memory
         self._exchange: Exchange | None = None
         self.address = ""
         """Where it is connected; the latest one when it is not."""
@@ -96,6 +99,7 @@ class Link:
                 peer=self._peer,
                 max_outstanding=self._max_outstanding,
                 lost=self._lost,
+                shares_memory=self._shares_memory,
             ) as exchange,
         ):
             self._exchange, self.address = exchange, address

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from protos.serving.v1 import execution_pb2
-from services.agent.device.work import Region, Work
+from services.agent.device.work import Work
 from services.worker.agents.execution import read_reply, write_request
 from shared.arena import Placed
+from shared.regions import Region
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tensors import Array
+from shared.wire.exchange_messages import write_region
 from shared.wire.tensor_codec import read_placed, write_tensor
 
 
@@ -35,7 +37,7 @@ def shared_work(
     )
     request = execution_pb2.ExecuteRequest(
         inputs=[write_tensor(placed)],
-        region=execution_pb2.Region(pid=region.pid, fd=region.fd, nonce=region.nonce),
+        region=write_region(region),
         output_offset=end,
     )
     return Work(what, model, rows, head.SerializeToString(), request.SerializeToString())

@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/exchange.proto\x12\x14mindserve.serving.v1\"u\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x1c\n\x14timeout_microseconds\x18\x02 \x01(\x04\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x0c\n\x04head\x18\x05 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\"E\n\x05\x43\x61lls\x12)\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1a.mindserve.serving.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"g\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1d.mindserve.serving.v1.Failure\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x04 \x01(\x08\"8\n\x07\x41nswers\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.mindserve.serving.v1.Answer\"(\n\x07\x46\x61ilure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/exchange.proto\x12\x14mindserve.serving.v1\"\xb1\x01\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x1c\n\x14timeout_microseconds\x18\x02 \x01(\x04\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x0c\n\x04head\x18\x05 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12,\n\x06region\x18\x07 \x01(\x0b\x32\x1c.mindserve.serving.v1.Region\x12\x0c\n\x04size\x18\x08 \x01(\x04\"E\n\x05\x43\x61lls\x12)\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1a.mindserve.serving.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"g\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1d.mindserve.serving.v1.Failure\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x10\n\x08\x61ttached\x18\x04 \x01(\x08\"8\n\x07\x41nswers\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.mindserve.serving.v1.Answer\"(\n\x07\x46\x61ilure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"0\n\x06Region\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\n\n\x02\x66\x64\x18\x02 \x01(\r\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.serving.v1.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CALL']._serialized_start=58
-  _globals['_CALL']._serialized_end=175
-  _globals['_CALLS']._serialized_start=177
-  _globals['_CALLS']._serialized_end=246
-  _globals['_ANSWER']._serialized_start=248
-  _globals['_ANSWER']._serialized_end=351
-  _globals['_ANSWERS']._serialized_start=353
-  _globals['_ANSWERS']._serialized_end=409
-  _globals['_FAILURE']._serialized_start=411
-  _globals['_FAILURE']._serialized_end=451
+  _globals['_CALL']._serialized_start=59
+  _globals['_CALL']._serialized_end=236
+  _globals['_CALLS']._serialized_start=238
+  _globals['_CALLS']._serialized_end=307
+  _globals['_ANSWER']._serialized_start=309
+  _globals['_ANSWER']._serialized_end=412
+  _globals['_ANSWERS']._serialized_start=414
+  _globals['_ANSWERS']._serialized_end=470
+  _globals['_FAILURE']._serialized_start=472
+  _globals['_FAILURE']._serialized_end=512
+  _globals['_REGION']._serialized_start=514
+  _globals['_REGION']._serialized_end=562
 # @@protoc_insertion_point(module_scope)

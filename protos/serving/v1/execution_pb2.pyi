@@ -28,22 +28,12 @@ class ExecuteRequest(_message.Message):
     OUTPUT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     subgraph: int
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
-    region: Region
+    region: _exchange_pb2.Region
     output_offset: int
-    def __init__(self, subgraph: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., output_offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, subgraph: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., region: _Optional[_Union[_exchange_pb2.Region, _Mapping]] = ..., output_offset: _Optional[int] = ...) -> None: ...
 
 class ExecuteReply(_message.Message):
     __slots__ = ("outputs",)
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     outputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
     def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ...) -> None: ...
-
-class Region(_message.Message):
-    __slots__ = ("pid", "fd", "nonce")
-    PID_FIELD_NUMBER: _ClassVar[int]
-    FD_FIELD_NUMBER: _ClassVar[int]
-    NONCE_FIELD_NUMBER: _ClassVar[int]
-    pid: int
-    fd: int
-    nonce: bytes
-    def __init__(self, pid: _Optional[int] = ..., fd: _Optional[int] = ..., nonce: _Optional[bytes] = ...) -> None: ...

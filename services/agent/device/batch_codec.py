@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from protos.serving.v1 import execution_pb2
-from services.agent.device.work import Region
 from shared.arena import Placed
 from shared.errors import InvalidRequest
+from shared.regions import Region
 from shared.tensors import Array
+from shared.wire.exchange_messages import read_region
 from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 
 
@@ -41,7 +42,7 @@ def read_batch(head: bytes, payload: bytes) -> Batch:
         raise InvalidRequest("not an ExecuteRequest") from failure
     inputs: Sequence[Array] | SharedInputs
     if request.HasField("region"):
-        region = Region(request.region.pid, request.region.fd, request.region.nonce)
+        region = read_region(request.region)
         inputs = SharedInputs(region, read_placed(request.inputs), request.output_offset)
     else:
         inputs = read_tensors(request.inputs)

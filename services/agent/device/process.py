@@ -21,13 +21,16 @@ from services.agent.device.channel import (
     SKIPPED,
 )
 from services.agent.device.priority import behind_others
-from services.agent.device.regions import Regions
 from services.agent.device.rows import run_rows
 from services.agent.device.withdrawals import Withdrawals
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.frames import PREFIX, Frame
 from shared.membership import Device, ModelFiles
+from shared.regions import Regions
 from shared.tensors import Array
+
+# A worker uses two for each servable version.
+_MOST_REGIONS = 4
 
 
 class DeviceProcess:
@@ -37,7 +40,7 @@ class DeviceProcess:
         self._reader = connection.makefile("rb")
         self._connection = connection
         self._withdrawals = withdrawals
-        self._regions = Regions()
+        self._regions = Regions(_MOST_REGIONS)
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
 
     def run(self) -> None:

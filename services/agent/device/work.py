@@ -6,15 +6,6 @@ from shared.servable import ServableVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """Memory of the worker: a descriptor of its process, which begins with the nonce."""
-
-    pid: int
-    fd: int
-    nonce: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """A batch for one model, as the worker wrote it."""
 

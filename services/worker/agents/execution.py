@@ -8,6 +8,7 @@ from shared.arena import Column, join
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tensors import Array
+from shared.wire.exchange_messages import write_region
 from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 
 EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
@@ -33,9 +34,7 @@ def write_request(
     else:
         placed, request.output_offset = memory.write(columns)
         request.inputs.extend(map(write_tensor, placed))
-        request.region.pid = memory.pid
-        request.region.fd = memory.fd
-        request.region.nonce = memory.nonce
+        request.region.CopyFrom(write_region(memory.told))
     return head.SerializeToString(), request.SerializeToString()
 
 

@@ -1,17 +1,14 @@
 """Memory that this worker shares with the device processes of one agent on the same host."""
 
-import os
 from collections.abc import Sequence
 
-import numpy as np
-
-from shared.arena import Arena, Column, Placed
+from shared.arena import Column, Placed
+from shared.regions import HEADER_BYTES, OwnRegion, Region
 from shared.servable import ServableVersion
 from shared.tensors import Array
 
 # Below this, bytes inside the message cost less than their place in shared memory.
 SHARED_FROM_BYTES = 64 << 10
-_HEADER_BYTES = 64
 
 
 def size_of(columns: Sequence[Column]) -> int:
@@ -22,25 +19,20 @@ def size_of(columns: Sequence[Column]) -> int:
 
 
 class SharedMemory:
-    """One region, for one batch at a time.
-
-    It begins with a nonce, which proves to the device process that it found it.
-    """
+    """One region, for one batch at a time."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.nonce = os.urandom(16)
-        self._arena = Arena.create()
-        self._arena.write([np.frombuffer(self.nonce, np.uint8)])
+        self._region = OwnRegion()
+        self._arena = self._region.arena
 
     @property
-    def fd(self) -> int:
-        """The region's descriptor in this process."""
-        return self._arena.fd
+    def told(self) -> Region:
+        """What a message says of it."""
+        return self._region.told
 
     def write(self, columns: Sequence[Column]) -> tuple[list[Placed], int]:
         """Stack columns into the region; raises OSError when there is no memory for them."""
-        return self._arena.write(columns, _HEADER_BYTES)
+        return self._arena.write(columns, HEADER_BYTES)
 
     def read(self, placed: Sequence[Placed]) -> list[Array]:
         """Copies of arrays, because the next batch overwrites them."""
@@ -48,7 +40,7 @@ class SharedMemory:
 
     def close(self) -> None:
         """Let go of it."""
-        self._arena.close()
+        self._region.close()
 
 
 class Memories:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from services.agent.device.supervisor import Limits, Supervisor
-from services.agent.device.work import Region
 from shared.arena import Arena, Placed
 from shared.errors import (
     AgentLost,
@@ -20,6 +19,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.membership import Assigned, Device, ModelFiles
+from shared.regions import Region
 from shared.servable import ServableVersion
 from tests.support.batches import outputs_of, placed_of, shared_work, work_of
 
@@ -167,7 +167,7 @@ async def test_memory_that_is_not_the_workers_is_refused_and_the_process_lives_o
                 {"nonce": b"short"},
                 {"nonce": b"f" * 16},
             ):
-                with pytest.raises(MemoryNotShared, match="the worker's memory"):
+                with pytest.raises(MemoryNotShared, match="the owner's memory"):
                     await supervisor.execute(shared(arena, rows(1), **wrong))
         assert placed_of((await supervisor.execute(shared(arena, rows(1)))).reply)
 
