@@ -1,8 +1,9 @@
 """Handlers that grpclib's generator made a base class for, served on any of our wires.
 
 ``protoc --grpclib_python_out`` writes a class for each service; whoever fills in its methods
-gets a stream with grpclib's own interface (https://grpclib.readthedocs.io). So grpclib's
-health, reflection and other ready-made services can be served here too.
+gets a stream with grpclib's own interface (https://grpclib.readthedocs.io), and what was made
+for it serves here too. Its own health and reflection services are the exception: their messages
+have the names of grpcio's, and protobuf knows each name once in a process.
 """
 
 import asyncio

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpclib.client import Channel
-from grpclib.const import Status
+from grpclib.client import (
+    Channel,
+    StreamStreamMethod,
+    StreamUnaryMethod,
+    UnaryStreamMethod,
+)
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, ProtocolError
-from grpclib.health.check import ServiceStatus
-from grpclib.health.service import OVERALL, Health
-from grpclib.health.v1.health_grpc import HealthStub
-from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from structlog.testing import capture_logs
 
 from protos.ms_service import ms_service_pb2 as pb
@@ -146,22 +147,71 @@ async def test_a_message_that_is_none_of_its_type_is_refused(generated, serving)
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_service_that_grpclib_brings_along_streams(serving):
-    status = ServiceStatus()
-    async with serving(Health({OVERALL: [status]})) as (channel, _, _):
-        stub = HealthStub(channel)
-        async with stub.Watch.open() as watch:
-            await watch.send_message(HealthCheckRequest(), end=True)
-            for healthy, answer in (
-                (None, HealthCheckResponse.UNKNOWN),
-                (True, HealthCheckResponse.SERVING),
-                (False, HealthCheckResponse.NOT_SERVING),
-            ):
-                status.set(healthy)
-                while (await watch.recv_message()).status != answer:
-                    pass
-            await watch.cancel()
-        assert (await stub.Check(HealthCheckRequest())).status == HealthCheckResponse.NOT_SERVING
+class Streaming:
+    """As grpclib's generator maps methods of every kind to handlers."""
+
+    async def _collect(self, stream):
+        names = [request.servable_spec.name async for request in stream]
+        await stream.send_message(named("+".join(names)))
+
+    async def _count(self, stream):
+        request = await stream.recv_message()
+        for number in range(int(request.servable_spec.name)):
+            await stream.send_message(named(str(number)))
+
+    async def _echo(self, stream):
+        async for request in stream:
+            if request.servable_spec.name == "stop":
+                await stream.send_trailing_metadata(
+                    status=Status.ABORTED, status_message="as asked"
+                )
+            await stream.send_message(named(request.servable_spec.name))
+
+    async def _forget(self, stream):
+        await stream.recv_message()
+
+    def __mapping__(self):
+        def handler(function, cardinality):
+            return Handler(function, cardinality, pb.PredictRequest, pb.PredictReply)
+
+        return {
+            "/a.B/Collect": handler(self._collect, Cardinality.STREAM_UNARY),
+            "/a.B/Count": handler(self._count, Cardinality.UNARY_STREAM),
+            "/a.B/Echo": handler(self._echo, Cardinality.STREAM_STREAM),
+            "/a.B/Forget": handler(self._forget, Cardinality.STREAM_UNARY),
+        }
+
+
+def named(name):
+    return pb.PredictReply(servable_spec=pb.ServableSpec(name=name))
+
+
+def asking(name):
+    return pb.PredictRequest(servable_spec=pb.ServableSpec(name=name))
+
+
+def method(kind, channel, name):
+    return kind(channel, f"/a.B/{name}", pb.PredictRequest, pb.PredictReply)
+
+
+async def test_methods_of_every_kind_stream(serving):
+    async with serving(Streaming()) as (channel, _, _):
+        collect = method(StreamUnaryMethod, channel, "Collect")
+        assert (await collect([asking("a"), asking("b")])).servable_spec.name == "a+b"
+        counted = await method(UnaryStreamMethod, channel, "Count")(asking("3"))
+        assert [each.servable_spec.name for each in counted] == ["0", "1", "2"]
+        async with method(StreamStreamMethod, channel, "Echo").open() as stream:
+            for name in ("x", "y"):
+                await stream.send_message(asking(name))
+                assert (await stream.recv_message()).servable_spec.name == name
+            await stream.send_message(asking("stop"), end=True)
+            with pytest.raises(GRPCError, match="as asked") as failure:
+                await stream.recv_message()
+                await stream.recv_trailing_metadata()
+        assert failure.value.status is Status.ABORTED
+        with capture_logs(), pytest.raises(GRPCError) as forgotten:
+            await method(StreamUnaryMethod, channel, "Forget")([asking("a")])
+        assert forgotten.value.status is Status.INTERNAL
 
 
 def a_deadline():
