@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,9 +12,6 @@ from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.metrics import Metrics
 from services.master.requests import Requests
-from services.master.rest.app import RestDoor
-from services.master.rest.pages import Pages
-from services.master.rest.server import RestServer, serve_rest
 from services.master.router import Router
 from services.master.rpc import FrontDoor
 from services.master.settings import MasterSettings
@@ -29,6 +27,9 @@ from shared.wire.membership import Registrar
 from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
 
+if TYPE_CHECKING:
+    from services.master.rest.server import RestServer
+
 log = structlog.get_logger()
 
 # Time for the last answers to be written, once every request has one.
@@ -41,7 +42,7 @@ class Master:
     def __init__(
         self,
         front: Server,
-        rest: RestServer | None,
+        rest: "RestServer | None",
         membership: Server,
         admission: Admission,
         health: HealthBoard,
@@ -89,9 +90,14 @@ def _serve_rest(
     router: Router,
     health: HealthBoard,
     scope: TaskScope,
-) -> AbstractAsyncContextManager[RestServer | None]:
+) -> "AbstractAsyncContextManager[RestServer | None]":
     if not settings.rest_address:
         return nullcontext()
+    # Here, so that only masters that speak HTTP have its libraries in memory.
+    from services.master.rest.app import RestDoor  # noqa: PLC0415 (see above)
+    from services.master.rest.pages import Pages  # noqa: PLC0415 (see above)
+    from services.master.rest.server import serve_rest  # noqa: PLC0415 (see above)
+
     door = RestDoor(
         requests,
         Pages(router, lambda: bool(health.get(""))),
