@@ -55,14 +55,23 @@ def call_model(key: str, args: Sequence[Any], subgraph: int) -> Any:
     if len(args) > 1 or not isinstance(args[0], list | tuple):
         if any(isinstance(each, list | tuple) for each in args):
             raise _invalid(key)
-        (outputs,) = caller.call(key, subgraph, [args])
+        (outputs,) = _asked(caller, key, subgraph, [args])
         return outputs[0] if len(outputs) == 1 else outputs
     instances = args[0]
     if not instances:
         raise RuntimeError(f"Model({key}).call() failed: Input instances count is 0")
     if not all(isinstance(each, list | tuple) for each in instances):
         raise _invalid(key)
-    return tuple(caller.call(key, subgraph, instances))
+    return tuple(_asked(caller, key, subgraph, instances))
+
+
+def _asked(
+    caller: ModelCaller, key: str, subgraph: int, instances: Sequence[Sequence[Any]]
+) -> list[tuple[Array, ...]]:
+    try:
+        return caller.call(key, subgraph, instances)
+    except RuntimeError as failure:
+        raise RuntimeError(f"Model({key}).call() failed: {failure}") from failure
 
 
 def _invalid(key: str) -> RuntimeError:
