@@ -76,9 +76,9 @@ class Exchange:
         shares_memory: bool = False,
     ) -> None:
         self._peer = peer
-        self._memory = LentMemory()
-        self._shares_memory = shares_memory
-        """Until the peer says that it cannot see it."""
+        self._memory = LentMemory() if shares_memory else None
+        self._seen = True
+        """Whether the peer sees that memory; until it says that it does not."""
         self._max_outstanding = max_outstanding
         self._lost = lost
         self._pending: dict[int, _Pending] = {}
@@ -113,10 +113,12 @@ class Exchange:
         try:
             return await self._call(payload, deadline, head, request_id, subject)
         except MemoryNotShared as failure:
+            if self._memory is None:
+                raise
             # It has not begun.
-            if self._shares_memory:
+            if self._seen:
                 log.info("payloads travel inside messages", reason=failure.message)
-                self._shares_memory = False
+                self._seen = False
         return await self._call(payload, deadline, head, request_id, subject)
 
     async def _call(
@@ -151,14 +153,11 @@ class Exchange:
             if timer is not None:
                 timer.cancel()
             self._pending.pop(pending.id, None)
-            if pending.region is not None:
-                self._take_back(pending.region, answered=pending.answered)
-
-    def _take_back(self, region: OwnRegion, *, answered: bool) -> None:
-        if answered and not self._broken:
-            self._memory.give_back(region)
-        else:
-            self._memory.lose(region)
+            if self._memory is not None and pending.region is not None:
+                if pending.answered and not self._broken:
+                    self._memory.give_back(pending.region)
+                else:
+                    self._memory.lose(pending.region)
 
     def _withdraw(self, pending: _Pending) -> None:
         if pending.written and pending.id in self._pending:
@@ -209,9 +208,10 @@ class Exchange:
         return attached
 
     def _lend(self, payload: bytes) -> OwnRegion | None:
-        if not self._shares_memory or not SHARED_FROM_BYTES <= len(payload) <= SHARED_TO_BYTES:
+        if self._memory is None or not self._seen:
             return None
-        return self._memory.lend(payload)
+        fits = SHARED_FROM_BYTES <= len(payload) <= SHARED_TO_BYTES
+        return self._memory.lend(payload) if fits else None
 
     async def read_from(self, messages: AsyncIterator[bytes]) -> None:
         """Hand answers to their callers until the peer closes."""
@@ -232,7 +232,8 @@ class Exchange:
     def end(self, reason: str) -> None:
         """Fail what waits: PeerLost for what was written, Unavailable for the rest."""
         self._broken = True
-        self._memory.close()
+        if self._memory is not None:
+            self._memory.close()
         for pending in self._pending.values():
             if pending.answer.done():
                 continue

@@ -99,6 +99,15 @@ async def test_peers_that_do_not_share_get_messages(shares_memory):
         assert len(peer.seen) == 5
 
 
+async def test_a_refusal_that_is_the_handlers_own_is_passed_on_and_not_tried_again():
+    peer = Peer()
+    peer.refuses = MemoryNotShared("not this time")
+    async with connected(peer, shares_memory=False) as exchange:
+        with pytest.raises(MemoryNotShared):
+            await exchange.call(b"x" * LARGE)
+    assert len(peer.seen) == 1
+
+
 async def test_payloads_at_the_same_time_do_not_mix_however_many():
     peer = Peer()
     async with connected(peer) as exchange:
