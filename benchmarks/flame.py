@@ -7,6 +7,7 @@ after it; the width of a frame is its share of the time in which its process was
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,13 @@ def service_of(arguments: list[str]) -> str:
     return SERVICES.get(arguments[arguments.index("-m") + 1], "")
 
 
+def titled(drawing: str, title: str) -> str:
+    """(pure) A drawing with a title that says what it shows: py-spy's own is its command line."""
+    return re.sub(
+        r'(<text id="title"[^>]*>)[^<]*', lambda found: f"{found[1]}{title}", drawing, count=1
+    )
+
+
 def draw(work: Work, layout: Layout, seconds: int, folder: Path) -> None:
     """Load a server and sample each of its processes meanwhile."""
     program = spy()
@@ -59,23 +67,25 @@ def draw(work: Work, layout: Layout, seconds: int, folder: Path) -> None:
     with running(peer, work, environment_of(peer)) as server:
         load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
         requests = load.calibrate(seconds + 2)
-        spies = []
+        spies: dict[Path, subprocess.Popen[bytes]] = {}
         for process in psutil.Process().children(recursive=True):
             name = service_of(process.cmdline())
             if name:
                 target = folder / f"{name}-{work.key}-{layout}.svg"
-                spies.append(
-                    subprocess.Popen(
-                        [program, "record", "--rate", str(SAMPLES_A_SECOND), "--duration",
-                         str(seconds), "--function", "--output", str(target),
-                         "--pid", str(process.pid)],
-                        stdout=subprocess.DEVNULL,
-                    )
+                spies[target] = subprocess.Popen(
+                    [program, "record", "--rate", str(SAMPLES_A_SECOND), "--duration",
+                     str(seconds), "--function", "--output", str(target),
+                     "--pid", str(process.pid)],
+                    stdout=subprocess.DEVNULL,
                 )  # fmt: skip
         load.run(requests)
-        ended = [each.wait(60) for each in spies]
+        ended = [each.wait(60) for each in spies.values()]
         if any(ended) or not ended:
             sys.exit(f"py-spy ended with {ended}; it needs the right to trace processes")
+    for target in spies:
+        name = target.stem.partition("-")[0]
+        title = f"{name}: work {work.key}, {layout} in flight, {seconds} s"
+        target.write_text(titled(target.read_text(), title))
     say(f"drawn into {folder}")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.flame import service_of
+from benchmarks.flame import service_of, titled
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,12 @@ from benchmarks.flame import service_of
 )
 def test_services_are_known_by_their_command_lines(arguments, service):
     assert service_of(arguments) == service
+
+
+def test_a_drawing_names_what_it_shows_and_no_path():
+    drawing = (
+        '<svg><text id="title" x="5">/a/py-spy record --pid 7</text><text id="o">x</text></svg>'
+    )
+    assert titled(drawing, "worker: work a") == (
+        '<svg><text id="title" x="5">worker: work a</text><text id="o">x</text></svg>'
+    )
