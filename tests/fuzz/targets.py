@@ -98,7 +98,7 @@ class User:
         elif choice < 0.66:
             self.core.say_farewell()
         elif choice < 0.67:
-            self.core.forgive(5)
+            self.core.nuisance.forgive(5)
 
 
 def _core(rng: random.Random, *, calls: int | None) -> User:
@@ -146,7 +146,7 @@ def _check_kept(core: Connection[Any]) -> None:
     kept = sys.getsizeof(core._buffer) + core._blocks.held
     if kept > LIMITS.frame_bytes + LIMITS.max_header_bytes + 200_000:
         raise AssertionError(f"{kept} bytes of frames are kept")
-    if core._room < 0 or core._nuisance > LIMITS.max_nuisance:
+    if core._room < 0 or core.nuisance.count > LIMITS.max_nuisance:
         raise AssertionError("a limit was passed")
 
 

@@ -100,7 +100,7 @@ class Attended(Carrier[Request], ABC):
             now, heard_at=heard_at, stalled_bytes=self._core.stalled_bytes + unwritten
         )
         self.end_half_sent(now - self._limits.stalled_seconds)
-        self._core.forgive(step.forgiven)
+        self._core.nuisance.forgive(step.forgiven)
         if step.end is not None:
             self._end_connection(step.end)
         elif step.ping:

@@ -122,7 +122,7 @@ class ClientConnection(Carrier[Response]):
             self._lose(PeerLost("the connection is silent"))
             return
         self._heard = False
-        self._core.forgive(self._forgiven)
+        self._core.nuisance.forgive(self._forgiven)
         self._core.ping()
         self.flush()
         self._timer = self._loop.call_later(self._keepalive_seconds, self._keep_alive)

@@ -14,6 +14,7 @@ from shared.wire.http2.frames import Code
 from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
+from shared.wire.http2.nuisance import Nuisance
 from shared.wire.http2.opening import opening
 from shared.wire.http2.outgoing import OpenStream, Outgoing
 
@@ -46,7 +47,7 @@ class Connection(Outgoing, Generic[Parsed]):
         self._blocks = BlockReader(limits.max_header_bytes)
         self._room = limits.connection_window
         self._unreported = 0
-        self._nuisance = 0
+        self.nuisance = Nuisance(limits.max_nuisance)
         self._farewell = False
         self.closing = False
         self._others: dict[int, Callable[[int, int, bytes], None]] = {
@@ -76,10 +77,6 @@ class Connection(Outgoing, Generic[Parsed]):
             self._output.append(f.window_update_frame(number, stream.unreported))
             stream.room += stream.unreported
             stream.unreported = 0
-
-    def forgive(self, count: int) -> None:
-        """Time has passed: so many useless frames are forgotten."""
-        self._nuisance = max(0, self._nuisance - count)
 
     def say_farewell(self) -> None:
         """Announce the end; streams already on their way are taken until the peer has heard."""
@@ -130,13 +127,7 @@ class Connection(Outgoing, Generic[Parsed]):
             self._others[kind](flags, number, payload)
         else:
             # PRIORITY says nothing to us, and unknown frames are to be ignored.
-            self.bother()
-
-    def bother(self, count: int = 1) -> None:
-        """Count frames that are cheaper to send than to receive; raises ProtocolFault."""
-        self._nuisance += count
-        if self._nuisance > self._limits.max_nuisance:
-            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+            self.nuisance.add()
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._check_began(number)
@@ -152,14 +143,14 @@ class Connection(Outgoing, Generic[Parsed]):
         if stream is None or stream.ended_by_peer:
             # It crossed our reset; its bytes still count on the connection.
             self.consumed(number, size)
-            self.bother()
+            self.nuisance.add()
             return
         content = f.without_padding(payload, flags)
         if content is None:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "more padding than payload")
         end = bool(flags & f.END_STREAM)
         if not content and not end:
-            self.bother()
+            self.nuisance.add()
         if len(content) < len(payload):
             self.consumed(number, len(payload) - len(content))
         if end:
@@ -169,13 +160,13 @@ class Connection(Outgoing, Generic[Parsed]):
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         block = self._blocks.begin(flags, number, payload)
         if block is None:
-            self.bother()
+            self.nuisance.add()
         else:
             self._header_block(block)
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
         block = self._blocks.go_on(flags, payload)
-        self.bother()
+        self.nuisance.add()
         if block is not None:
             self._header_block(block)
 
@@ -190,7 +181,7 @@ class Connection(Outgoing, Generic[Parsed]):
         if stream is None:
             if self._is_client or number <= self._last_peer_stream:
                 self._check_began(number)
-                self.bother()
+                self.nuisance.add()
                 return
             stream = self._accept(number)
             if stream is None:
@@ -199,7 +190,7 @@ class Connection(Outgoing, Generic[Parsed]):
             raise ProtocolFault(Code.STREAM_CLOSED, "headers after the end of a stream")
         elif not self._is_client and not end:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "trailers that do not end the stream")
-        self._nuisance = max(0, self._nuisance - 1)
+        self.nuisance.forgive()
         if end:
             self._ended_by_peer(number, stream)
         self._handler.on_headers(number, parsed, end=end)
@@ -210,7 +201,7 @@ class Connection(Outgoing, Generic[Parsed]):
         self._last_peer_stream = number
         if self.closing or len(self._streams) >= self._limits.max_streams:
             self._output.append(f.rst_stream_frame(number, Code.REFUSED_STREAM))
-            self.bother()
+            self.nuisance.add()
             return None
         stream = self._streams[number] = OpenStream(self._peer_initial_window, self._stream_room)
         return stream
@@ -235,31 +226,31 @@ class Connection(Outgoing, Generic[Parsed]):
             if exhausted:
                 # Each opening is a walk over what waits: one for a few bytes is a nuisance.
                 if by < _SMALL_UPDATE:
-                    self.bother()
+                    self.nuisance.add()
                 self._pump_blocked()
             return
         self._check_began(number)
         stream = self._streams.get(number)
         if stream is None:
-            self.bother()
+            self.nuisance.add()
             return
         stream.send_window += by
         if by == 0 or stream.send_window > f.LARGEST_WINDOW:
             self.reset(number, Code.FLOW_CONTROL_ERROR)
             self._handler.on_reset(number, Code.FLOW_CONTROL_ERROR)
             # As dear to us as a reset of the peer's own (CVE-2025-8671).
-            self.bother(_RESET_COSTS)
+            self.nuisance.add(_RESET_COSTS)
         elif stream.waiting is not None:
             self._pump(number, stream)
         else:
-            self._nuisance += self._nuisance < self._limits.max_nuisance // _HALF
+            self.nuisance.note()
 
     def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed RST_STREAM")
         self._check_began(number)
         # A reset costs its sender nothing and us the work that had begun (CVE-2023-44487).
-        self.bother(1 if self._is_client else _RESET_COSTS)
+        self.nuisance.add(1 if self._is_client else _RESET_COSTS)
         if self._streams.pop(number, None) is not None:
             self._blocked.pop(number, None)
             self._handler.on_reset(number, f.read_uint32(payload))
@@ -267,7 +258,7 @@ class Connection(Outgoing, Generic[Parsed]):
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) % 6 or (flags & f.ACK and payload):
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed SETTINGS frame")
-        self.bother()
+        self.nuisance.add()
         if flags & f.ACK:
             return
         settings = f.read_settings(payload)
@@ -281,7 +272,7 @@ class Connection(Outgoing, Generic[Parsed]):
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) != 8:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed PING")
-        self.bother()
+        self.nuisance.add()
         if flags & f.ACK:
             if self._farewell and payload == _FAREWELL:
                 self.go_away()
@@ -291,7 +282,7 @@ class Connection(Outgoing, Generic[Parsed]):
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) < 8:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "a malformed GOAWAY")
-        self.bother()
+        self.nuisance.add()
         if self._is_client:
             self.closing = True
         self._handler.on_goaway(

@@ -123,7 +123,7 @@ class ServerConnection(Attended):
         if (call.task is not None and data) or len(messages) > 1:
             self._give_up(stream, call, answers.INTERNAL, "more than one message in a unary call")
             # As dear to us as a reset (CVE-2025-8671).
-            self._core.bother(3)
+            self._core.nuisance.add(3)
         elif call.task is not None:
             return
         elif messages:

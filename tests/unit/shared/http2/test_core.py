@@ -207,7 +207,7 @@ def test_now_and_then_a_reset_is_forgiven():
     made, _ = server()
     for n in range(1, 2000, 2):
         made.receive(headers(n) + f.rst_stream_frame(n, Code.CANCEL))
-        made.forgive(3)
+        made.nuisance.forgive(3)
 
 
 def test_a_continuation_flood_is_stopped():
