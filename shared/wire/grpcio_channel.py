@@ -76,14 +76,14 @@ class _CalledStream:
             code = await self._call.code()
             if code is not grpc.StatusCode.OK:
                 name = _name_in(await self._call.trailing_metadata())
-                raise error_of(code, await self._call.details() or code.name, name)
+                raise error_of(code.value[0], await self._call.details() or "", name)
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure
 
 
 def _error_of(failure: grpc.aio.AioRpcError) -> ServingError:
     name = _name_in(failure.trailing_metadata())
-    return error_of(failure.code(), failure.details() or failure.code().name, name)
+    return error_of(failure.code().value[0], failure.details() or "", name)
 
 
 def _name_in(metadata: Any) -> str | None:

@@ -12,15 +12,17 @@ from shared.deadline import Deadline
 from shared.errors import PeerLost, ServingError
 from shared.wire.interface import CallContext, Routes, StreamHandler, UnaryHandler
 from shared.wire.status import (
-    CODES,
     DETAILS_KEY,
     ERROR_NAME_KEY,
     OtherStatus,
     details_of,
+    number_of,
     told,
 )
 
 log = structlog.get_logger()
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _ServerContext = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -63,12 +65,12 @@ def _streaming(path: str, handler: StreamHandler) -> Any:
 
 async def _abort(path: str, context: _ServerContext, failure: Exception) -> NoReturn:
     if isinstance(failure, OtherStatus):
-        await context.abort(failure.code, failure.message)
+        await context.abort(_CODES[number_of(failure)], failure.message)
     heard = told(failure)
     if not isinstance(failure, ServingError):
         log.error("handler failed", path=path, exc_info=failure)
     trailers = ((ERROR_NAME_KEY, type(heard).__name__), (DETAILS_KEY, details_of(heard)))
-    await context.abort(CODES[type(heard)], heard.message, trailers)
+    await context.abort(_CODES[number_of(heard)], heard.message, trailers)
 
 
 def _call_context(context: _ServerContext) -> CallContext:

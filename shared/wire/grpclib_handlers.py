@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError, ProtocolError
@@ -20,8 +19,6 @@ from multidict import MultiDict
 from shared.errors import InvalidRequest
 from shared.wire.interface import CallContext, Routes, Stream, StreamHandler, UnaryHandler
 from shared.wire.status import OtherStatus
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Service(Protocol):
@@ -71,7 +68,7 @@ async def _run(handler: Handler, call: "_Call") -> None:
         await handler.func(call)
     except GRPCError as failure:
         if failure.status is not Status.OK:
-            raise OtherStatus(_CODES[failure.status.value], failure.message or "") from failure
+            raise OtherStatus(failure.status, failure.message or "") from failure
 
 
 class _Call:

@@ -1,6 +1,6 @@
 """Domain errors and gRPC status codes: one total table, at the edge."""
 
-import grpc
+from grpclib.const import Status
 
 from shared import errors
 
@@ -11,43 +11,43 @@ DETAILS_KEY = "grpc-status-details-bin"
 _DETAILS_DOMAIN = b"mindserve"
 _ERROR_INFO_TYPE = b"type.googleapis.com/google.rpc.ErrorInfo"
 
-CODES: dict[type[errors.ServingError], grpc.StatusCode] = {
-    errors.ServingError: grpc.StatusCode.INTERNAL,
-    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.NotServed: grpc.StatusCode.NOT_FOUND,
-    errors.Refused: grpc.StatusCode.UNAVAILABLE,
-    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.Draining: grpc.StatusCode.UNAVAILABLE,
-    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.MemoryNotShared: grpc.StatusCode.UNAVAILABLE,
-    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.Cancelled: grpc.StatusCode.CANCELLED,
-    errors.StageFailed: grpc.StatusCode.INTERNAL,
-    errors.ExecutionFailed: grpc.StatusCode.INTERNAL,
-    errors.PeerLost: grpc.StatusCode.UNAVAILABLE,
-    errors.WorkerLost: grpc.StatusCode.UNAVAILABLE,
-    errors.AgentLost: grpc.StatusCode.UNAVAILABLE,
-    errors.DeviceHung: grpc.StatusCode.UNAVAILABLE,
-    errors.LoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.InternalError: grpc.StatusCode.INTERNAL,
+CODES: dict[type[errors.ServingError], Status] = {
+    errors.ServingError: Status.INTERNAL,
+    errors.InvalidRequest: Status.INVALID_ARGUMENT,
+    errors.NotServed: Status.NOT_FOUND,
+    errors.Refused: Status.UNAVAILABLE,
+    errors.Overloaded: Status.RESOURCE_EXHAUSTED,
+    errors.Draining: Status.UNAVAILABLE,
+    errors.Unavailable: Status.UNAVAILABLE,
+    errors.MemoryNotShared: Status.UNAVAILABLE,
+    errors.DeadlineExceeded: Status.DEADLINE_EXCEEDED,
+    errors.Cancelled: Status.CANCELLED,
+    errors.StageFailed: Status.INTERNAL,
+    errors.ExecutionFailed: Status.INTERNAL,
+    errors.PeerLost: Status.UNAVAILABLE,
+    errors.WorkerLost: Status.UNAVAILABLE,
+    errors.AgentLost: Status.UNAVAILABLE,
+    errors.DeviceHung: Status.UNAVAILABLE,
+    errors.LoadFailed: Status.FAILED_PRECONDITION,
+    errors.InternalError: Status.INTERNAL,
 }
 
 # For peers that name no error of ours: proxies, libraries, other servers.
-_ERRORS: dict[grpc.StatusCode, type[errors.ServingError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
-    grpc.StatusCode.NOT_FOUND: errors.NotServed,
-    grpc.StatusCode.UNIMPLEMENTED: errors.NotServed,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
-    grpc.StatusCode.CANCELLED: errors.Cancelled,
-    grpc.StatusCode.UNAVAILABLE: errors.PeerLost,
+_ERRORS: dict[Status, type[errors.ServingError]] = {
+    Status.INVALID_ARGUMENT: errors.InvalidRequest,
+    Status.NOT_FOUND: errors.NotServed,
+    Status.UNIMPLEMENTED: errors.NotServed,
+    Status.RESOURCE_EXHAUSTED: errors.Overloaded,
+    Status.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    Status.CANCELLED: errors.Cancelled,
+    Status.UNAVAILABLE: errors.PeerLost,
 }
 
 
 class OtherStatus(Exception):
     """A handler that knows gRPC, but not our errors, ends its call with this status."""
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+    def __init__(self, code: Status, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -55,20 +55,16 @@ class OtherStatus(Exception):
 
 # Clients take headers of 8 KB; a message may repeat what a caller sent, however long.
 _LONGEST_MESSAGE = 1000
-_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+_BY_NUMBER = {code.value: code for code in Status}
 
 
-def error_of(code: grpc.StatusCode, details: str, name: str | None) -> errors.ServingError:
-    """The domain error for a failed call."""
+def error_of(number: int, details: str, name: str | None) -> errors.ServingError:
+    """The domain error for a failed call with this status and, from our services, error name."""
+    code = _BY_NUMBER.get(number, Status.UNKNOWN)
+    details = details or code.name
     if name is not None:
         return errors.rebuild(name, details)
     return _ERRORS.get(code, errors.InternalError)(details)
-
-
-def error_of_number(number: int, details: str, name: str | None) -> errors.ServingError:
-    """The domain error for a failed call whose status is a number."""
-    code = _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
-    return error_of(code, details or code.name, name)
 
 
 def told(failure: Exception) -> errors.ServingError:
@@ -85,7 +81,7 @@ def told(failure: Exception) -> errors.ServingError:
 def number_of(failure: errors.ServingError | OtherStatus) -> int:
     """The number of the status that a failed call ends with."""
     code = failure.code if isinstance(failure, OtherStatus) else CODES[type(failure)]
-    number: int = code.value[0]
+    number: int = code.value
     return number
 
 

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import pytest
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
+from grpclib.const import Status
 
 from shared.deadline import Deadline
 from shared.errors import (
@@ -415,4 +416,4 @@ async def test_a_broken_exchange_fails_what_was_in_the_peers_hands(wire):
 
 def test_every_error_has_a_status():
     assert set(CODES) == set(BY_NAME.values())
-    assert grpc.StatusCode.OK not in CODES.values()
+    assert Status.OK not in CODES.values()

@@ -122,7 +122,9 @@ def _over_grpcio(client: AsyncClient) -> Call:
             answer = await client.infer([{"x1": row} for row in rows], timeout=seconds)
         except grpc.aio.AioRpcError as failure:
             name = dict(failure.trailing_metadata() or ()).get(status.ERROR_NAME_KEY)
-            raise status.error_of(failure.code(), failure.details() or "", name) from failure
+            raise status.error_of(
+                failure.code().value[0], failure.details() or "", name
+            ) from failure
         return [each["y"] for each in answer]
 
     return call

@@ -17,7 +17,7 @@ from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.streams import MessageStream
 from shared.wire.interface import MAX_MESSAGE_BYTES, Metadata
-from shared.wire.status import ERROR_NAME_KEY, error_of_number
+from shared.wire.status import ERROR_NAME_KEY, error_of
 
 _writer = HeaderWriter()
 
@@ -216,7 +216,7 @@ class ClientConnection(Carrier[Response]):
             call.fail(InternalError("the peer ended a call without a status"))
         elif parsed.grpc_status:
             name = parsed.metadata.get(ERROR_NAME_KEY)
-            call.fail(error_of_number(parsed.grpc_status, parsed.message, name))
+            call.fail(error_of(parsed.grpc_status, parsed.message, name))
         elif call.stream is not None:
             call.stream.end()
         elif call.answer is not None and not call.answer.done():
