@@ -1,21 +1,17 @@
 """``python -m services.agent.device SOCKET PAGE``: started by the agent, never by hand."""
 
-import ctypes
 import importlib
 import os
-import signal
 import socket
 import sys
 
 from services.agent.device.priority import behind_others
-
-_PR_SET_PDEATHSIG = 1
+from shared.parent import end_with_parent
 
 
 def main() -> None:
     """Serve the agent on the socket it passed, with the page of its withdrawals."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     process = behind_others(importlib.import_module, "services.agent.device.process")
     process.serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
     # MindSpore may crash in its own clean-up: leave without it.

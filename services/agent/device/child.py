@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import signal
-import socket
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +9,7 @@ from typing import cast
 
 from services.agent.device.channel import PROGRESS
 from services.agent.device.withdrawals import Withdrawals, create_page
+from shared.child_process import ChildProcess, child_process
 from shared.frames import Frame, FrameReader
 
 
@@ -37,7 +35,8 @@ class Child(asyncio.Protocol):
     and each message's time begins when the one before it is answered.
     """
 
-    def __init__(self, withdrawals: Withdrawals) -> None:
+    def __init__(self, process: ChildProcess, withdrawals: Withdrawals) -> None:
+        self.process = process
         self._withdrawals = withdrawals
         self._sent = 0
         self._loop = asyncio.get_running_loop()
@@ -45,11 +44,6 @@ class Child(asyncio.Protocol):
         self._line: deque[_Asked] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._process: asyncio.subprocess.Process | None = None
-
-    def adopt(self, process: asyncio.subprocess.Process) -> None:
-        """The process at the other end."""
-        self._process = process
 
     @property
     def waiting(self) -> int:
@@ -87,7 +81,7 @@ class Child(asyncio.Protocol):
     def _expire(self, asked: _Asked) -> None:
         if not asked.answer.done():
             asked.answer.set_exception(TimeoutError())
-        self.kill()
+        self.process.kill()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -118,49 +112,20 @@ class Child(asyncio.Protocol):
                 answer.set_exception(failure())
             failure = NotBegun
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def kill(self) -> None:
-        """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-
-    async def cause(self) -> str:
-        """How it ended, when it has."""
-        assert self._process is not None
-        code = await self._process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
 
 @asynccontextmanager
 async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
     """A device process, ended on leaving."""
     page = create_page()
-    withdrawals = Withdrawals(page)
-    ours, theirs = socket.socketpair()
-    environment = {"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.agent.device",
-        str(theirs.fileno()),
-        str(page),
-        pass_fds=(theirs.fileno(), page),
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-    theirs.close()
-    os.close(page)
-    _, child = await asyncio.get_running_loop().create_unix_connection(
-        lambda: Child(withdrawals), sock=ours
-    )
-    child.adopt(process)
     try:
-        yield child
+        withdrawals = Withdrawals(page)
+        async with child_process(
+            "services.agent.device",
+            [page],
+            lambda process: Child(process, withdrawals),
+            passed=[page],
+            environment={"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa},
+        ) as child:
+            yield child
     finally:
-        child.kill()
-        child.close()
-        await process.wait()
+        os.close(page)

@@ -44,7 +44,7 @@ class Supervisor:
         self._device = device
         self._limits = limits
         self._changed = changed
-        self._process: Child | None = None
+        self._child: Child | None = None
 
     async def execute(self, work: Work) -> Done:
         """Run one batch.
@@ -52,20 +52,22 @@ class Supervisor:
         Raises Overloaded, Unavailable or MemoryNotShared (not begun), AgentLost or
         DeviceHung (may have run), or what the backend says.
         """
-        process = self._process
-        if process is None or self.holding.state != "ready":
+        child = self._child
+        if child is None or self.holding.state != "ready":
             raise Unavailable(f"{self._assigned.what} is not loaded here now")
-        if process.waiting >= MAX_LINE:
+        if child.waiting >= MAX_LINE:
             raise Overloaded(f"{MAX_LINE} batches wait for this device already")
         limit = self._limits.hang_seconds
         try:
-            answer = await process.ask(Frame(EXECUTE, work.head, work.request), limit)
+            answer = await child.ask(Frame(EXECUTE, work.head, work.request), limit)
         except TimeoutError:
             raise DeviceHung(f"the device process did not finish in {limit} s: {work}") from None
         except NotBegun:
             raise Unavailable(f"{self._assigned.what}: the device process ended") from None
         except EOFError:
-            raise AgentLost(f"the device process ended ({await process.cause()}): {work}") from None
+            raise AgentLost(
+                f"the device process ended ({await child.process.cause()}): {work}"
+            ) from None
         if answer.kind == FAILED:
             raise _failure(answer)
         return Done(answer.payload, SECONDS.unpack(answer.head)[0])
@@ -75,25 +77,25 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         retry = _FIRST_RETRY_SECONDS
         while True:
-            async with spawn(self._limits.onednn_max_cpu_isa) as process:
-                if await self._load(process):
+            async with spawn(self._limits.onednn_max_cpu_isa) as child:
+                if await self._load(child):
                     loaded_at = loop.time()
-                    self._process = process
-                    cause = await process.cause()
-                    self._process = None
+                    self._child = child
+                    cause = await child.process.end()
+                    self._child = None
                     if loop.time() - loaded_at > _STABLE_SECONDS:
                         retry = _FIRST_RETRY_SECONDS
                     self._become("loading", f"the device process ended ({cause})")
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
-    async def _load(self, process: Child) -> bool:
+    async def _load(self, child: Child) -> bool:
         message = {
             "device": asdict(self._device),
             "models": [asdict(files) for files in self._assigned.models],
         }
         try:
-            answer = await process.ask(
+            answer = await child.ask(
                 Frame(LOAD, json.dumps(message).encode()),
                 self._limits.load_seconds,
                 lambda text: self._become("loading", text),
@@ -102,7 +104,7 @@ class Supervisor:
             self._become("failed", f"loading took longer than {self._limits.load_seconds} s")
             return False
         except EOFError:
-            cause = await process.cause()
+            cause = await child.process.cause()
             self._become("failed", f"the device process ended while loading ({cause})")
             return False
         if answer.kind == FAILED:

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import signal
-import socket
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,14 +24,12 @@ from services.worker.stages.messages import (
 )
 from services.worker.stages.model_calls import Models, execute
 from shared.arena import Arena
+from shared.child_process import ChildProcess, child_process
 from shared.deadline import Deadline
 from shared.errors import LoadFailed
 from shared.frames import Frame, FrameReader
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
-
-# Between the end of a process's socket and its own.
-_END_SECONDS = 1.0
 
 
 class StageHandle(asyncio.Protocol):
@@ -43,14 +38,14 @@ class StageHandle(asyncio.Protocol):
     Whoever waits for it gets EOFError when it ends.
     """
 
-    def __init__(self, inbox: Arena, outbox: Arena) -> None:
+    def __init__(self, process: ChildProcess, inbox: Arena, outbox: Arena) -> None:
+        self.process = process
         self._inbox = inbox
         self._outbox = outbox
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
         self._heard = asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._process: asyncio.subprocess.Process | None = None
         self.ended = asyncio.Event()
         self._owed = b""
         """The kind of frame that ends what it works on; empty when it is idle."""
@@ -59,10 +54,6 @@ class StageHandle(asyncio.Protocol):
         """Seconds of the latest run, Python's own in the process."""
         self.worked = False
         """Whether it has done anything yet."""
-
-    def adopt(self, process: asyncio.subprocess.Process) -> None:
-        """The process at the other end."""
-        self._process = process
 
     @property
     def alive(self) -> bool:
@@ -151,28 +142,6 @@ class StageHandle(asyncio.Protocol):
         self._heard.set()
         self.ended.set()
 
-    def kill(self) -> None:
-        """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def cause(self) -> str:
-        """How it ended, when it has."""
-        assert self._process is not None
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                code = await self._process.wait()
-        except TimeoutError:
-            # It closed its socket and lives on, of no use to anybody.
-            self.kill()
-            code = await self._process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
 
 def _named(what: ServableVersion, **more: object) -> bytes:
     return json.dumps({"servable": what.servable, "version": what.version, **more}).encode()
@@ -182,23 +151,14 @@ def _named(what: ServableVersion, **more: object) -> bytes:
 async def spawn(directory: Path) -> AsyncIterator[StageHandle]:
     """A stage process for the servables of ``directory``, ended on leaving."""
     inbox, outbox = Arena.create(), Arena.create()
-    ours, theirs = socket.socketpair()
-    passed = (theirs.fileno(), inbox.fd, outbox.fd)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.worker.stages", *map(str, passed), str(directory)),
-        pass_fds=passed,
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-    theirs.close()
-    _, handle = await asyncio.get_running_loop().create_unix_connection(
-        lambda: StageHandle(inbox, outbox), sock=ours
-    )
-    handle.adopt(process)
     try:
-        yield handle
+        async with child_process(
+            "services.worker.stages",
+            [inbox.fd, outbox.fd, directory],
+            lambda process: StageHandle(process, inbox, outbox),
+            passed=[inbox.fd, outbox.fd],
+        ) as handle:
+            yield handle
     finally:
-        handle.kill()
-        handle.close()
-        await process.wait()
         inbox.close()
         outbox.close()

@@ -123,7 +123,9 @@ class StageProcesses:
             except EOFError:
                 # What it was working on is lost; the instances after go to another one.
                 failed = chunk_size(call.batch_size, len(rest))
-                lost = StageFailed(f"{where}the stage process ended ({await handle.cause()})")
+                lost = StageFailed(
+                    f"{where}the stage process ended ({await handle.process.cause()})"
+                )
                 outcomes += [lost] * min(failed, len(instances) - len(outcomes))
             except OSError as failure:
                 reason = f"{where}no shared memory to be had: {failure.strerror}"
@@ -134,7 +136,7 @@ class StageProcesses:
                 raise
             except BaseException:
                 # Nobody knows what it still has to say.
-                handle.kill()
+                handle.process.kill()
                 raise
             else:
                 self.paces.note(place, handle.took, len(rest))
@@ -202,7 +204,7 @@ class StageProcesses:
                 await handle.wind_up()
         except TimeoutError:
             log.warning("a stage function hangs: its process is ended")
-            handle.kill()
+            handle.process.kill()
         except EOFError:
             return
         else:
@@ -216,7 +218,7 @@ class StageProcesses:
                 async with spawn(self._directory) as handle:
                     await self._warm(handle)
                     await handle.ended.wait()
-                    cause = await handle.cause()
+                    cause = await handle.process.cause()
                     log.error("a stage process ended", number=number, cause=cause)
                     worked = handle.worked
             except OSError as failure:

@@ -10,6 +10,7 @@ import pytest
 from services.agent.device.channel import DONE, EXECUTE, SKIPPED
 from services.agent.device.child import Child, NotBegun
 from services.agent.device.withdrawals import MAX_LINE, Withdrawals, create_page
+from shared.child_process import ChildProcess
 from shared.frames import Frame, FrameReader
 
 
@@ -19,13 +20,16 @@ async def connected():
     page = create_page()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
+    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE)
     transport, child = await asyncio.get_running_loop().create_unix_connection(
-        lambda: Child(Withdrawals(page)), sock=ours
+        lambda: Child(ChildProcess(process), Withdrawals(page)), sock=ours
     )
     with theirs:
         yield transport, child, theirs, Withdrawals(page)
     os.close(page)
     transport.abort()
+    process.stdin.close()
+    await process.wait()
 
 
 async def asking(child, text):

@@ -1,0 +1,67 @@
+"""Children of a service: real ones."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.child_process import child_process
+
+MODULE = "children_of_tests"
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Starts one that runs this text, with ``link`` as its end of the socket."""
+
+    def start(text):
+        program = f"import socket, sys\nlink = socket.socket(fileno=int(sys.argv[1]))\n{text}\n"
+        (tmp_path / f"{MODULE}.py").write_text(program)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return child_process(MODULE, ["x"], Attending, environment=environment)
+
+    return start
+
+
+class Attending(asyncio.Protocol):
+    def __init__(self, process):
+        self.process = process
+        self.heard = asyncio.Event()
+        self.lost = asyncio.Event()
+        self.text = b""
+
+    def data_received(self, data):
+        self.text += data
+        self.heard.set()
+
+    def connection_lost(self, exc):
+        self.lost.set()
+
+
+@pytest.mark.parametrize(
+    ("end", "cause"),
+    [
+        ("sys.exit(3)", "exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        # It lets go of the socket and lives on.
+        ("import signal; link.close(); signal.pause()", "SIGKILL"),
+    ],
+)
+async def test_the_cause_of_an_end_is_told_even_if_the_process_lingers(child, end, cause):
+    async with asyncio.timeout(20), child(end) as attending:
+        await attending.lost.wait()
+        assert await attending.process.cause() == cause
+
+
+async def test_a_child_ends_when_nobody_attends_to_it_any_more(child):
+    async with (
+        asyncio.timeout(20),
+        child(
+            "import os, signal; link.sendall(str(os.getpid()).encode()); signal.pause()"
+        ) as attending,
+    ):
+        await attending.heard.wait()
+        number = int(attending.text)
+        assert Path(f"/proc/{number}").exists()
+    assert not Path(f"/proc/{number}").exists()
