@@ -31,10 +31,8 @@ def with_answer(work: Work, say: Callable[[str], None]) -> Work:
     if not answer.exists():
         say("exporting models ...")
         FOLDER.mkdir(exist_ok=True)
-        script = Path(__file__).with_name("export.py")
-        subprocess.run(
-            [MINDSPORE.python, str(script), str(FOLDER)], check=True, env={**os.environ, **SETTINGS}
-        )
+        command = [MINDSPORE.python, "-m", "benchmarks.mindir.export", str(FOLDER)]
+        subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **SETTINGS})
     return replace(work, known_answer=np.load(answer).tobytes())
 
 
