@@ -20,7 +20,8 @@ from shared.ports import free_port
 from shared.wire.check import serves
 
 EXAMPLES = Path(__file__).parent
-NAMES = ("tensor_add", "add_sub_pipeline")
+SHOWN = {"tensor_add": "tensor_add", "add_sub_pipeline": "add_sub"}
+"""Examples, and the servable of each."""
 READY_SECONDS = 180.0
 STOP_SECONDS = 15.0
 
@@ -43,14 +44,18 @@ def main() -> None:
         stack.start()
         stack.wait_until_ready()
         print()
-        for name in NAMES:
-            stack.run([str(EXAMPLES / name / "serving_client.py"), stack.address])
+        stack.call()
         print(f"\nMindserve answers gRPC clients at {stack.address}, for example:\n")
         print(
             f'  {os.path.relpath(sys.executable)} -c "import numpy as np;'
             " from mindspore_serving.client import Client;"
             f" x = np.ones((2, 2), np.float32); print(Client('{stack.address}', 'tensor_add',"
             " 'add_common').infer({'x1': x, 'x2': x}))\"\n"
+        )
+        ones = "[[1.0, 1.0], [1.0, 1.0]]"
+        print(
+            f"and JSON over HTTP:\n\n  curl http://{stack.rest_address}/model/tensor_add:add_common"
+            f""" -d '{{"instances": {{"x1": {ones}, "x2": {ones}}}}}'\n"""
         )
         if keep:
             input("Press Enter to stop. ")
@@ -62,6 +67,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address = f"127.0.0.1:{free_port(5500)}"
+        self.rest_address = f"127.0.0.1:{free_port(1500)}"
         self.membership = f"127.0.0.1:{free_port(6100)}"
         self.worker = f"127.0.0.1:{free_port(6200)}"
         self.services: dict[str, subprocess.Popen[bytes]] = {}
@@ -81,14 +87,20 @@ class Stack:
                     process.wait()
 
     def export(self) -> None:
-        for name in NAMES:
-            with step(f"exporting the {name} models with MindSpore"):
-                shutil.copytree(EXAMPLES / name / name, self.folder / name)
-                self.run([str(EXAMPLES / name / "export_model.py"), str(self.folder)])
+        for example, servable in SHOWN.items():
+            with step(f"exporting the models of {example} with MindSpore"):
+                shutil.copytree(EXAMPLES / example / servable, self.folder / servable)
+                (exporter,) = (EXAMPLES / example / "export_model").glob("*.py")
+                self.run([str(exporter), str(self.folder)])
 
     def start(self) -> None:
         with step("starting master, worker and two agents"):
-            self.serve("master", "--listen", self.address, "--membership-address", self.membership)
+            self.serve(
+                "master",
+                *("--listen", self.address),
+                *("--rest-address", self.rest_address),
+                *("--membership-address", self.membership),
+            )
             self.serve(
                 "worker",
                 *("--listen", self.worker),
@@ -111,11 +123,16 @@ class Stack:
     def wait_until_ready(self) -> None:
         with step("waiting until the agents have loaded the models"):
             deadline = time.monotonic() + READY_SECONDS
-            while not all(asyncio.run(serves(self.address, name)) for name in NAMES):
+            while not all(asyncio.run(serves(self.address, name)) for name in SHOWN.values()):
                 ended = [name for name, each in self.services.items() if each.poll() is not None]
                 if ended or time.monotonic() > deadline:
                     self.give_up(f"ended early: {ended}" if ended else "not ready in time")
                 time.sleep(0.1)
+
+    def call(self) -> None:
+        grpc, rest = ("--grpc", self.address), ("--rest", self.rest_address)
+        self.run([str(EXAMPLES / "tensor_add" / "serving_client.py"), *grpc, *rest])
+        self.run([str(EXAMPLES / "add_sub_pipeline" / "serving_client.py"), *grpc])
 
     def give_up(self, reason: str) -> None:
         for name in self.services:

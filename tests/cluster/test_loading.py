@@ -54,7 +54,7 @@ async def test_loading_a_second_version_does_not_delay_answers_of_the_first(clus
     shutil.copytree(EXAMPLE / "tensor_add", cluster.servables / "tensor_add")
     await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, EXAMPLE / "export_model.py", cluster.servables],
+        [sys.executable, EXAMPLE / "export_model" / "add_model.py", cluster.servables],
         check=True,
     )
     cluster.start_master()

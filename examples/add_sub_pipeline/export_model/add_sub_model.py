@@ -1,4 +1,7 @@
-"""Exports x1 + x2 and x1 - x2 for float32 2x2 into DIRECTORY/add_sub_pipeline/1."""
+"""Exports x1 + x2 and x1 - x2 for float32 2x2: ``add_sub_model.py [DIRECTORY]``.
+
+They go into DIRECTORY/add_sub/1; the directory is the one above this file's by default.
+"""
 
 import sys
 from pathlib import Path
@@ -33,12 +36,13 @@ class Sub(nn.Cell):
 def export(directory: Path) -> None:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
-    folder = directory / "add_sub_pipeline" / "1"
+    folder = directory / "add_sub" / "1"
     folder.mkdir(parents=True, exist_ok=True)
     x = ms.Tensor(np.ones((2, 2), np.float32))
     for name, cell in (("tensor_add", Add()), ("tensor_sub", Sub())):
         ms.export(cell, x, x, file_name=str(folder / name), file_format="MINDIR")
+        print(f"exported add_sub/1/{name}.mindir")
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    export(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1])

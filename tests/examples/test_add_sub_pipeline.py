@@ -1,0 +1,14 @@
+import pytest
+
+from tests.support.examples import SECONDS, family, left, printed
+
+NAME = "add_sub_pipeline"
+pytestmark = pytest.mark.mindspore
+
+
+def test_it_prints_what_its_readme_says_and_leaves_no_orphans_when_killed(example):
+    assert example.run_client() == printed(NAME)
+    below = family(example.server.pid)
+    example.server.kill()
+    example.server.wait(SECONDS)
+    assert not left(below[1:])

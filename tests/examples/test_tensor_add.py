@@ -1,0 +1,17 @@
+import signal
+
+import pytest
+
+from tests.support.examples import SECONDS, family, left, printed
+
+NAME = "tensor_add"
+pytestmark = pytest.mark.mindspore
+
+
+def test_it_prints_what_its_readme_says_and_ends_when_asked_to(example):
+    assert example.run_client() == printed(NAME)
+    below = family(example.server.pid)
+    assert len(below) >= 7  # the script, two masters, worker, two agents and their device processes
+    example.server.terminate()
+    assert example.server.wait(SECONDS) == -signal.SIGTERM
+    assert not left(below)

@@ -1,0 +1,122 @@
+"""The examples as a user runs them: the commands of their README, in a copy, on free ports."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from shared.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 180
+_MADE_WHILE_RUNNING = shutil.ignore_patterns("1", "test_image", "serving_logs", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An example whose model is exported and whose server runs."""
+
+    name: str
+    folder: Path
+    """A folder like the repository, with this example in it."""
+    grpc: str
+    rest: str
+    server: subprocess.Popen[str]
+    exported: str
+    """What its exporter printed."""
+
+    def run_client(self) -> str:
+        """What the client of the README prints; fails when it does."""
+        return _run(self.folder, [*_command(self.name, "serving_client.py"), *self._doors()])
+
+    def _doors(self) -> list[str]:
+        script = self.folder / "examples" / self.name / "serving_client.py"
+        rest = ["--rest", self.rest] if "--rest" in script.read_text() else []
+        return ["--grpc", self.grpc, *rest]
+
+
+@contextmanager
+def running(name: str, folder: Path) -> Iterator[Example]:
+    """Export an example in a copy below ``folder`` and serve it; nothing of it is left after."""
+    shutil.copytree(
+        ROOT / "examples" / name, folder / "examples" / name, ignore=_MADE_WHILE_RUNNING
+    )
+    exported = _run(folder, _command(name, "export_model/"))
+    grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    server = subprocess.Popen(
+        [*_command(name, "serving_server.py"), "--grpc", grpc, "--rest", rest],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        _wait_until_open(server, grpc, rest, folder / "serving_logs")
+        yield Example(name, folder, grpc, rest, server, exported)
+    finally:
+        below = family(server.pid) if server.poll() is None else []
+        server.terminate()
+        server.wait(SECONDS)
+        assert server.stdout is not None
+        server.stdout.close()
+        assert not left(below)
+
+
+def printed(name: str) -> str:
+    """What the README says that the client prints."""
+    _, _, block = _blocks(name)[1].partition("\n")
+    return block
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything below it."""
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+def left(processes: list[psutil.Process], seconds: float = 30) -> list[psutil.Process]:
+    """Those of ``processes`` that are still there at the deadline."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return alive
+
+
+def _blocks(name: str) -> list[str]:
+    text = (ROOT / "examples" / name / "README.md").read_text()
+    return re.findall(r"^```(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def _command(name: str, part: str) -> list[str]:
+    """The command of the README that runs a script with ``part`` in its path."""
+    (line,) = (each for each in _blocks(name)[0].splitlines() if f"{name}/{part}" in each)
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "python"
+    return [sys.executable, *arguments]
+
+
+def _run(folder: Path, command: list[str]) -> str:
+    done = subprocess.run(
+        command, cwd=folder, timeout=SECONDS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _wait_until_open(server: subprocess.Popen[str], grpc: str, rest: str, logs: Path) -> None:
+    """Read what the server says until both doors are open; fail with its logs if they never are."""
+    expected = [
+        f"Serving: Serving gRPC server start success, listening on {grpc}\n",
+        f"Serving: Serving RESTful server start success, listening on {rest}\n",
+    ]
+    said = []
+    assert server.stdout is not None
+    for line in server.stdout:
+        said.append(line)
+        if said == expected:
+            return
+    raise AssertionError("".join(said + [path.read_text() for path in logs.glob("*.log")]))
