@@ -1,9 +1,7 @@
-import pytest
-
-from tests.support.examples import SECONDS, family, left, printed
+from tests.support.examples import MARKS, SECONDS, family, left, printed
 
 NAME = "add_sub_pipeline"
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_it_prints_what_its_readme_says_and_leaves_no_orphans_when_killed(example):

@@ -7,12 +7,11 @@ import subprocess
 import sys
 
 import psutil
-import pytest
 import requests
 
-from tests.support.examples import ROOT, SECONDS, left, printed
+from tests.support.examples import MARKS, ROOT, SECONDS, left, printed
 
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_the_demo_answers_what_it_says_it_answers_and_cleans_up(tmp_path):

@@ -1,12 +1,10 @@
 import re
 
-import pytest
-
 from mindspore_serving.client import Client
-from tests.support.examples import printed
+from tests.support.examples import MARKS, printed
 
 NAME = "lenet"
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_held_out_digits_are_classified_through_every_door(example):

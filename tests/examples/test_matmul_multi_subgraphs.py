@@ -1,9 +1,7 @@
-import pytest
-
-from tests.support.examples import printed
+from tests.support.examples import MARKS, printed
 
 NAME = "matmul_multi_subgraphs"
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_it_prints_what_its_readme_says(example):

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from mindspore_serving.client import Client
-from tests.support.examples import SECONDS, printed
+from tests.support.examples import MARKS, SECONDS, printed
 
 NAME = "resnet"
 DIRECT = Path(__file__).with_name("direct_resnet.py")
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_every_method_answers_alike(example):

@@ -1,11 +1,9 @@
 import signal
 
-import pytest
-
-from tests.support.examples import SECONDS, family, left, printed
+from tests.support.examples import MARKS, SECONDS, family, left, printed
 
 NAME = "tensor_add"
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_it_prints_what_its_readme_says_and_ends_when_asked_to(example):

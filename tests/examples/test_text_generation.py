@@ -5,14 +5,14 @@ import io
 import pytest
 
 from mindspore_serving.client import Client
-from tests.support.examples import printed
+from tests.support.examples import MARKS, printed
 
 with contextlib.redirect_stdout(io.StringIO()):
     import this
 
 NAME = "text_generation"
 LINES = [line for line in codecs.decode(this.s, "rot13").splitlines() if line]
-pytestmark = pytest.mark.mindspore
+pytestmark = MARKS
 
 
 def test_it_prints_what_its_readme_says(example):

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 
 from shared.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180
+MARKS = [pytest.mark.mindspore, pytest.mark.timeout(300)]
+"""Of every test of an example: a model is made, perhaps trained, and a whole stack started."""
 _MADE_WHILE_RUNNING = shutil.ignore_patterns("1", "test_image", "serving_logs", "__pycache__")
 
 
