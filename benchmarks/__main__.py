@@ -3,8 +3,8 @@
     make bench ARGS="--work a,b --peers mindserve,mosec --rounds 3 --seconds 5"
 
 Every server is installed into an environment of its own below .bench, started on
-loopback ports, asked until it answers right, loaded (closed loops by h2load, open
-loops by a process of ours) and ended again.
+loopback ports, asked until it answers right, loaded (closed loops by h2load over
+HTTP/2 and by wrk over HTTP/1.1, open loops by a process of ours) and ended again.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def run(given: argparse.Namespace) -> int:
         return 130
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described(),
+        "machine": machine.described(*machine.GENERATORS),
         "rounds": given.rounds,
         "seconds": given.seconds,
         "servers": {
@@ -154,8 +154,8 @@ def main() -> int:
     if given.render:
         render(json.loads(committed(given).read_text()), given)
         return 0
-    if not machine.find_h2load():
-        sys.exit("h2load is missing; it comes with the package nghttp2-client")
+    if absent := machine.missing(*machine.GENERATORS):
+        sys.exit(absent)
     adopt_orphans()
     for number in (signal.SIGINT, signal.SIGTERM):
         # SIGINT too: shells have background jobs ignore it, and servers must not stay behind.

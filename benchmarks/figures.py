@@ -24,7 +24,7 @@ class Sample:
     round: int
     requests: int
     errors: int
-    """Requests that failed, or whose answer was shorter than a right one."""
+    """Requests that failed, or whose answer had not the length of a right one."""
     seconds: float
     cpu_us: float
     """CPU time of all the server's processes, per request."""

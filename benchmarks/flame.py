@@ -16,7 +16,6 @@ from typing import cast
 import psutil
 
 from benchmarks.layout import Layout
-from benchmarks.load import Load
 from benchmarks.measure import running
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.environment import ROOT, Environment
@@ -65,8 +64,8 @@ def draw(work: Work, layout: Layout, seconds: int, folder: Path) -> None:
     peer = PEERS["mindserve"]
     say(f"work {work.key}, {layout} in flight, {seconds} s")
     with running(peer, work, environment_of(peer)) as server:
-        load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
-        requests = load.calibrate(seconds + 2)
+        load = server.load(layout)
+        load.warm_up(seconds + 2)
         spies: dict[Path, subprocess.Popen[bytes]] = {}
         for process in psutil.Process().children(recursive=True):
             name = service_of(process.cmdline())
@@ -78,7 +77,7 @@ def draw(work: Work, layout: Layout, seconds: int, folder: Path) -> None:
                      "--pid", str(process.pid)],
                     stdout=subprocess.DEVNULL,
                 )  # fmt: skip
-        load.run(requests)
+        load.run(seconds + 2)
         ended = [each.wait(60) for each in spies.values()]
         if any(ended) or not ended:
             sys.exit(f"py-spy ended with {ended}; it needs the right to trace processes")

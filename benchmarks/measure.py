@@ -12,9 +12,11 @@ from tempfile import TemporaryDirectory
 import grpc
 import psutil
 
+from benchmarks.closed_loop.h2load import H2load
+from benchmarks.closed_loop.load import Load, Target
+from benchmarks.closed_loop.wrk import Wrk
 from benchmarks.figures import OpenSample, Sample
-from benchmarks.layout import layouts_of
-from benchmarks.load import Load
+from benchmarks.layout import Layout, layouts_of
 from benchmarks.messages import Call
 from benchmarks.open_loop.child import run_open_loop
 from benchmarks.open_loop.order import Order
@@ -44,6 +46,16 @@ class Running:
     answer_bytes: int
     folder: Path
 
+    def target(self, layout: Layout) -> Target:
+        """What a generator of closed loops has to know of it."""
+        return Target(
+            self.port, self.call, self.answer_bytes, layout, self.folder, self.processes.check
+        )
+
+    def load(self, layout: Layout) -> Load:
+        """A closed loop by the generator that speaks its protocol."""
+        return (H2load if self.call.is_grpc else Wrk)(self.target(layout))
+
 
 @contextmanager
 def running(peer: Peer, work: Work, environment: Environment) -> Iterator[Running]:
@@ -69,18 +81,19 @@ def samples(
     with running(peer, work, environment) as server:
         for layout in layouts_of(tuple(layouts), has_streams=server.call.is_grpc):
             progress(f"{layout} in flight")
-            load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
-            requests = load.calibrate(seconds)
+            load = server.load(layout)
+            load.warm_up(seconds)
             server.processes.check()
             meter = Meter(server.processes)
-            answers = load.run(requests)
+            answers = load.run(seconds)
             used = meter.read()
             pss, rss = server.processes.memory()
             yield Sample(
                 work=work.key, server=peer.name, round=number,
                 connections=layout.connections, in_flight=layout.in_flight,
-                requests=requests, errors=answers.errors, seconds=answers.seconds,
-                cpu_us=1e6 * used.cpu_seconds / requests, per_second=requests / answers.seconds,
+                requests=answers.requests, errors=answers.errors, seconds=answers.seconds,
+                cpu_us=1e6 * used.cpu_seconds / answers.requests,
+                per_second=answers.requests / answers.seconds,
                 p50_ms=answers.p50_ms, p99_ms=answers.p99_ms,
                 pss_mb=pss / 1e6, rss_mb=rss / 1e6,
                 others_cores=used.others_cores,
@@ -122,6 +135,8 @@ class Used:
 
     cpu_seconds: float
     """Of all the server's processes."""
+    own_seconds: float
+    """CPU time of the load generator and of this process."""
     others_cores: float
     """Cores that neither the server nor the load generator kept busy meanwhile."""
 
@@ -141,8 +156,8 @@ class Meter:
     def read(self) -> Used:
         elapsed = time.monotonic() - self._began
         cpu, busy, own = self._now()
-        others = (busy - self._busy) - (cpu - self._cpu) - (own - self._own)
-        return Used(cpu - self._cpu, max(0.0, others / elapsed))
+        used, own = cpu - self._cpu, own - self._own
+        return Used(used, own, max(0.0, (busy - self._busy - used - own) / elapsed))
 
 
 def _first_right_answer(processes: Processes, port: int, call: Call) -> bytes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from benchmarks.bare_loop import bare_samples
+from benchmarks.closed_loop.load import LoadFailed
 from benchmarks.figures import LOOP, OpenSample, Sample, throughput
-from benchmarks.load import LoadFailed
 from benchmarks.measure import NotReady, open_samples, samples
 from benchmarks.open_loop.child import OpenLoopFailed
 from benchmarks.open_loop.schedule import resolved

@@ -112,7 +112,7 @@ def run(given: argparse.Namespace) -> int:
         return 130
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described(),
+        "machine": machine.described("h2load"),
         "rounds": given.rounds,
         "seconds": given.seconds,
         "failures": failures,
@@ -142,8 +142,8 @@ def main() -> int:
     if given.render:
         render(json.loads(RESULT.read_text()))
         return 0
-    if not machine.find_h2load():
-        sys.exit("h2load is missing; it comes with the package nghttp2-client")
+    if absent := machine.missing("h2load"):
+        sys.exit(absent)
     adopt_orphans()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_FILES)), hard))

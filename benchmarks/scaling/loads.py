@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from benchmarks.layout import Layout
-from benchmarks.load import Load
 from benchmarks.measure import READY_SECONDS, Meter, NotReady, Running, running
 from benchmarks.peers.mindserve import Mindserve
 from benchmarks.processes import Processes
@@ -60,12 +59,13 @@ def loaded(
     only: int | None = None,
 ) -> Point:  # fmt: skip
     """One load; ``only`` names the process whose CPU time and memory count."""
-    load = Load(server.port, server.call, server.answer_bytes, layout, server.folder)
-    requests = load.calibrate(seconds)
+    load = server.load(layout)
+    load.warm_up(seconds)
     server.processes.check()
     meter = Meter(server.processes, only)
-    answers = load.run(requests)
+    answers = load.run(seconds)
     used = meter.read()
+    requests = answers.requests
     return Point(
         part=part, wire=wire, size=size, round=number, requests=requests, errors=answers.errors,
         cpu_us=1e6 * used.cpu_seconds / requests, per_second=requests / answers.seconds,

@@ -12,21 +12,21 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks import load, machine, messages, pages, tables
+from benchmarks import machine, messages, pages, tables
 from benchmarks.figures import LOOP, Spread, described, percentile, short
 from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
 from tests.benchmarks.samples import sample
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio", "--loads", "1x1,4x4", "--rounds",
-         "1", "--rates", "half,50,9999999", "--seconds", "0.2"]  # fmt: skip
+SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio,asgi", "--loads", "1x1,4x4",
+         "--rounds", "1", "--rates", "half,50,9999999", "--seconds", "0.2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def h2load() -> None:
-    if not machine.find_h2load():
-        pytest.skip("h2load cannot be had: the package nghttp2-client is not installed")
+def generators() -> None:
+    if absent := machine.missing(*machine.GENERATORS):
+        pytest.skip(absent)
 
 
 def bench(*arguments: str) -> subprocess.Popen[str]:
@@ -44,7 +44,9 @@ def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_path: Path) -> None:
+def test_a_short_run_measures_every_server_and_writes_tables(
+    generators: None, tmp_path: Path
+) -> None:
     process = bench(*SHORT, "--result", str(tmp_path / "result.json"))
     output, _ = process.communicate(timeout=110)
     assert process.returncode == 0, output
@@ -64,7 +66,10 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
     } | {
         ("g", server, connections, 64)
         for server in ("mindserve", "grpc.aio") for connections in (64, 1)
-    }  # fmt: skip
+    } | {
+        (work, "asgi", in_flight, in_flight) for work in ("a", "b") for in_flight in (1, 16)
+    } | {("g", "asgi", 64, 64)}  # fmt: skip
+    assert "wrk 4" in result["machine"]
     for each in result["samples"]:
         assert each["errors"] == 0
         assert each["requests"] >= 5 * each["in_flight"]
@@ -79,7 +84,7 @@ def test_a_short_run_measures_every_server_and_writes_tables(h2load: None, tmp_p
     assert "### b. 600 KB in, 4 KB out" in output
 
 
-def test_an_interrupted_run_leaves_no_process_behind(h2load: None, tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_process_behind(generators: None, tmp_path: Path) -> None:
     process = bench(*SHORT, "--seconds", "60", "--result", str(tmp_path / "result.json"))
     assert process.stdout is not None
     for line in process.stdout:
@@ -167,22 +172,6 @@ def test_percentiles_are_values_that_were_seen() -> None:
     assert (percentile(values, 0.5), percentile(values, 0.99)) == (50.0, 99.0)
     assert percentile([7.0], 0.99) == 7.0
     assert str(Spread.of([2.0, 1.0, 3.0])) == "2.00 (1.00 to 3.00)"
-
-
-PRINTED = "traffic: 1KB (1000) total, 1B (1) headers (space savings 0.00%), 900B ({}) data"
-
-
-def test_an_answer_without_a_message_is_an_error_though_its_status_is_200() -> None:
-    log = [f"{1000 * each}\t200\t500" for each in range(10)]
-    whole = load.read(PRINTED.format(1000), log, 10, 100, elapsed=1.0)
-    assert (whole.errors, whole.p50_ms) == (0, 0.5)
-    assert whole.seconds == pytest.approx(0.0095)
-    assert load.read(PRINTED.format(800), log, 10, 100, elapsed=1.0).errors == 2
-
-
-def test_a_failed_status_is_an_error() -> None:
-    log = ["0\t200\t500", "0\t503\t500", "0\t-1\t500"]
-    assert load.read(PRINTED.format(300), log, 3, 100, elapsed=1.0).errors == 2
 
 
 def test_requests_hold_the_same_numbers_in_every_protocol() -> None:

@@ -102,8 +102,8 @@ def test_the_committed_tables_are_those_of_the_committed_result() -> None:
 
 @pytest.mark.timeout(150)
 def test_a_short_run_of_every_part_finds_no_errors_and_sees_the_leak(tmp_path: Path) -> None:
-    if not machine.find_h2load():
-        pytest.skip("h2load cannot be had: the package nghttp2-client is not installed")
+    if absent := machine.missing("h2load"):
+        pytest.skip(absent)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scaling", *SHORT, "--result", str(tmp_path / "r.json")],
         cwd=ROOT, text=True, capture_output=True, timeout=140, check=False,

@@ -1,55 +1,34 @@
-"""h2load: a closed loop of POSTs that keeps a number of requests in flight."""
+"""h2load: a number of requests over HTTP/2, or over HTTP/1.1 to be compared with wrk."""
 
 import re
 import struct
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.closed_loop.load import Answers, LoadFailed, Target
 from benchmarks.figures import percentile
-from benchmarks.layout import Layout
-from benchmarks.messages import Call
 
 
-class LoadFailed(Exception):
-    """h2load did not say what happened."""
+class H2load:
+    """It counts requests, not seconds, so how many a run takes follows from what went before."""
 
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._rate = 0.0
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What came back, and when."""
+    def warm_up(self, seconds: float) -> None:
+        least = 2 * self._target.layout.in_flight
+        self._send(least)
+        self._send(max(least, int(self._rate * seconds / 4)))
 
-    requests: int
-    errors: int
-    seconds: float
-    p50_ms: float
-    p99_ms: float
+    def run(self, seconds: float) -> Answers:
+        return self._send(max(5 * self._target.layout.in_flight, int(self._rate * seconds)))
 
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Requests to one server."""
-
-    port: int
-    call: Call
-    answer_bytes: int
-    """Length of a right answer, gRPC's prefix included."""
-    layout: Layout
-    folder: Path
-
-    def calibrate(self, seconds: float) -> int:
-        """Warm the server up; tells how many requests take about ``seconds``."""
-        rate = 0.0
-        for requests in (2 * self.layout.in_flight, None):
-            answers = self.run(requests or max(2 * self.layout.in_flight, int(rate * seconds / 4)))
-            rate = answers.requests / answers.seconds
-        return max(5 * self.layout.in_flight, int(rate * seconds))
-
-    def run(self, requests: int) -> Answers:
+    def _send(self, requests: int) -> Answers:
         """Send that many requests and wait for every answer."""
-        log = self.folder / "requests.tsv"
+        log = self._target.folder / "requests.tsv"
         log.unlink(missing_ok=True)
         began = time.monotonic()
         done = subprocess.run(
@@ -57,21 +36,24 @@ class Load:
         )
         if done.returncode or not log.exists():
             raise LoadFailed(f"h2load ended with {done.returncode}: {done.stderr[-300:]}")
-        return read(
-            done.stdout, log.read_text().splitlines(), requests, self.answer_bytes,
+        answers = read(
+            done.stdout, log.read_text().splitlines(), requests, self._target.answer_bytes,
             elapsed=time.monotonic() - began,
         )  # fmt: skip
+        self._rate = answers.requests / answers.seconds
+        return answers
 
     def _command(self, requests: int, log: Path) -> list[str]:
-        body = self.folder / "body"
-        prefix = struct.pack(">BI", 0, len(self.call.body)) if self.call.is_grpc else b""
-        body.write_bytes(prefix + self.call.body)
+        target, call, layout = self._target, self._target.call, self._target.layout
+        body = target.folder / "body"
+        prefix = struct.pack(">BI", 0, len(call.body)) if call.is_grpc else b""
+        body.write_bytes(prefix + call.body)
         return [
-            "h2load", "-n", str(requests), "-c", str(self.layout.connections),
-            "-m", str(self.layout.streams), "-d", str(body), f"--log-file={log}",
-            "-H", f"content-type: {self.call.content_type}",
-            *(("-H", "te: trailers") if self.call.is_grpc else ("--h1",)),
-            f"http://127.0.0.1:{self.port}{self.call.path}",
+            "h2load", "-n", str(requests), "-c", str(layout.connections),
+            "-m", str(layout.streams), "-d", str(body), f"--log-file={log}",
+            "-H", f"content-type: {call.content_type}",
+            *(("-H", "te: trailers") if call.is_grpc else ("--h1",)),
+            f"http://127.0.0.1:{target.port}{call.path}",
         ]  # fmt: skip
 
 
