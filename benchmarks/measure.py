@@ -135,8 +135,6 @@ class Used:
 
     cpu_seconds: float
     """Of all the server's processes."""
-    own_seconds: float
-    """CPU time of the load generator and of this process."""
     others_cores: float
     """Cores that neither the server nor the load generator kept busy meanwhile."""
 
@@ -156,8 +154,8 @@ class Meter:
     def read(self) -> Used:
         elapsed = time.monotonic() - self._began
         cpu, busy, own = self._now()
-        used, own = cpu - self._cpu, own - self._own
-        return Used(used, own, max(0.0, (busy - self._busy - used - own) / elapsed))
+        others = (busy - self._busy) - (cpu - self._cpu) - (own - self._own)
+        return Used(cpu - self._cpu, max(0.0, others / elapsed))
 
 
 def _first_right_answer(processes: Processes, port: int, call: Call) -> bytes:

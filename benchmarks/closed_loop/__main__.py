@@ -3,11 +3,12 @@
     python -m benchmarks.closed_loop [--work a] [--peers mindserve-rest,asgi] [--rounds 3]
 
 Both generators load the same running server in turn, a fresh server each round. Reported are
-medians (min to max), among them the cores that the generator itself kept busy: it has one
-thread, so near 1.0 it is the generator that is measured.
+medians (min to max), among them what the generator itself takes: it has one thread, so where
+it keeps nearly one core busy, it is the generator that is measured.
 """
 
 import argparse
+import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from benchmarks.closed_loop.load import Answers, Load
 from benchmarks.closed_loop.wrk import Wrk
 from benchmarks.figures import Spread
 from benchmarks.layout import layouts_of
-from benchmarks.measure import Meter, Running, Used, running
+from benchmarks.measure import Meter, Running, running
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import adopt_orphans
@@ -27,7 +28,8 @@ from benchmarks.works import WORKS, Work
 
 HEAD = (
     "| server | in flight | generator | CPU µs per request | requests/s | p50 ms | p99 ms "
-    "| generator's cores | errors |\n|---|---:|---|---:|---:|---:|---:|---:|---:|"
+    "| generator's µs per request | its cores | errors |\n"
+    "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|"
 )
 
 
@@ -39,7 +41,10 @@ class Turn:
     in_flight: int
     generator: str
     answers: Answers
-    used: Used
+    server_seconds: float
+    """CPU time of all the server's processes."""
+    own_seconds: float
+    """CPU time of the generator."""
 
 
 def turns(peer: Peer, work: Work, layouts: list[str], seconds: float, first: int) -> Iterator[Turn]:
@@ -54,11 +59,19 @@ def turns(peer: Peer, work: Work, layouts: list[str], seconds: float, first: int
                 yield Turn(peer.name, layout.in_flight, name, *measured(server, load, seconds))
 
 
-def measured(server: Running, load: Load, seconds: float) -> tuple[Answers, Used]:
+def measured(server: Running, load: Load, seconds: float) -> tuple[Answers, float, float]:
+    """What came back, and the CPU time of server and generator."""
     load.warm_up(seconds)
     server.processes.check()
-    meter = Meter(server.processes)
-    return load.run(seconds), meter.read()
+    own, meter = _ended_children(), Meter(server.processes)
+    answers = load.run(seconds)
+    return answers, meter.read().cpu_seconds, _ended_children() - own
+
+
+def _ended_children() -> float:
+    """CPU time of child processes that ended: while a server runs, these are generators."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def table(done: list[Turn]) -> str:
@@ -68,14 +81,15 @@ def table(done: list[Turn]) -> str:
         rows.setdefault((each.server, each.in_flight, each.generator), []).append(each)
     lines = [HEAD]
     for key in sorted(rows):
-        found = [(each.answers, each.used) for each in rows[key]]
+        found = rows[key]
         cells = (
-            Spread.of(1e6 * used.cpu_seconds / answers.requests for answers, used in found),
-            Spread.of(answers.requests / answers.seconds for answers, _ in found),
-            Spread.of(answers.p50_ms for answers, _ in found),
-            Spread.of(answers.p99_ms for answers, _ in found),
-            Spread.of(used.own_seconds / answers.seconds for answers, used in found),
-            sum(answers.errors for answers, _ in found),
+            Spread.of(1e6 * each.server_seconds / each.answers.requests for each in found),
+            Spread.of(each.answers.requests / each.answers.seconds for each in found),
+            Spread.of(each.answers.p50_ms for each in found),
+            Spread.of(each.answers.p99_ms for each in found),
+            Spread.of(1e6 * each.own_seconds / each.answers.requests for each in found),
+            Spread.of(each.own_seconds / each.answers.seconds for each in found),
+            sum(each.answers.errors for each in found),
         )
         lines.append("| " + " | ".join(map(str, (*key, *cells))) + " |")
     return "\n".join(lines)

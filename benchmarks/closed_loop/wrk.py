@@ -54,6 +54,7 @@ class Wrk:
 
     def _wait_for_rest(self, process: subprocess.Popen[str], until: float) -> None:
         """Until it has said something: that all connections rest, or that it has ended."""
+        assert process.stdout is not None
         while not select.select([process.stdout], [], [], 0.5)[0]:
             self._target.check()  # wrk connects again and again to a server that is gone
             if time.monotonic() > until:

@@ -14,7 +14,6 @@ from benchmarks.closed_loop import h2load, wrk
 from benchmarks.closed_loop.__main__ import Turn, table
 from benchmarks.closed_loop.load import Answers, LoadFailed, Target
 from benchmarks.layout import Layout
-from benchmarks.measure import Used
 from benchmarks.messages import Call
 from benchmarks.processes import ServerDied
 from shared.ports import free_port
@@ -206,11 +205,11 @@ async def test_h2load_speaks_http1_too(generators: None, tmp_path: Path) -> None
 
 def test_a_comparison_of_generators_tells_what_they_take_themselves() -> None:
     turns = [
-        Turn("one", 8, "wrk", Answers(100, 1, 2.0, 1.0, 3.0), Used(0.01, 0.5, 0.0)),
-        Turn("one", 8, "wrk", Answers(100, 2, 2.0, 1.0, 3.0), Used(0.03, 0.7, 0.0)),
-        Turn("one", 8, "h2load", Answers(100, 0, 2.0, 1.0, 3.0), Used(0.01, 0.5, 0.0)),
+        Turn("one", 8, "wrk", Answers(100, 1, 2.0, 1.0, 3.0), 0.01, 0.5),
+        Turn("one", 8, "wrk", Answers(100, 2, 2.0, 1.0, 3.0), 0.03, 0.7),
+        Turn("one", 8, "h2load", Answers(100, 0, 2.0, 1.0, 3.0), 0.01, 0.5),
     ]
     rows = table(turns).splitlines()[2:]
     assert rows[1].startswith("| one | 8 | wrk | 200 (100 to 300) | 50.0 (50.0 to 50.0) |")
-    assert rows[1].endswith("| 0.300 (0.250 to 0.350) | 3 |")
+    assert rows[1].endswith("| 6,000 (5,000 to 7,000) | 0.300 (0.250 to 0.350) | 3 |")
     assert len(rows) == 2
