@@ -8,7 +8,6 @@ it keeps nearly one core busy, it is the generator that is measured.
 """
 
 import argparse
-import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,8 +42,6 @@ class Turn:
     answers: Answers
     server_seconds: float
     """CPU time of all the server's processes."""
-    own_seconds: float
-    """CPU time of the generator."""
 
 
 def turns(peer: Peer, work: Work, layouts: list[str], seconds: float, first: int) -> Iterator[Turn]:
@@ -59,19 +56,12 @@ def turns(peer: Peer, work: Work, layouts: list[str], seconds: float, first: int
                 yield Turn(peer.name, layout.in_flight, name, *measured(server, load, seconds))
 
 
-def measured(server: Running, load: Load, seconds: float) -> tuple[Answers, float, float]:
-    """What came back, and the CPU time of server and generator."""
+def measured(server: Running, load: Load, seconds: float) -> tuple[Answers, float]:
+    """What came back, and the CPU time of the server."""
     load.warm_up(seconds)
     server.processes.check()
-    own, meter = _ended_children(), Meter(server.processes)
-    answers = load.run(seconds)
-    return answers, meter.read().cpu_seconds, _ended_children() - own
-
-
-def _ended_children() -> float:
-    """CPU time of child processes that ended: while a server runs, these are generators."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    meter = Meter(server.processes)
+    return load.run(seconds), meter.read().cpu_seconds
 
 
 def table(done: list[Turn]) -> str:
@@ -87,8 +77,8 @@ def table(done: list[Turn]) -> str:
             Spread.of(each.answers.requests / each.answers.seconds for each in found),
             Spread.of(each.answers.p50_ms for each in found),
             Spread.of(each.answers.p99_ms for each in found),
-            Spread.of(1e6 * each.own_seconds / each.answers.requests for each in found),
-            Spread.of(each.own_seconds / each.answers.seconds for each in found),
+            Spread.of(1e6 * each.answers.own_seconds / each.answers.requests for each in found),
+            Spread.of(each.answers.own_seconds / each.answers.seconds for each in found),
             sum(each.answers.errors for each in found),
         )
         lines.append("| " + " | ".join(map(str, (*key, *cells))) + " |")

@@ -1,6 +1,7 @@
 """h2load: a number of requests over HTTP/2, or over HTTP/1.1 to be compared with wrk."""
 
 import re
+import resource
 import struct
 import subprocess
 import time
@@ -30,7 +31,7 @@ class H2load:
         """Send that many requests and wait for every answer."""
         log = self._target.folder / "requests.tsv"
         log.unlink(missing_ok=True)
-        began = time.monotonic()
+        began, used = time.monotonic(), _children_seconds()
         done = subprocess.run(
             self._command(requests, log), capture_output=True, text=True, timeout=300, check=False
         )
@@ -38,7 +39,7 @@ class H2load:
             raise LoadFailed(f"h2load ended with {done.returncode}: {done.stderr[-300:]}")
         answers = read(
             done.stdout, log.read_text().splitlines(), requests, self._target.answer_bytes,
-            elapsed=time.monotonic() - began,
+            elapsed=time.monotonic() - began, own_seconds=_children_seconds() - used,
         )  # fmt: skip
         self._rate = answers.requests / answers.seconds
         return answers
@@ -57,9 +58,16 @@ class H2load:
         ]  # fmt: skip
 
 
+def _children_seconds() -> float:
+    """CPU time of child processes that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def read(
-    output: str, log: Sequence[str], requests: int, answer_bytes: int, *, elapsed: float
-) -> Answers:
+    output: str, log: Sequence[str], requests: int, answer_bytes: int,
+    *, elapsed: float, own_seconds: float,
+) -> Answers:  # fmt: skip
     """(pure) What h2load printed and logged, as figures.
 
     An error that gRPC reports in trailers has HTTP status 200 but no message, so the
@@ -81,4 +89,5 @@ def read(
         seconds=(max(ends) - min(begins)) / 1e6 if lines else elapsed,
         p50_ms=percentile(took, 0.5),
         p99_ms=percentile(took, 0.99),
+        own_seconds=own_seconds,
     )

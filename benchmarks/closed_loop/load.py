@@ -39,6 +39,8 @@ class Answers:
     """From the first request to the last answer."""
     p50_ms: float
     p99_ms: float
+    own_seconds: float
+    """CPU time of the generator itself."""
 
 
 class Load(Protocol):

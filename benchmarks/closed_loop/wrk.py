@@ -105,6 +105,7 @@ def read(output: str, connections: int) -> Answers:
         seconds=told["seconds"],
         p50_ms=percentile(ordered, 0.5),
         p99_ms=percentile(ordered, 0.99),
+        own_seconds=told["own_seconds"],
     )
 
 

@@ -24,25 +24,25 @@ BODY = b"a\0c"
 
 def test_an_answer_without_a_message_is_an_error_though_its_status_is_200() -> None:
     log = [f"{1000 * each}\t200\t500" for each in range(10)]
-    whole = h2load.read(PRINTED.format(1000), log, 10, 100, elapsed=1.0)
+    whole = h2load.read(PRINTED.format(1000), log, 10, 100, elapsed=1.0, own_seconds=0.2)
     assert (whole.errors, whole.p50_ms) == (0, 0.5)
     assert whole.seconds == pytest.approx(0.0095)
-    assert h2load.read(PRINTED.format(800), log, 10, 100, elapsed=1.0).errors == 2
+    assert h2load.read(PRINTED.format(800), log, 10, 100, elapsed=1.0, own_seconds=0.2).errors == 2
 
 
 def test_a_failed_status_is_an_error() -> None:
     log = ["0\t200\t500", "0\t503\t500", "0\t-1\t500"]
-    assert h2load.read(PRINTED.format(300), log, 3, 100, elapsed=1.0).errors == 2
+    assert h2load.read(PRINTED.format(300), log, 3, 100, elapsed=1.0, own_seconds=0.2).errors == 2
 
 
 def wrk_printed(**changed: object) -> str:
-    told = {"sent": 4, "answered": 4, "wrong": 0, "late": 0, "seconds": 0.5,
+    told = {"sent": 4, "answered": 4, "wrong": 0, "late": 0, "seconds": 0.5, "own_seconds": 0.1,
             "runtime_us": 600_000, "took_us": [[1000, 3], [2000, 1]]}  # fmt: skip
     return f"Running 5m test\nat rest\n{json.dumps({**told, **changed})}\n"
 
 
 def test_what_wrk_printed_becomes_figures() -> None:
-    assert wrk.read(wrk_printed(), 4) == Answers(4, 0, 0.5, 1.0, 2.0)
+    assert wrk.read(wrk_printed(), 4) == Answers(4, 0, 0.5, 1.0, 2.0, 0.1)
 
 
 def test_answers_that_are_wrong_late_or_missing_are_errors() -> None:
@@ -147,6 +147,7 @@ async def test_wrk_waits_for_the_answer_to_every_request(
     assert answers.requests == server.seen - warmed >= 5 * 8
     assert answers.errors == 0
     assert seconds <= answers.seconds < seconds + 5
+    assert 0 < answers.own_seconds < answers.seconds + 1
     assert 0 < answers.p50_ms <= answers.p99_ms <= 1e3 * answers.seconds
 
 
@@ -205,9 +206,9 @@ async def test_h2load_speaks_http1_too(generators: None, tmp_path: Path) -> None
 
 def test_a_comparison_of_generators_tells_what_they_take_themselves() -> None:
     turns = [
-        Turn("one", 8, "wrk", Answers(100, 1, 2.0, 1.0, 3.0), 0.01, 0.5),
-        Turn("one", 8, "wrk", Answers(100, 2, 2.0, 1.0, 3.0), 0.03, 0.7),
-        Turn("one", 8, "h2load", Answers(100, 0, 2.0, 1.0, 3.0), 0.01, 0.5),
+        Turn("one", 8, "wrk", Answers(100, 1, 2.0, 1.0, 3.0, 0.5), 0.01),
+        Turn("one", 8, "wrk", Answers(100, 2, 2.0, 1.0, 3.0, 0.7), 0.03),
+        Turn("one", 8, "h2load", Answers(100, 0, 2.0, 1.0, 3.0, 0.5), 0.01),
     ]
     rows = table(turns).splitlines()[2:]
     assert rows[1].startswith("| one | 8 | wrk | 200 (100 to 300) | 50.0 (50.0 to 50.0) |")
