@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.servable import ServableVersion
+from shared.servable import ModelOptions, ServableVersion
 from shared.tensors import TensorSpec
 
 DEFAULT_LEASE_SECONDS = 10.0
@@ -101,6 +101,7 @@ class ModelFiles:
     with_batch_dim: bool
     without_batch_dim_inputs: tuple[int, ...]
     max_batch_size: int
+    options: ModelOptions = field(default_factory=ModelOptions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,25 +18,36 @@ class DeviceOptions:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """How a model is wished to be run; recorded, no backend of today acts on it."""
+    """How a model is wished to be run; each backend acts on what it can."""
 
     thread_num: int | None = None
     thread_affinity_core_list: tuple[int, ...] = ()
     enable_parallel: bool | None = None
     devices: tuple[DeviceOptions, ...] = ()
     config_file: str = ""
-    """A file of MindSpore Lite, taken from the servable's folder."""
+    """A file of MindSpore Lite: declared relative to the servable's folder, loaded by its path."""
 
-    def named(self) -> tuple[str, ...]:
-        """The original's names of everything that was set, for messages."""
+    def values_for(self, device_type: str) -> Mapping[str, str]:
+        """What was said about devices of one type, case ignored."""
+        return next(
+            (dict(each.values) for each in self.devices if each.type == device_type.lower()), {}
+        )
+
+    def named(self, device_type: str) -> tuple[str, ...]:
+        """The original's names of what was set and concerns a device of this type."""
         own = [
             ("thread_num", self.thread_num is not None),
             ("thread_affinity_core_list", bool(self.thread_affinity_core_list)),
             ("enable_parallel", self.enable_parallel is not None),
             ("config_file", bool(self.config_file)),
         ]
-        of_devices = [f"{each.type} {name}" for each in self.devices for name, _ in each.values]
-        return (*(name for name, is_set in own if is_set), *of_devices)
+        # Models run with the precision of their origin anyway.
+        of_device = [
+            f"{device_type.lower()} {name}"
+            for name, value in self.values_for(device_type).items()
+            if value != "origin"
+        ]
+        return (*(name for name, is_set in own if is_set), *of_device)
 
 
 @dataclass(frozen=True, slots=True)

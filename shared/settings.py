@@ -9,7 +9,7 @@ import difflib
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -165,15 +165,16 @@ def read(settings_class: type[Loaded], argv: list[str]) -> Loaded:
     try:
         settings: Loaded = with_file(_cli_settings_source=command_line)
     except ValidationError as failure:
-        raise SettingsError("\n".join(_reasons(failure))) from None
+        secret = {name for name, field in settings_class.model_fields.items() if not field.repr}
+        raise SettingsError("\n".join(_reasons(failure, secret))) from None
     return settings
 
 
 def describe(settings: ServiceSettings) -> dict[str, Any]:
-    """The effective settings for the log, secrets masked."""
+    """The effective settings for the log; secrets, and fields without repr, are masked."""
     return {
-        name: "***" if isinstance(value, SecretStr) else value
-        for name in type(settings).model_fields
+        name: "***" if isinstance(value, SecretStr) or (value and not field.repr) else value
+        for name, field in type(settings).model_fields.items()
         for value in (getattr(settings, name),)
     }
 
@@ -218,7 +219,7 @@ def _refuse_unknown(kind: str, given: Iterable[str], known: set[str], *, where: 
         raise SettingsError("\n".join(reasons))
 
 
-def _reasons(failure: ValidationError) -> Iterable[str]:
+def _reasons(failure: ValidationError, secret: Set[str]) -> Iterable[str]:
     for error in failure.errors():
         name = ".".join(str(part) for part in error["loc"])
         reason = error["msg"].removeprefix("Value error, ")
@@ -226,5 +227,5 @@ def _reasons(failure: ValidationError) -> Iterable[str]:
             yield f"settings: {reason}"
             continue
         given = repr(error["input"])
-        got = "" if given in reason else f", got {given}"
+        got = "" if given in reason or name in secret else f", got {given}"
         yield f"setting {name}: {reason}{got}"

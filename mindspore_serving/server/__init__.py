@@ -23,7 +23,7 @@ from mindspore_serving.server.register import (
     register_method,
 )
 from mindspore_serving.server.stack import Stack
-from mindspore_serving.server.start_config import ServableStartConfig
+from mindspore_serving.server.start_config import ServableStartConfig, check_keys
 
 __all__ = [
     "AscendDeviceInfo",
@@ -129,6 +129,7 @@ def start_servables(
                 "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of"
                 f" ServableStartConfig, but actually {type(config)}"
             )
+    check_keys(configs)
     stack = _running.begin("servables", "Serving Error: servables are already running")
     for config in configs:
         stack.start_servable(config)

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 
 from mindspore_serving.server.start_config import ServableStartConfig
+from shared.decryption import DecryptionKey
 from shared.ports import free_port
 from shared.wire.health import CHECK_PATH, check_request, is_serving
 from shared.wire.tls import ServerTls
@@ -93,6 +95,9 @@ class Stack:
                 *("--worker", address),
                 *("--device-id", str(device)),
                 *("--device-type", _DEVICE_TYPES[config.device_type]),
+                "--first-load-must-succeed",
+                key=config.decryption_key,
+                servable=name,
             )
             for device in devices
         ]
@@ -125,9 +130,16 @@ class Stack:
                     child.wait(_STOP_SECONDS)
             self._children.clear()
 
-    def _start(self, name: str, service: str, *arguments: str) -> "_Child":
-        with self._lock:
-            child = _Child(name, service, arguments)
+    def _start(
+        self,
+        name: str,
+        service: str,
+        *arguments: str,
+        servable: str = "",
+        key: DecryptionKey | None = None,
+    ) -> "_Child":
+        with self._lock, _key_passed(servable, key) as (key_arguments, descriptors):
+            child = _Child(name, service, (*arguments, *key_arguments), descriptors)
             self._children.append(child)
             return child
 
@@ -151,7 +163,9 @@ class Stack:
 class _Child:
     """One service; what it says goes to a file of ``serving_logs``."""
 
-    def __init__(self, name: str, service: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, service: str, arguments: Sequence[str], descriptors: Sequence[int]
+    ) -> None:
         LOG_FOLDER.mkdir(exist_ok=True)
         self.service = service
         self._log = LOG_FOLDER.absolute() / f"log_{name}.log"
@@ -163,6 +177,7 @@ class _Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
 
     def last_line(self) -> str:
@@ -182,6 +197,23 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def _key_passed(
+    servable: str, key: DecryptionKey | None
+) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    """Arguments and descriptors with which a child that is born inside finds the key in a pipe."""
+    if key is None:
+        yield (), ()
+        return
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, key.reveal())
+        os.close(writes)
+        yield ("--dec-keys", f"{servable}=/dev/fd/{reads}:{key.mode}"), (reads,)
+    finally:
+        os.close(reads)
 
 
 def _free_address() -> str:

@@ -1,11 +1,12 @@
 """What ``start_servables`` is told, checked in the original's words."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mindspore_serving.server.front import check_text
+from shared.decryption import KEY_LENGTHS, MODES, DecryptionKey
 
 _DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
 _MAX_PARALLEL_WORKERS = 64
@@ -21,6 +22,8 @@ class ServableStartConfig:
     device_type: "Ascend", "GPU", "CPU" (case ignored) or None, which means CPU.
     num_parallel_workers: processes for the Python stages when more than one; and agents to
     start when there are no device_ids.
+    dec_key, dec_mode: the key, 16, 24 or 32 bytes, with which the model files were exported, and
+    "AES-GCM" or "AES-CBC". None: they are not encrypted.
     Raises RuntimeError for arguments that cannot be used.
     """
 
@@ -44,8 +47,8 @@ class ServableStartConfig:
                 "Parameter 'num_parallel_workers' should be in range"
                 f" [0,{_MAX_PARALLEL_WORKERS}], but actually {num_parallel_workers}"
             )
-        if dec_key is not None or dec_mode != "AES-GCM":
-            raise RuntimeError("Parameter 'dec_key': encrypted models are not supported yet")
+        self.decryption_key = _decryption_key(dec_key, dec_mode)
+        self.dec_mode = dec_mode
         self.servable_directory = str(script_folder() / servable_directory)
         self.servable_name = servable_name
         self.device_ids = _device_ids(device_ids)
@@ -53,6 +56,23 @@ class ServableStartConfig:
         self.device_type = _device_type(device_type)
         self.num_parallel_workers = num_parallel_workers or int(not self.device_ids)
         self.stage_processes = num_parallel_workers if num_parallel_workers > 1 else 0
+
+    @property
+    def dec_key(self) -> bytes | None:
+        """The key as it was given."""
+        return None if self.decryption_key is None else self.decryption_key.reveal()
+
+
+def check_keys(configs: Iterable[ServableStartConfig]) -> None:
+    """A servable has one key, whatever its version; raises RuntimeError in the original's words."""
+    first: dict[str, ServableStartConfig] = {}
+    for config in configs:
+        one, other = first.setdefault(config.servable_name, config), config
+        if (one.dec_key, one.dec_mode) != (other.dec_key, other.dec_mode):
+            raise RuntimeError(
+                f"The dec key or dec mode of servable name {config.servable_name} is different in"
+                " multiple configurations."
+            )
 
 
 def script_folder() -> Path:
@@ -65,6 +85,21 @@ def _check_count(name: str, value: Any) -> None:
         raise RuntimeError(f"Parameter '{name}' should be int, but actually {type(value)}")
     if value < 0:
         raise RuntimeError(f"Parameter '{name}' should be >= 0, but actually {value}")
+
+
+def _decryption_key(key: Any, mode: Any) -> DecryptionKey | None:
+    """Messages say nothing of what was given: it may be the key in the wrong place."""
+    if mode not in MODES:
+        raise RuntimeError("Parameter 'dec_mode' expected to be 'AES-GCM' or 'AES-CBC'")
+    if key is None:
+        return None
+    if not isinstance(key, bytes):
+        raise RuntimeError(f"Parameter 'dec_key' should be bytes, but actually {type(key)}")
+    if not key:
+        raise RuntimeError("Parameter 'dec_key' should not be empty bytes")
+    if len(key) not in KEY_LENGTHS:
+        raise RuntimeError(f"Parameter 'dec_key' length {len(key)} expected to be 16, 24 or 32")
+    return DecryptionKey(key, mode)
 
 
 def _device_ids(value: Any) -> tuple[int, ...]:

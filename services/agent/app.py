@@ -1,5 +1,6 @@
 """Wires an agent together and owns everything it runs."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -8,10 +9,12 @@ import structlog
 
 from services.agent.device.holder import Holder
 from services.agent.device.supervisor import Limits
+from services.agent.keys import read_keys
 from services.agent.metrics import AgentMetrics
 from services.agent.rpc import ExecutionDoor
 from services.agent.settings import AgentSettings
 from shared.addresses import HostPort
+from shared.errors import LoadFailed
 from shared.health import HealthBoard
 from shared.membership import Assignment, Device, Hello, Holding, Notice
 from shared.metrics import exporter, new_registry
@@ -56,6 +59,7 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
     board = HealthBoard()
     member_id = uuid.uuid4().hex
     device = Device(settings.device_type, settings.device_id)
+    keys = await asyncio.to_thread(read_keys, settings.dec_keys)
     limits = Limits(
         settings.hang_seconds, settings.load_timeout_seconds, settings.onednn_max_cpu_isa
     )
@@ -68,9 +72,14 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
         def changed() -> None:
             # The membership below speaks of this holder: each needs the other.
             membership.changed()
-            board.set_servables(_readiness(holder.holdings().holdings))
+            held = holder.holdings().holdings
+            board.set_servables(_readiness(held))
+            first_load.look(held)
 
-        holder = Holder(scope, device, limits, changed)
+        first_load = _FirstLoad()
+        if settings.first_load_must_succeed:
+            scope.spawn(first_load.must_succeed(), name="first load")
+        holder = Holder(scope, device, limits, changed, keys)
         door = ExecutionDoor(holder, AgentMetrics(registry))
         routes = door.routes | health_routes(board)
         async with wire.serve(routes, [settings.listen, *filter(None, [local])]) as server:
@@ -89,6 +98,25 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
                 board.set("", True)
                 log.info("listening", worker_calls=str(bound), worker=settings.worker)
                 yield Agent(server, board, holder)
+
+
+class _FirstLoad:
+    """How it went when models were loaded for the first time."""
+
+    def __init__(self) -> None:
+        self._reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def look(self, holdings: Iterable[Holding]) -> None:
+        """See how far the agent is; only the first success or failure counts."""
+        for holding in holdings:
+            if not self._reason.done() and holding.state != "loading":
+                failed = holding.state == "failed"
+                self._reason.set_result(f"{holding.what}: {holding.detail}" if failed else "")
+
+    async def must_succeed(self) -> None:
+        """Wait for it; raises LoadFailed naming servable, version and cause."""
+        if reason := await self._reason:
+            raise LoadFailed(reason)
 
 
 def _readiness(holdings: Iterable[Holding]) -> dict[str, bool]:

@@ -2,9 +2,16 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from shared.settings import Address, OptionalAddress, Seconds, ServiceSettings
+from services.agent.keys import KeyFile
+from shared.settings import Address, Names, OptionalAddress, Seconds, ServiceSettings
+
+
+def _check_key_files(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        KeyFile.parse(text)
+    return texts
 
 
 class AgentSettings(ServiceSettings):
@@ -28,5 +35,10 @@ class AgentSettings(ServiceSettings):
     """A device process that works longer on one batch is ended."""
     load_timeout_seconds: Seconds = 600.0
     """A device process that loads longer is ended."""
+    dec_keys: Annotated[Names, AfterValidator(_check_key_files), Field(repr=False)] = ()
+    """Files with the keys of encrypted models, as SERVABLE=FILE or SERVABLE=FILE:AES-CBC (without
+    a mode: AES-GCM). Each holds 16, 24 or 32 bytes and is read once; /dev/stdin is possible."""
+    first_load_must_succeed: bool = False
+    """End with status 1 when the first models cannot be loaded, instead of trying again."""
     onednn_max_cpu_isa: str = "AVX2"
     """ONEDNN_MAX_CPU_ISA of device processes: other values make convolutions 100 times slower."""

@@ -7,7 +7,7 @@ from protos.serving.v1 import tensor_pb2
 from shared import membership as m
 from shared.addresses import HostPort
 from shared.errors import InvalidRequest
-from shared.servable import ServableVersion
+from shared.servable import DeviceOptions, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
 
 _STATES = {
@@ -190,6 +190,7 @@ def _write_assigned(assigned: m.Assigned) -> pb.ServableVersion:
                 with_batch_dim=model.with_batch_dim,
                 without_batch_dim_inputs=model.without_batch_dim_inputs,
                 max_batch_size=model.max_batch_size,
+                options=_write_options(model.options),
             )
             for model in assigned.models
         ],
@@ -207,7 +208,33 @@ def _read_assigned(assigned: pb.ServableVersion) -> m.Assigned:
                 with_batch_dim=model.with_batch_dim,
                 without_batch_dim_inputs=tuple(model.without_batch_dim_inputs),
                 max_batch_size=model.max_batch_size,
+                options=_read_options(model.options),
             )
             for model in assigned.models
         ),
+    )
+
+
+def _write_options(options: ModelOptions) -> pb.ModelOptions:
+    return pb.ModelOptions(
+        thread_num=options.thread_num,
+        thread_affinity_core_list=options.thread_affinity_core_list,
+        enable_parallel=options.enable_parallel,
+        devices=[
+            pb.DeviceOptions(type=each.type, values=dict(each.values)) for each in options.devices
+        ],
+        config_file=options.config_file,
+    )
+
+
+def _read_options(options: pb.ModelOptions) -> ModelOptions:
+    return ModelOptions(
+        thread_num=options.thread_num if options.HasField("thread_num") else None,
+        thread_affinity_core_list=tuple(options.thread_affinity_core_list),
+        enable_parallel=options.enable_parallel if options.HasField("enable_parallel") else None,
+        # A map has no order.
+        devices=tuple(
+            DeviceOptions(each.type, tuple(sorted(each.values.items()))) for each in options.devices
+        ),
+        config_file=options.config_file,
     )

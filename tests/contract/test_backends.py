@@ -10,6 +10,7 @@ from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed
 from shared.membership import ModelFiles
 from shared.tensors import ElementType
 from tests.device.onnx_models import write_models
+from tests.support import lite
 from tests.support.devices import held, in_its_own_task, loader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,7 +41,7 @@ def specs(prefix, dims, kinds=None):
     ]
 
 
-def write_toys(folder):
+def write_toys(folder, ending):
     toys = {
         name: (function, specs("x", inputs), specs("y", outputs))
         for name, (function, inputs, outputs) in TOYS.items()
@@ -49,7 +50,7 @@ def write_toys(folder):
     every = specs("x", [ROWS] * len(KINDS), kinds)
     toys["echo_all"] = ("identity", every, every)
     for name, (function, inputs, outputs) in toys.items():
-        (folder / f"{name}.reference").write_text(
+        (folder / f"{name}.{ending}").write_text(
             json.dumps({"function": function, "inputs": inputs, "outputs": outputs})
         )
     return folder
@@ -58,26 +59,33 @@ def write_toys(folder):
 class Models:
     """The same models in the format of one backend."""
 
-    def __init__(self, folder, model_format):
+    def __init__(self, folder, model_format, ending=""):
         self.folder = folder
         self.format = model_format
+        self.ending = ending or model_format
 
     def files(self, *names, batch=True, without=(), most=8, key=None):
-        files = [name if "." in name else f"{name}.{self.format}" for name in names]
+        files = [name if "." in name else f"{name}.{self.ending}" for name in names]
         paths = tuple(str(self.folder / file) for file in files)
         return ModelFiles(key or names[0], self.format, paths, batch, without, most)
 
 
 @pytest.fixture(
     scope="module",
-    params=["reference", "onnx", pytest.param("mindspore", marks=pytest.mark.mindspore)],
+    params=["reference", "onnx", "lite", pytest.param("mindspore", marks=pytest.mark.mindspore)],
 )
 def models(request, tmp_path_factory):
-    if request.param == "mindspore":
-        return Models(request.getfixturevalue("mindir"), "mindir")
-    if request.param == "onnx":
-        return Models(write_models(tmp_path_factory.mktemp("onnx")), "onnx")
-    return Models(write_toys(tmp_path_factory.mktemp("toys")), "reference")
+    with pytest.MonkeyPatch.context() as environment:
+        lite.install(environment)
+        if request.param == "mindspore":
+            yield Models(request.getfixturevalue("mindir"), "mindir")
+        elif request.param == "onnx":
+            yield Models(write_models(tmp_path_factory.mktemp("onnx")), "onnx")
+        elif request.param == "lite":
+            toys = write_toys(tmp_path_factory.mktemp("lite"), "mindir")
+            yield Models(toys, "mindir_lite", "mindir")
+        else:
+            yield Models(write_toys(tmp_path_factory.mktemp("toys"), "reference"), "reference")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -240,11 +248,11 @@ async def test_a_batch_that_fails_in_the_model_spoils_nothing(device):
     [(None, "No such file"), (b"", ""), (b"\x00\xff" * 300, ""), (b"{}", ""), (b"[1, 2]", "")],
 )
 async def test_an_unusable_file_is_named_without_its_folder(loading, models, content, complaint):
-    path = models.folder / f"unusable.{models.format}"
+    path = models.folder / f"unusable.{models.ending}"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(
-        LoadFailed, match=rf"model file 'unusable.{models.format}'.*{complaint}"
+        LoadFailed, match=rf"model file 'unusable.{models.ending}'.*{complaint}"
     ) as e:
         await loading.load(models.files("unusable"))
     assert str(models.folder) not in e.value.message

@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from shared import membership as m
-from shared.servable import ServableVersion
+from shared.servable import DeviceOptions, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import Routes
@@ -196,8 +197,16 @@ def test_reports_and_notices_survive_the_wire():
         m.Holdings((m.Holding(WHAT, "ready", "done", (signature,)), m.Holding(WHAT, "failed"))),
     ):
         assert read_report(write_report(report), peer_host="") == report
-    files = m.ModelFiles("k", "mindir", ("/a", "/b"), True, (1,), 32)
-    for notice in (m.Welcome("id", 10.0), m.Assignment((m.Assigned(WHAT, (files,)),))):
+    options = ModelOptions(
+        thread_num=2,
+        thread_affinity_core_list=(0, 3),
+        enable_parallel=False,
+        devices=(DeviceOptions("ascend", (("input_format", "ND"), ("output_type", "FP16"))),),
+        config_file="/lite.cfg",
+    )
+    plain = m.ModelFiles("k", "mindir", ("/a", "/b"), True, (1,), 32)
+    files = replace(plain, options=options)
+    for notice in (m.Welcome("id", 10.0), m.Assignment((m.Assigned(WHAT, (plain, files)),))):
         assert read_notice(write_notice(notice)) == notice
 
 

@@ -4,14 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from services.agent.device.channel import FAILED, LOAD
 from services.agent.device.child import Child, spawn
 from services.agent.device.holder import Holder
+from services.agent.device.load_message import LoadMessage
 from services.agent.device.supervisor import Limits
 from services.agent.device.work import Done
+from shared.decryption import DecryptionKey
 from shared.errors import rebuild
 from shared.frames import Frame
 from shared.membership import Assigned, Assignment, Device, Holding, ModelFiles, ModelSignature
@@ -85,10 +86,11 @@ class HeldModels:
 
 
 @asynccontextmanager
-async def held(*models: ModelFiles) -> AsyncIterator[HeldModels]:
+async def held(*models: ModelFiles, key: DecryptionKey | None = None) -> AsyncIterator[HeldModels]:
     """``models`` in one device process, kept alive by its supervisor."""
+    keys = {} if key is None else {WHAT.servable: key}
     async with task_scope() as scope:
-        holder = Holder(scope, CPU, LIMITS, lambda: None)
+        holder = Holder(scope, CPU, LIMITS, lambda: None, keys)
         holder.assign(Assignment((Assigned(WHAT, models),)))
         inside = HeldModels(holder)
         await inside.settled()
@@ -101,13 +103,17 @@ class Loader:
     def __init__(self, process: Child) -> None:
         self._process = process
 
-    async def load(self, files: ModelFiles) -> None:
-        """Load it; raises what the device process answers."""
-        message = {"device": asdict(CPU), "models": [asdict(files)]}
-        answer = await self._process.ask(Frame(LOAD, json.dumps(message).encode()), 60.0)
+    async def load(
+        self, files: ModelFiles, *, key: DecryptionKey | None = None, device: Device = CPU
+    ) -> Any:
+        """Load it; gives the options without effect, raises what the device process answers."""
+        message = LoadMessage(device, (files,), key.mode if key else "")
+        frame = Frame(LOAD, message.written(), key.reveal() if key else b"")
+        answer = await self._process.ask(frame, 60.0)
+        told = json.loads(answer.head)
         if answer.kind == FAILED:
-            named = json.loads(answer.head)
-            raise rebuild(named["error"], named["message"])
+            raise rebuild(told["error"], told["message"])
+        return told["without_effect"].get(files.key, [])
 
 
 @asynccontextmanager

@@ -110,20 +110,51 @@ class ServableVersion(_message.Message):
     def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelFiles, _Mapping]]] = ...) -> None: ...
 
 class ModelFiles(_message.Message):
-    __slots__ = ("key", "format", "paths", "with_batch_dim", "without_batch_dim_inputs", "max_batch_size")
+    __slots__ = ("key", "format", "paths", "with_batch_dim", "without_batch_dim_inputs", "max_batch_size", "options")
     KEY_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     PATHS_FIELD_NUMBER: _ClassVar[int]
     WITH_BATCH_DIM_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_BATCH_DIM_INPUTS_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     key: str
     format: str
     paths: _containers.RepeatedScalarFieldContainer[str]
     with_batch_dim: bool
     without_batch_dim_inputs: _containers.RepeatedScalarFieldContainer[int]
     max_batch_size: int
-    def __init__(self, key: _Optional[str] = ..., format: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., with_batch_dim: _Optional[bool] = ..., without_batch_dim_inputs: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ...) -> None: ...
+    options: ModelOptions
+    def __init__(self, key: _Optional[str] = ..., format: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., with_batch_dim: _Optional[bool] = ..., without_batch_dim_inputs: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ..., options: _Optional[_Union[ModelOptions, _Mapping]] = ...) -> None: ...
+
+class ModelOptions(_message.Message):
+    __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file")
+    THREAD_NUM_FIELD_NUMBER: _ClassVar[int]
+    THREAD_AFFINITY_CORE_LIST_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_PARALLEL_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
+    thread_num: int
+    thread_affinity_core_list: _containers.RepeatedScalarFieldContainer[int]
+    enable_parallel: bool
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceOptions]
+    config_file: str
+    def __init__(self, thread_num: _Optional[int] = ..., thread_affinity_core_list: _Optional[_Iterable[int]] = ..., enable_parallel: _Optional[bool] = ..., devices: _Optional[_Iterable[_Union[DeviceOptions, _Mapping]]] = ..., config_file: _Optional[str] = ...) -> None: ...
+
+class DeviceOptions(_message.Message):
+    __slots__ = ("type", "values")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    values: _containers.ScalarMap[str, str]
+    def __init__(self, type: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Holdings(_message.Message):
     __slots__ = ("holdings",)

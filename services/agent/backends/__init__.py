@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import ClassVar, Protocol
 
+from shared.decryption import DecryptionKey
 from shared.errors import LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature
 from shared.tensors import Array
@@ -32,8 +33,15 @@ class Backend(Protocol):
 
     def __init__(self, device: Device) -> None: ...
 
-    def load(self, files: ModelFiles) -> LoadedModel:
-        """Load, on a thread of its own; raises LoadFailed naming the model file."""
+    def load(self, files: ModelFiles, key: DecryptionKey | None) -> LoadedModel:
+        """Load, on a thread of its own; raises LoadFailed naming the model file.
+
+        With a key the files must be encrypted, and without one they must not. The key is
+        wiped afterwards.
+        """
+
+    def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
+        """Options that do not act on a model just loaded, as ``ModelOptions.named`` has them."""
 
 
 def backend_for(model_format: str, device: Device) -> Backend:

@@ -13,6 +13,9 @@ import numpy as np
 
 from services.agent.backends.batch_dim import batch_size_of
 from services.agent.backends.mindspore_file import read_signature
+from services.agent.backends.mindspore_options import Configured
+from services.agent.backends.options import ignored, refuse_what_changes_answers
+from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import Array, TensorSpec
@@ -35,12 +38,19 @@ class MindSporeBackend:
             mindspore.set_device("CPU")
         else:
             mindspore.set_device(device.type, device.id)
+        self._device = device
+        self._configured = Configured(mindspore, device)
 
-    def load(self, files: ModelFiles) -> "MindSporeModel":
-        signatures = tuple(read_signature(Path(path)) for path in files.paths)
+    def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
+        return ignored(files, self._device, self._configured.acting(files.options))
+
+    def load(self, files: ModelFiles, key: DecryptionKey | None) -> "MindSporeModel":
+        refuse_what_changes_answers(files, self._device)
+        self._configured.act_on(files.options)
+        signatures = tuple(read_signature(Path(path), key) for path in files.paths)
         signature = ModelSignature(files.key, signatures, batch_size_of(files, signatures))
         graphs = [
-            Graph(self._ms, Path(path), subgraph)
+            Graph(self._ms, Path(path), subgraph, key)
             for path, subgraph in zip(files.paths, signatures, strict=True)
         ]
         return MindSporeModel(signature, graphs)
@@ -64,14 +74,18 @@ class MindSporeModel:
 class Graph:
     """One MINDIR graph; ``warm_up`` comes before the first ``run``."""
 
-    def __init__(self, ms: Any, path: Path, signature: SubgraphSignature) -> None:
+    def __init__(
+        self, ms: Any, path: Path, signature: SubgraphSignature, key: DecryptionKey | None
+    ) -> None:
         self._ms = ms
         self._signature = signature
         self._where = f"model file '{path.name}'"
         self._example: list[Array] | None = [_example(spec) for spec in signature.inputs]
+        secret = {} if key is None else {"dec_key": key.reveal(), "dec_mode": key.mode}
         try:
-            self._graph = ms.load(str(path))
-        except (RuntimeError, ValueError) as failure:
+            self._graph = ms.load(str(path), **secret)
+        except Exception as failure:
+            # Not its whole text, which may hold what MindSpore was called with: the key.
             raise LoadFailed(f"{self._where}: {reason_of(failure)}") from failure
         self._compiled: Any = None
 

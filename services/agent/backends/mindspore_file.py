@@ -6,6 +6,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from services.agent.backends.encrypted import check_encryption, not_decrypted
+from shared.decryption import DecryptionKey
 from shared.errors import LoadFailed
 from shared.membership import SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
@@ -16,12 +18,13 @@ _ELEMENT_TYPES = {
 } | {kind.name: kind for kind in ElementType if kind not in (ElementType.STRING, ElementType.BYTES)}
 
 
-def read_signature(path: Path) -> SubgraphSignature:
+def read_signature(path: Path, key: DecryptionKey | None = None) -> SubgraphSignature:
     """The signature of the graph in ``path``; outputs get names, the file has none.
 
-    Raises LoadFailed naming the file.
+    Raises LoadFailed naming the file, also when there is a key and the file is not
+    encrypted, the other way round, or the key is wrong.
     """
-    graph = _parse(path).graph
+    graph = _parse(path, key).graph
     if not graph.output:
         raise LoadFailed(f"model file '{path.name}' is not a MINDIR file")
     inputs = [
@@ -36,15 +39,37 @@ def read_signature(path: Path) -> SubgraphSignature:
     return SubgraphSignature(tuple(inputs), tuple(outputs))
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path, key: DecryptionKey | None) -> Any:
     from mindspore.train import mind_ir_pb2  # noqa: PLC0415 (importing MindSpore takes seconds)
 
     try:
-        return mind_ir_pb2.ModelProto.FromString(path.read_bytes())
+        return mind_ir_pb2.ModelProto.FromString(_content(path, key))
     except OSError as failure:
         raise LoadFailed(f"model file '{path.name}': {failure.strerror}") from failure
     except (DecodeError, UnicodeDecodeError) as failure:
+        if key is not None:
+            raise not_decrypted(path, key) from None
         raise LoadFailed(f"model file '{path.name}' is not a MINDIR file") from failure
+
+
+def _content(path: Path, key: DecryptionKey | None) -> bytes:
+    """What the file says, decrypted by what MindSpore decrypts its checkpoints with."""
+    from mindspore._c_expression import _decrypt, _is_cipher_file  # noqa: PLC0415
+
+    content = path.read_bytes()
+    encrypted: bool = _is_cipher_file(str(path))
+    check_encryption(path, key, encrypted=encrypted)
+    if key is None:
+        return content
+    secret = key.reveal()
+    try:
+        plain: bytes | None = _decrypt(str(path), secret, len(secret), key.mode)
+    except Exception:
+        # Its text may hold what it was called with.
+        plain = None
+    if plain is None:
+        raise not_decrypted(path, key) from None
+    return plain
 
 
 def _tensors(values: Any) -> Iterator[Any]:

@@ -12,8 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from services.agent.backends.batch_dim import batch_size_of
+from services.agent.backends.encrypted import refuse_key
+from services.agent.backends.options import ignored
+from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.servable import ModelOptions
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec
 
 _ELEMENT_TYPES = {
@@ -47,9 +51,14 @@ class OnnxBackend:
             ) from failure
         onnxruntime.set_default_logger_severity(_ONLY_ERRORS)
         self._runtime = onnxruntime
+        self._device = device
 
-    def load(self, files: ModelFiles) -> "OnnxModel":
-        sessions = [self._session(Path(path)) for path in files.paths]
+    def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
+        return ignored(files, self._device, ("thread_num", "enable_parallel"))
+
+    def load(self, files: ModelFiles, key: DecryptionKey | None) -> "OnnxModel":
+        refuse_key(files, key)
+        sessions = [self._session(Path(path), files.options) for path in files.paths]
         signatures = tuple(
             _signature(Path(path), session)
             for path, session in zip(files.paths, sessions, strict=True)
@@ -57,7 +66,7 @@ class OnnxBackend:
         signature = ModelSignature(files.key, signatures, batch_size_of(files, signatures))
         return OnnxModel(signature, sessions)
 
-    def _session(self, path: Path) -> Any:
+    def _session(self, path: Path, options: ModelOptions) -> Any:
         where = f"model file '{path.name}'"
         try:
             # Read here, so that a missing file has the system's own reason.
@@ -68,9 +77,22 @@ class OnnxBackend:
             raise LoadFailed(f"{where} is empty")
         try:
             # By its path: weights may lie in files beside it.
-            return self._runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            return self._runtime.InferenceSession(
+                str(path), self._threads(options), providers=["CPUExecutionProvider"]
+            )
         except Exception as failure:
             raise LoadFailed(f"{where}: {_reason_of(failure)}") from failure
+
+    def _threads(self, options: ModelOptions) -> Any:
+        """How many threads work on one operator, and whether operators run side by side."""
+        told = self._runtime.SessionOptions()
+        # Unless told how many, ONNX Runtime binds a thread to each core of the host.
+        cores = len(set(options.thread_affinity_core_list))
+        told.intra_op_num_threads = options.thread_num or cores
+        if options.enable_parallel:
+            told.execution_mode = self._runtime.ExecutionMode.ORT_PARALLEL
+            told.inter_op_num_threads = options.thread_num or cores
+        return told
 
 
 class OnnxModel:

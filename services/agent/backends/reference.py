@@ -17,6 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from services.agent.backends.batch_dim import batch_size_of
+from services.agent.backends.encrypted import refuse_key
+from services.agent.backends.options import ignored
+from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import Array, ElementType, TensorSpec
@@ -36,9 +39,13 @@ class ReferenceBackend:
     formats: ClassVar[tuple[str, ...]] = ("reference",)
 
     def __init__(self, device: Device) -> None:
-        del device
+        self._device = device
 
-    def load(self, files: ModelFiles) -> "ReferenceModel":
+    def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
+        return ignored(files, self._device, ())
+
+    def load(self, files: ModelFiles, key: DecryptionKey | None) -> "ReferenceModel":
+        refuse_key(files, key)
         toys = [_read(Path(path)) for path in files.paths]
         subgraphs = tuple(toy.signature for toy in toys)
         batch_size = batch_size_of(files, subgraphs)

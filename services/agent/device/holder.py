@@ -1,10 +1,11 @@
 """The servable versions that this agent holds, each with its supervisor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from services.agent.device.supervisor import Limits, Supervisor
 from services.agent.device.work import Done, Work
+from shared.decryption import DecryptionKey
 from shared.errors import Draining, Unavailable
 from shared.membership import Assigned, Assignment, Device, Holdings
 from shared.tasks import TaskScope
@@ -14,12 +15,18 @@ class Holder:
     """Starts and ends supervisors as the worker's assignment says."""
 
     def __init__(
-        self, scope: TaskScope, device: Device, limits: Limits, changed: Callable[[], None]
+        self,
+        scope: TaskScope,
+        device: Device,
+        limits: Limits,
+        changed: Callable[[], None],
+        keys: Mapping[str, DecryptionKey],
     ) -> None:
         self._scope = scope
         self._device = device
         self._limits = limits
         self._changed = changed
+        self._keys = keys
         self._draining = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -38,7 +45,8 @@ class Holder:
             self._held.pop(gone)[1].cancel()
         for assigned in assignment.servables:
             if assigned not in self._held:
-                supervisor = Supervisor(assigned, self._device, self._limits, self._changed)
+                key = self._keys.get(assigned.what.servable)
+                supervisor = Supervisor(assigned, self._device, self._limits, self._changed, key)
                 task = self._scope.spawn(supervisor.run(), name=f"device of {assigned.what}")
                 self._held[assigned] = (supervisor, task)
         self._changed()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from services.agent.backends import Backend, LoadedModel, backend_for
+from services.agent.device.affinity import stay_on
 from services.agent.device.batch_codec import Batch, SharedInputs, read_batch, write_outputs
 from services.agent.device.channel import (
     DONE,
@@ -20,9 +21,11 @@ from services.agent.device.channel import (
     SECONDS,
     SKIPPED,
 )
+from services.agent.device.load_message import LoadMessage
 from services.agent.device.priority import behind_others
 from services.agent.device.rows import run_rows
 from services.agent.device.withdrawals import Withdrawals
+from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.frames import PREFIX, Frame
 from shared.membership import Device, ModelFiles
@@ -42,6 +45,7 @@ class DeviceProcess:
         self._withdrawals = withdrawals
         self._regions = Regions(_MOST_REGIONS)
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
+        self._without_effect: dict[str, Sequence[str]] = {}
 
     def run(self) -> None:
         """Work until the agent is gone."""
@@ -50,42 +54,59 @@ class DeviceProcess:
             if not prefix:
                 return
             kind, head_size, payload_size = PREFIX.unpack(prefix)
-            head, payload = self._reader.read(head_size), self._reader.read(payload_size)
-            if self._withdrawals.withdrawn(number):
-                self._send(Frame(SKIPPED, b""))
-                continue
+            head = self._reader.read(head_size)
             try:
-                answer = self._load(head) if kind == LOAD else self._execute(head, payload)
+                if kind == LOAD:
+                    answer = self._load(head, self._read_secret(payload_size))
+                else:
+                    payload = self._reader.read(payload_size)
+                    withdrawn = self._withdrawals.withdrawn(number)
+                    answer = Frame(SKIPPED, b"") if withdrawn else self._execute(head, payload)
             except ServingError as failure:
                 named = {"error": type(failure).__name__, "message": failure.message}
                 answer = Frame(FAILED, json.dumps(named).encode())
             self._send(answer)
 
+    def _read_secret(self, size: int) -> bytearray:
+        """Memory that can be wiped."""
+        secret = bytearray(size)
+        self._reader.readinto(secret)
+        return secret
+
     def _send(self, frame: Frame) -> None:
         self._connection.sendall(b"".join(frame.packed()))
 
-    def _load(self, head: bytes) -> Frame:
-        message = json.loads(head)
-        device = Device(**message["device"])
-        models = [
-            ModelFiles(**each | {"paths": tuple(each["paths"])}) for each in message["models"]
-        ]
-        behind_others(self._load_models, models, device)
+    def _load(self, head: bytes, secret: bytearray) -> Frame:
+        message = LoadMessage.read(head)
+        models = message.models
+        key = DecryptionKey(secret, message.decryption_mode) if secret else None
+        if cores := {core for each in models for core in each.options.thread_affinity_core_list}:
+            stay_on(cores)
+        try:
+            behind_others(self._load_models, models, message.device, key)
+        finally:
+            secret[:] = bytes(len(secret))
         for number, (files, model) in enumerate(self._models.values(), 1):
             self._say(f"warming up model '{files.key}' ({number} of {len(models)})")
             with _loading(files):
                 model.warm_up()
         signatures = [asdict(model.signature) for _, model in self._models.values()]
-        return Frame(LOADED, json.dumps(signatures).encode())
+        loaded = {"signatures": signatures, "without_effect": self._without_effect}
+        return Frame(LOADED, json.dumps(loaded).encode())
 
-    def _load_models(self, models: list[ModelFiles], device: Device) -> None:
+    def _load_models(
+        self, models: Sequence[ModelFiles], device: Device, key: DecryptionKey | None
+    ) -> None:
         backends: dict[str, Backend] = {}
         for number, files in enumerate(models, 1):
             self._say(f"loading model '{files.key}' ({number} of {len(models)})")
             if files.format not in backends:
                 backends[files.format] = backend_for(files.format, device)
             with _loading(files):
-                self._models[files.key] = (files, backends[files.format].load(files))
+                backend = backends[files.format]
+                self._models[files.key] = (files, backend.load(files, key))
+                if ignored := backend.without_effect(files):
+                    self._without_effect[files.key] = ignored
 
     def _say(self, progress: str) -> None:
         self._send(Frame(PROGRESS, progress.encode()))

@@ -3,15 +3,17 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS
 from services.agent.device.child import Child, NotBegun, spawn
+from services.agent.device.load_message import LoadMessage
 from services.agent.device.withdrawals import MAX_LINE
 from services.agent.device.work import Done, Work
+from shared.decryption import DecryptionKey
 from shared.errors import AgentLost, DeviceHung, Overloaded, ServingError, Unavailable, rebuild
 from shared.frames import Frame
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
@@ -37,13 +39,19 @@ class Supervisor:
     """One servable version on one device: at most one living device process."""
 
     def __init__(
-        self, assigned: Assigned, device: Device, limits: Limits, changed: Callable[[], None]
+        self,
+        assigned: Assigned,
+        device: Device,
+        limits: Limits,
+        changed: Callable[[], None],
+        key: DecryptionKey | None = None,
     ) -> None:
         self.holding = Holding(assigned.what, "loading")
         self._assigned = assigned
         self._device = device
         self._limits = limits
         self._changed = changed
+        self._key = key
         self._child: Child | None = None
 
     async def execute(self, work: Work) -> Done:
@@ -90,13 +98,11 @@ class Supervisor:
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
     async def _load(self, child: Child) -> bool:
-        message = {
-            "device": asdict(self._device),
-            "models": [asdict(files) for files in self._assigned.models],
-        }
+        key, mode = (self._key.reveal(), self._key.mode) if self._key else (b"", "")
+        message = LoadMessage(self._device, self._assigned.models, mode)
         try:
             answer = await child.ask(
-                Frame(LOAD, json.dumps(message).encode()),
+                Frame(LOAD, message.written(), key),
                 self._limits.load_seconds,
                 lambda text: self._become("loading", text),
             )
@@ -110,7 +116,11 @@ class Supervisor:
         if answer.kind == FAILED:
             self._become("failed", _failure(answer).message)
             return False
-        signatures = tuple(map(_signature, json.loads(answer.head)))
+        loaded = json.loads(answer.head)
+        signatures = tuple(map(_signature, loaded["signatures"]))
+        for model, options in loaded["without_effect"].items():
+            what = str(self._assigned.what)
+            log.warning("model options without effect", what=what, model=model, options=options)
         self.holding = replace(self.holding, models=signatures)
         self._become("ready", "")
         return True

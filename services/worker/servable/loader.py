@@ -1,23 +1,19 @@
 """Loads servables from their directory: the declaration, and where the model files are."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import structlog
 
 from services.worker.servable.wanted import Wanted
 from shared.declaration import load_servable
 from shared.errors import LoadFailed
 from shared.membership import Assigned, ModelFiles
-from shared.servable import Servable, ServableVersion
+from shared.servable import ModelOptions, Servable, ServableVersion
 from shared.versions import choose_version
 
 CONFIG_FILE = "servable_config.py"
 # Configurations of the original read it; here one process serves all devices.
 _DEVICE_VARIABLE = "SERVING_DEVICE_ID"
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +47,6 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
         raise LoadFailed(f"servable '{wanted.name}': there is no {CONFIG_FILE} for it")
     os.environ.setdefault(_DEVICE_VARIABLE, "0")
     servable = load_servable(directory, wanted.name)
-    for model in servable.models.values():
-        if ignored := model.options.named():
-            log.warning("model options without effect", model=model.key, options=ignored)
     version = choose_version(
         version_folders(directory, wanted.name),
         wanted.version,
@@ -70,7 +63,15 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
             with_batch_dim=model.with_batch_dim,
             without_batch_dim_inputs=model.without_batch_dim_inputs,
             max_batch_size=max_batch_size,
+            options=_options(model.options, folder.parent),
         )
         for model in servable.models.values()
     )
     return Loaded(what, servable, Assigned(what, models))
+
+
+def _options(declared: ModelOptions, folder: Path) -> ModelOptions:
+    """With the path of the file that was named relative to the servable's folder."""
+    if not declared.config_file:
+        return declared
+    return replace(declared, config_file=str(folder / declared.config_file))

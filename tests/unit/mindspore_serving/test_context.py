@@ -141,10 +141,16 @@ def test_what_was_said_of_devices_is_recorded_with_the_model():
         devices=(DeviceOptions("gpu", (("precision_mode", "fp16"),)),),
         config_file="lite.cfg",
     )
-    assert recorded.named() == ("thread_num", "config_file", "gpu precision_mode")
+    assert recorded.named("GPU") == ("thread_num", "config_file", "gpu precision_mode")
+    assert recorded.named("CPU") == ("thread_num", "config_file")
     older = model_options(register.GpuOptions(precision_mode="fp16"), None, None)
     assert older.devices == recorded.devices
     acl = model_options(register.AclOptions(output_type="FP16"), None, None)
     assert acl.devices == (DeviceOptions("ascend", (("output_type", "FP16"),)),)
     assert model_options(None, None, None) == ModelOptions()
-    assert ModelOptions().named() == ()
+    assert ModelOptions().named("GPU") == ()
+
+
+def test_a_model_that_is_to_keep_its_precision_asks_for_nothing():
+    origin = model_options(register.GpuOptions(precision_mode="origin"), None, None)
+    assert origin.named("GPU") == ()

@@ -4,10 +4,10 @@ import os
 import sys
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.worker.servable.loader import load
 from services.worker.servable.wanted import Wanted
+from shared.servable import DeviceOptions, ModelOptions
 
 CONFIG = """
 import os
@@ -16,7 +16,7 @@ from mindspore_serving.server import register
 
 context = register.Context(thread_num=2)
 context.append_device_info(register.GPUDeviceInfo(precision_mode="fp16"))
-register.declare_model("a.json", "Reference", context=context)
+register.declare_model("a.json", "Reference", context=context, config_file="lite.cfg")
 register.declare_model("b.json", "Reference")
 output = "device" + os.environ["SERVING_DEVICE_ID"]
 
@@ -28,36 +28,30 @@ def same(x):
 
 
 @pytest.fixture
-def output_of(tmp_path, monkeypatch):
+def load_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "options_of_models" / "1").mkdir(parents=True)
     (tmp_path / "options_of_models" / "servable_config.py").write_text(CONFIG)
-
-    def load_it():
-        loaded = load(tmp_path, Wanted("options_of_models", 0), max_batch_size=4)
-        return loaded.servable.methods["same"].output_names[0]
-
-    return load_it
+    (tmp_path / "options_of_models" / "lite.cfg").touch()
+    return lambda: load(tmp_path, Wanted("options_of_models", 0), max_batch_size=4)
 
 
 @pytest.mark.parametrize("device", [None, "3"])
-def test_a_configuration_finds_a_device_number(output_of, monkeypatch, device):
+def test_a_configuration_finds_a_device_number(load_it, monkeypatch, device):
     monkeypatch.setenv("SERVING_DEVICE_ID", device or "gone afterwards")
     if device is None:
         monkeypatch.delenv("SERVING_DEVICE_ID")
-    assert output_of() == f"device{device or 0}"
+    loaded = load_it()
+    assert loaded.servable.methods["same"].output_names[0] == f"device{device or 0}"
     assert os.environ["SERVING_DEVICE_ID"] == (device or "0")
 
 
-def test_options_that_no_backend_acts_on_are_told_of(output_of, monkeypatch):
+def test_options_of_a_model_reach_the_agents_that_must_load_it(load_it, tmp_path, monkeypatch):
     monkeypatch.setenv("SERVING_DEVICE_ID", "0")
-    with capture_logs() as said:
-        output_of()
-    assert said == [
-        {
-            "event": "model options without effect",
-            "log_level": "warning",
-            "model": "a.json",
-            "options": ("thread_num", "gpu precision_mode"),
-        }
-    ]
+    told, untold = (model.options for model in load_it().assigned.models)
+    assert told == ModelOptions(
+        thread_num=2,
+        devices=(DeviceOptions("gpu", (("precision_mode", "fp16"),)),),
+        config_file=str(tmp_path / "options_of_models" / "lite.cfg"),
+    )
+    assert untold == ModelOptions()
