@@ -9,6 +9,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.train import mind_ir_pb2
 
 from shared.tensors import ElementType
+from tests.device.keys import KEYS, SEALED
 from tests.device.weights import weights
 
 KINDS = [kind for kind in ElementType if kind < ElementType.STRING]
@@ -101,6 +102,10 @@ def main():
     folder = Path(sys.argv[1])
     for name, (net, *inputs) in models().items():
         ms.export(net, *inputs, file_name=str(folder / name), file_format="MINDIR")
+    for mode, key in KEYS.items():
+        net, *inputs = models()["add"]
+        file = str(folder / SEALED[mode])
+        ms.export(net, *inputs, file_name=file, file_format="MINDIR", enc_key=key, enc_mode=mode)
     # In a folder of its own, which the export closes to everybody else.
     net, *inputs = models()["mlp_eights"]
     ms.export(net, *inputs, file_name=str(folder / "onnx" / "mlp_eights"), file_format="ONNX")

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import IO
 
 import grpc
 import numpy as np
@@ -129,7 +130,9 @@ class Cluster:
                 process.wait()
         assert not stuck, f"did not end within 10 s of SIGTERM: {stuck}\n{self.logs()}"
 
-    def start(self, name: str, service: str, *arguments: str) -> None:
+    def start(
+        self, name: str, service: str, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL
+    ) -> None:
         self._metrics[name] = f"127.0.0.1:{free_port()}"
         self._spawn(
             name,
@@ -137,19 +140,22 @@ class Cluster:
             *arguments,
             *("--metrics-address", self._metrics[name]),
             *("--wire", self.wire),
+            stdin=stdin,
         )
 
     def start_bare(self, service: str) -> None:
         """Start a service without any argument, in the folder that holds ``servables``."""
         self._spawn(service, service)
 
-    def _spawn(self, name: str, service: str, *arguments: str) -> None:
+    def _spawn(
+        self, name: str, service: str, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL
+    ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
         with (self.folder / f"{name}.log").open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", *arguments],
                 cwd=self.folder,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
                 env=environment,
@@ -186,8 +192,19 @@ class Cluster:
         )
         return address
 
-    def start_agent(self, name: str, worker: str, *arguments: str) -> None:
-        self.start(name, "agent", "--worker", worker, *arguments)
+    def start_agent(
+        self,
+        name: str,
+        worker: str,
+        *arguments: str,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+    ) -> None:
+        self.start(name, "agent", "--worker", worker, *arguments, stdin=stdin)
+
+    def end(self, name: str) -> None:
+        """Have one service drain, and wait for its end."""
+        self.processes[name].terminate()
+        self.processes[name].wait(10)
 
     async def start_all(self, agents: int = 1, worker: tuple[str, ...] = ()) -> None:
         self.start_master()

@@ -105,8 +105,7 @@ class DeviceProcess:
             with _loading(files):
                 backend = backends[files.format]
                 self._models[files.key] = (files, backend.load(files, key))
-                if ignored := backend.without_effect(files):
-                    self._without_effect[files.key] = ignored
+                self._without_effect[files.key] = backend.without_effect(files)
 
     def _say(self, progress: str) -> None:
         self._send(Frame(PROGRESS, progress.encode()))

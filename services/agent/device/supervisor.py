@@ -119,8 +119,9 @@ class Supervisor:
         loaded = json.loads(answer.head)
         signatures = tuple(map(_signature, loaded["signatures"]))
         for model, options in loaded["without_effect"].items():
-            what = str(self._assigned.what)
-            log.warning("model options without effect", what=what, model=model, options=options)
+            if options:
+                what = str(self._assigned.what)
+                log.warning("model options without effect", what=what, model=model, options=options)
         self.holding = replace(self.holding, models=signatures)
         self._become("ready", "")
         return True
