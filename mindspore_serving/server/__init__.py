@@ -113,6 +113,7 @@ def start_servables(
 ) -> None:
     """Start servables; returns when every one of them can be called.
 
+    enable_lite: run MindIR models with MindSpore Lite too, not only those of format MindIR_Lite.
     The process then stays alive until ``stop`` or a signal. Raises RuntimeError with the
     reason when a servable cannot be started; nothing started by this script is left then.
     """
@@ -132,7 +133,7 @@ def start_servables(
     check_keys(configs)
     stack = _running.begin("servables", "Serving Error: servables are already running")
     for config in configs:
-        stack.start_servable(config)
+        stack.start_servable(config, enable_lite=enable_lite)
     threading.Thread(target=stack.watch, name="services").start()
 
 

@@ -72,7 +72,7 @@ class Stack:
         self._fronts.append((master, asked))
         self._wait_until_known()
 
-    def start_servable(self, config: ServableStartConfig) -> None:
+    def start_servable(self, config: ServableStartConfig, *, enable_lite: bool = False) -> None:
         """Start a worker and its agents; returns when the servable can be called."""
         address = _free_address()
         name = config.servable_name
@@ -96,6 +96,7 @@ class Stack:
                 *("--device-id", str(device)),
                 *("--device-type", _DEVICE_TYPES[config.device_type]),
                 "--first-load-must-succeed",
+                *(["--enable-lite"] if enable_lite else []),
                 key=config.decryption_key,
                 servable=name,
             )

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -88,7 +89,7 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
 
             def noticed(notice: Notice) -> None:
                 if isinstance(notice, Assignment):
-                    holder.assign(notice)
+                    holder.assign(_on_lite(notice) if settings.enable_lite else notice)
 
             membership = Membership(
                 wire, lambda: hello, holder.holdings, lambda: holder.running, noticed
@@ -117,6 +118,22 @@ class _FirstLoad:
         """Wait for it; raises LoadFailed naming servable, version and cause."""
         if reason := await self._reason:
             raise LoadFailed(reason)
+
+
+def _on_lite(assignment: Assignment) -> Assignment:
+    """The same, every MindIR model with the format that MindSpore Lite's backend reads."""
+    return Assignment(
+        tuple(
+            replace(
+                each,
+                models=tuple(
+                    replace(files, format="mindir_lite") if files.format == "mindir" else files
+                    for files in each.models
+                ),
+            )
+            for each in assignment.servables
+        )
+    )
 
 
 def _readiness(holdings: Iterable[Holding]) -> dict[str, bool]:

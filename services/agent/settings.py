@@ -38,6 +38,8 @@ class AgentSettings(ServiceSettings):
     dec_keys: Annotated[Names, AfterValidator(_check_key_files), Field(repr=False)] = ()
     """Files with the keys of encrypted models, as SERVABLE=FILE or SERVABLE=FILE:AES-CBC (without
     a mode: AES-GCM). Each holds 16, 24 or 32 bytes and is read once; /dev/stdin is possible."""
+    enable_lite: bool = False
+    """Run MindIR models with MindSpore Lite as well, not only those of format MindIR_Lite."""
     first_load_must_succeed: bool = False
     """End with status 1 when the first models cannot be loaded, instead of trying again."""
     onednn_max_cpu_isa: str = "AVX2"
