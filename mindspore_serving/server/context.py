@@ -1,4 +1,4 @@
-"""How a model is wished to be run: checked in the original's words, then only recorded."""
+"""How a model is wished to be run, checked in the original's words."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -44,11 +44,13 @@ def declare_model(
     """Declare a model of this servable.
 
     model_file: a file name in the version folder, or several: subgraphs 0, 1, ...
-    model_format: "MindIR", case ignored ("Reference" for the NumPy backend).
+    model_format: "MindIR", "MindIR_Lite" or "ONNX", case ignored ("Reference" for the NumPy
+    backend).
     with_batch_dim: whether dim 0 of inputs and outputs counts instances.
     without_batch_dim_inputs: indices of inputs without that dim.
-    options, context: threads and devices; checked and recorded, no backend acts on them yet.
-    config_file: a MindSpore Lite file in the folder of servable_config.py; recorded alike.
+    options, context: threads and devices; each backend acts on what it can, and the agent's log
+    names the rest. ``context`` is used where both are given.
+    config_file: a MindSpore Lite file in the folder of servable_config.py.
     Raises RuntimeError when the declaration is wrong.
     """
     return declaration.declare_model(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from services.agent.app import open_agent
 from services.agent.rpc import EXCHANGE_PATH
 from services.agent.settings import AgentSettings
-from shared.errors import LoadFailed, Unavailable
+from shared.errors import Unavailable
 from shared.membership import Assigned, Assignment, Holdings, ModelFiles
 from shared.servable import ServableVersion
 from shared.wire.exchange import open_exchange
@@ -17,6 +18,7 @@ from shared.wire.grpcio import GrpcioWire
 from shared.wire.membership import Registrar
 from tests.support import lite
 from tests.support.batches import outputs_of, work_of
+from tests.support.cluster import Cluster, until
 
 SPEC = {"name": "x", "dtype": "float32", "dims": [-1, 2]}
 
@@ -34,9 +36,12 @@ class Worker:
         return self.assignment
 
     def reported(self, hello, report):
-        if isinstance(report, Holdings) and any(h.state == "ready" for h in report.holdings):
+        if not isinstance(report, Holdings):
+            return
+        self.ready_count = sum(h.state == "ready" for h in report.holdings)
+        if self.ready_count:
             self.ready.set()
-        if isinstance(report, Holdings) and any(h.state == "failed" for h in report.holdings):
+        if any(h.state == "failed" for h in report.holdings):
             self.failed.set()
 
     def left(self, hello, reason):
@@ -70,38 +75,26 @@ async def test_an_agent_loads_what_it_is_assigned_and_executes_batches(tmp_path)
                 await call(agent, "other")
 
 
-@pytest.mark.parametrize("must", [True, False])
-async def test_an_agent_ends_when_its_first_load_fails_only_if_told_to(tmp_path, must):
+async def test_an_agent_whose_first_load_must_succeed_ends_when_it_does_not(tmp_path):
     files = ModelFiles("m.json", "reference", (str(tmp_path / "m.json"),), True, (), 4)
     worker = Worker(Assignment((Assigned(ServableVersion("toy", 1), (files,)),)))
-    wire = GrpcioWire()
-
-    async def serve():
-        settings = AgentSettings(worker=server.addresses[0], first_load_must_succeed=must)
-        async with open_agent(settings):
-            await worker.failed.wait()
-            if must:
-                await asyncio.get_running_loop().create_future()
-
     async with (
-        asyncio.timeout(60),
-        wire.serve(Registrar(worker, 10.0).routes, ["127.0.0.1:0"]) as server,
+        GrpcioWire().serve(Registrar(worker, 10.0).routes, ["127.0.0.1:0"]) as server,
+        Cluster(tmp_path) as cluster,
     ):
-        if not must:
-            await serve()
-            return
-        with pytest.raises(
-            LoadFailed,
-            match="servable 'toy' version 1: model file 'm.json': No such file or directory",
-        ):
-            await serve()
+        cluster.start_agent("agent", server.addresses[0], "--first-load-must-succeed")
+        assert await asyncio.to_thread(cluster.processes["agent"].wait, 60) == 1
+    said = (tmp_path / "agent.log").read_text().splitlines()[-1]
+    assert said == (
+        "agent: servable 'toy' version 1: model file 'm.json': No such file or directory"
+    )
 
 
-async def test_an_agent_that_has_loaded_something_outlives_what_cannot_be_loaded(tmp_path):
+async def test_an_agent_that_has_loaded_something_tries_again_what_cannot_be_loaded(tmp_path):
     path = tmp_path / "m.json"
     path.write_text(json.dumps({"function": "double", "inputs": [SPEC], "outputs": [SPEC]}))
     good = ModelFiles("m.json", "reference", (str(path),), True, (), 4)
-    bad = ModelFiles("n.json", "reference", (str(tmp_path / "n.json"),), True, (), 4)
+    late = ModelFiles("n.json", "reference", (str(tmp_path / "n.json"),), True, (), 4)
     first = Assigned(ServableVersion("toy", 1), (good,))
     worker = Worker(Assignment((first,)))
     wire = GrpcioWire()
@@ -112,11 +105,13 @@ async def test_an_agent_that_has_loaded_something_outlives_what_cannot_be_loaded
         open_agent(AgentSettings(worker=server.addresses[0], first_load_must_succeed=True)),
     ):
         await worker.ready.wait()
-        registrar.notify_all(Assignment((first, Assigned(ServableVersion("toy", 2), (bad,)))))
+        registrar.notify_all(Assignment((first, Assigned(ServableVersion("toy", 2), (late,)))))
         await worker.failed.wait()
+        shutil.copy(path, tmp_path / "n.json")
+        await until(lambda: worker.ready_count == 2, what="both versions to be ready")
         async with (
             wire.connect(worker.address) as channel,
-            open_exchange(channel, EXCHANGE_PATH, peer="agent", max_outstanding=4) as agent,
+            open_exchange(channel, EXCHANGE_PATH, peer="the agent", max_outstanding=4) as agent,
         ):
             assert (await call(agent, "toy"))[0].tolist() == [[2, 2]] * 3
 
@@ -136,6 +131,6 @@ async def test_an_agent_told_so_runs_mindir_models_with_mindspore_lite(tmp_path,
         await worker.ready.wait()
         async with (
             wire.connect(worker.address) as channel,
-            open_exchange(channel, EXCHANGE_PATH, peer="agent", max_outstanding=4) as agent,
+            open_exchange(channel, EXCHANGE_PATH, peer="the agent", max_outstanding=4) as agent,
         ):
             assert (await call(agent, "toy"))[0].tolist() == [[2, 2]] * 3
