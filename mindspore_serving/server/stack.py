@@ -102,7 +102,7 @@ class Stack:
             )
             for device in devices
         ]
-        self._wait(agents[0], address, name, f"Fail to start workers: servable {name}")
+        self._wait(agents[0], address, name, f"Fail to start workers: servable {name}", agents[1:])
         self._servables.append(name)
         self._wait_until_known()
 
@@ -144,13 +144,22 @@ class Stack:
             self._children.append(child)
             return child
 
-    def _wait(self, child: "_Child", address: str, service: str, failure: str) -> None:
+    def _wait(
+        self,
+        child: "_Child",
+        address: str,
+        service: str,
+        failure: str,
+        others: "Sequence[_Child]" = (),
+    ) -> None:
+        """Until ``service`` can be called at ``address``; RuntimeError when a child ends before."""
         deadline = time.monotonic() + _READY_SECONDS
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
             while True:
-                if child.process.poll() is not None:
-                    raise RuntimeError(f"{failure}: {child.last_line()}")
+                for each in (child, *others):
+                    if each.process.poll() is not None:
+                        raise RuntimeError(f"{failure}: {each.last_line()}")
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{failure}: not ready in {_READY_SECONDS:.0f} s")
                 try:
