@@ -1,5 +1,6 @@
 """Keeps this process on some of the host's cores."""
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -19,4 +20,6 @@ def stay_on(cores: Collection[int]) -> None:
             f" only {', '.join(map(str, sorted(allowed)))}"
         )
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
+        # One that has ended meanwhile needs nothing.
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), cores)

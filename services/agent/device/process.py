@@ -80,9 +80,10 @@ class DeviceProcess:
         message = LoadMessage.read(head)
         models = message.models
         key = DecryptionKey(secret, message.decryption_mode) if secret else None
-        if cores := {core for each in models for core in each.options.thread_affinity_core_list}:
-            stay_on(cores)
+        cores = {core for each in models for core in each.options.thread_affinity_core_list}
         try:
+            if cores:
+                stay_on(cores)
             behind_others(self._load_models, models, message.device, key)
         finally:
             secret[:] = bytes(len(secret))
