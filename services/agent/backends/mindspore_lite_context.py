@@ -18,7 +18,7 @@ _ASCEND_PRECISIONS = {
     "must_keep_origin_dtype": "enforce_origin",
     "allow_mix_precision": "preferred_optimal",
 }
-# What the original's enable_parallel stood for.
+# MindSpore Lite 2.x counts operators where there was a yes or no: the least that is parallel.
 _PARALLEL_OPERATORS = 2
 
 
