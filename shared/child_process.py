@@ -56,20 +56,23 @@ async def child_process(
     ``passed`` too.
     """
     ours, theirs = socket.socketpair()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, str(theirs.fileno()), *map(str, arguments)),
-        pass_fds=(theirs.fileno(), *passed),
-        env=dict(os.environ if environment is None else environment),
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-    theirs.close()
-    child = ChildProcess(process)
-    transport, protocol = await asyncio.get_running_loop().create_unix_connection(
-        lambda: attend(child), sock=ours
-    )
-    try:
-        yield protocol
-    finally:
-        child.kill()
-        transport.abort()
-        await process.wait()
+    with ours, theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, str(theirs.fileno()), *map(str, arguments)),
+            pass_fds=(theirs.fileno(), *passed),
+            env=dict(os.environ if environment is None else environment),
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        theirs.close()
+        child = ChildProcess(process)
+        try:
+            transport, protocol = await asyncio.get_running_loop().create_unix_connection(
+                lambda: attend(child), sock=ours
+            )
+            try:
+                yield protocol
+            finally:
+                transport.abort()
+        finally:
+            child.kill()
+            await process.wait()
