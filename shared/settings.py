@@ -46,8 +46,14 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for text in texts for part in str(text).split(",") if part.strip())
 
 
+def _check_front(text: str) -> str:
+    return text if text.startswith("unix:") and text != "unix:" else _check_address(text)
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 """HOST:PORT."""
+FrontAddress = Annotated[str, AfterValidator(_check_front)]
+"""HOST:PORT or unix:PATH."""
 OptionalAddress = Annotated[str, AfterValidator(lambda text: text and _check_address(text))]
 """HOST:PORT, or empty for none."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]

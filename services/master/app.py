@@ -121,7 +121,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     metrics = Metrics(registry)
     health = HealthBoard()
     health.set("", True)
-    health.set(SERVICE_NAME, True)
+    health.set(SERVICE_NAME, False)
     router = Router(random.Random())
     admission = Admission(settings.max_requests, metrics)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
@@ -143,7 +143,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     registrar.routes | health_routes(health), [settings.membership_address]
                 ) as membership,
                 _serve_rest(settings, requests, router, health, scope) as rest,
-                # The last to listen: who finds it healthy finds the others too.
+                # The last to listen: who finds that MSService serves finds the others too.
                 wire.serve(
                     door.routes | health_routes(health),
                     [settings.listen],
@@ -154,6 +154,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                 ) as front,
             ):
+                health.set(SERVICE_NAME, True)
                 scope.spawn(registrar.expel_silent(), name="lease watch")
                 master = Master(front, rest, membership, admission, health)
                 log.info(

@@ -5,7 +5,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.settings import Address, Count, OptionalAddress, Seconds, ServiceSettings
+from shared.settings import (
+    Address,
+    Count,
+    FrontAddress,
+    OptionalAddress,
+    Seconds,
+    ServiceSettings,
+)
 from shared.wire.tls import ServerTls
 
 
@@ -14,8 +21,8 @@ class MasterSettings(ServiceSettings):
 
     service: ClassVar[str] = "master"
 
-    listen: Address = "127.0.0.1:5500"
-    """Where clients call."""
+    listen: FrontAddress = "127.0.0.1:5500"
+    """Where clients call: HOST:PORT, or unix:PATH for those of this host."""
     reuse_port: bool = False
     """Let other masters listen at the same address; the kernel spreads clients over them."""
     membership_address: Address = "127.0.0.1:6100"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -68,8 +69,13 @@ class NativeWire:
         async with AsyncExitStack() as stack:
             servers, bound = [], []
             for address in addresses:
+                is_file = address.startswith("unix:")
+                if is_file:
+                    await asyncio.to_thread(_remove_abandoned, address)
                 listening = _listen(address, reuse_port=reuse_port)
                 stack.callback(listening.close)
+                if is_file:
+                    stack.push_async_callback(asyncio.to_thread, _remove, address)
                 server = await _serve_on(listening, calls, self._limits, secret)
                 servers.append(server)
                 bound.append(_address_of(listening, address))
@@ -122,6 +128,21 @@ def _listen(address: str, *, reuse_port: bool) -> socket.socket:
         raise OSError(f"cannot listen on {address}: {failure.strerror}") from failure
     listening.setblocking(False)
     return listening
+
+
+def _remove_abandoned(address: str) -> None:
+    """A socket's file outlives a server that was killed; one that somebody serves stays."""
+    path = Path(_unix_path(address))
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink(missing_ok=True)
+
+
+def _remove(address: str) -> None:
+    Path(_unix_path(address)).unlink(missing_ok=True)
 
 
 async def _serve_on(

@@ -1,6 +1,7 @@
 """Every implementation of the wire keeps these promises."""
 
 import asyncio
+import socket
 
 import grpc
 import pytest
@@ -57,6 +58,24 @@ async def test_a_call_over_a_unix_socket_is_answered(wire, tmp_path):
     address = f"unix:{tmp_path}/socket"
     async with wire.serve(Routes({ECHO: echo}), [address]), wire.connect(address) as channel:
         assert await channel.call(ECHO, b"hello", deadline=soon(5)) == b"hello"
+
+
+async def test_a_unix_sockets_file_goes_with_its_server_and_no_other_takes_it(tmp_path):
+    path = tmp_path / "socket"
+    address, routes, wire = f"unix:{path}", Routes({ECHO: echo}), NativeWire()
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(path))
+    async with wire.serve(routes, [address]), wire.connect(address) as channel:
+        with pytest.raises(OSError, match="cannot listen on unix:"):
+            async with wire.serve(routes, [address]):
+                pass
+        assert await channel.call(ECHO, b"hello", deadline=soon(5)) == b"hello"
+    assert not path.exists()
+    path.write_text("no socket")
+    with pytest.raises(OSError, match="cannot listen on unix:"):
+        async with wire.serve(routes, [address]):
+            pass
+    assert path.read_text() == "no socket"
 
 
 @pytest.mark.parametrize("failure", [InvalidRequest, NotServed, Overloaded, StageFailed])
