@@ -73,6 +73,14 @@ class Method:
     output_names: tuple[str, ...]
     graph: StageGraph
 
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is a function that calls methods of servables."""
+        return any(
+            isinstance(stage.call, FunctionCall) and stage.call.is_pipeline
+            for stage in self.graph.stages
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Servable:
@@ -83,10 +91,16 @@ class Servable:
     models: Mapping[str, ModelSpec]
 
     @property
+    def offered(self) -> Mapping[str, Method]:
+        """The methods that clients call: once there are pipelines, those alone."""
+        pipelines = {name: each for name, each in self.methods.items() if each.is_pipeline}
+        return pipelines or self.methods
+
+    @property
     def has_functions(self) -> bool:
-        """Whether any stage is a Python function."""
+        """Whether any stage is a Python function, pipelines not counted."""
         return any(
-            isinstance(stage.call, FunctionCall)
+            isinstance(stage.call, FunctionCall) and not stage.call.is_pipeline
             for method in self.methods.values()
             for stage in method.graph.stages
         )

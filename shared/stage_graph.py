@@ -28,6 +28,8 @@ class FunctionCall:
     name: str
     function: Callable[..., Any]
     batch_size: int | None
+    is_pipeline: bool = False
+    """Whether it calls methods of servables, and waits for them."""
 
 
 class ModelCall(NamedTuple):

@@ -5,7 +5,7 @@ process what to use instead.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from mindspore_serving.deprecation import say_deprecated
 from mindspore_serving.server.context import (
@@ -17,8 +17,9 @@ from mindspore_serving.server.context import (
     GpuOptions,
     model_options,
 )
-from shared import declaration, declaration_old
+from shared import declaration, declaration_old, declaration_pipeline
 from shared.declaration import Model
+from shared.declaration_pipeline import PipelineServable as PipelineServable  # noqa: PLC0414 (given on)
 
 __all__ = [
     "AscendDeviceInfo",
@@ -139,22 +140,12 @@ def _call_function(interface: str, function: Callable[..., Any] | str, args: Seq
     return declaration_old.call_function(interface, function, args)
 
 
-def register_pipeline(output_names: str | Sequence[str]) -> NoReturn:
-    """Versions 1.3 and 1.4: a method of servables. Raises RuntimeError: not supported."""
-    del output_names
-    _refuse_pipelines("register_pipeline")
+def register_pipeline(
+    output_names: str | Sequence[str],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Versions 1.3 and 1.4: register a function that calls methods of servables.
 
-
-class PipelineServable:
-    """Versions 1.3 and 1.4: a servable as pipelines call it. Raises RuntimeError: not supported."""
-
-    def __init__(self, servable_name: str, method: str, version_number: int = 0) -> None:
-        del servable_name, method, version_number
-        _refuse_pipelines("PipelineServable")
-
-
-def _refuse_pipelines(name: str) -> NoReturn:
-    raise RuntimeError(
-        f"{name} is not supported: register a method whose stage function calls the model with"
-        " Model.call(*args, subgraph=)"
-    )
+    Clients of the servable then see its pipelines alone.
+    """
+    say_deprecated("register_pipeline", "1.5.0", "Model.call")
+    return declaration_pipeline.register_pipeline(output_names)

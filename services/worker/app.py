@@ -4,12 +4,14 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import structlog
 
 from services.worker.client_rpc import ClientDoor
 from services.worker.graph.runner import GraphRunner
 from services.worker.masters import keep_joined
+from services.worker.methods import Methods
 from services.worker.metrics import Metrics
 from services.worker.requests import Requests
 from services.worker.rpc import DispatchDoor
@@ -19,6 +21,7 @@ from services.worker.servable.wanted import Wanted
 from services.worker.servings import Servings
 from services.worker.settings import WorkerSettings
 from services.worker.stages.functions import FunctionStages
+from services.worker.stages.pipelines import Pipelines
 from services.worker.stages.pool import StageProcesses
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
@@ -85,30 +88,43 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
     )
     found = await asyncio.to_thread(repository.load_new)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
+    never_fits: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
-            # Servings and memberships know of one another; each is built before
-            # it is first spoken to.
+            # Servings and memberships know of one another, and so do pipelines and methods;
+            # each is built before it is first spoken to.
             def offers_changed() -> None:
                 membership.changed()
                 called = bool(settings.clients_address) and not servings.draining
                 health.set_servables(servings.readiness() | {SERVICE_NAME: called})
+
+            def unfit(failure: LoadFailed) -> None:
+                if settings.fail_fast and not never_fits.done():
+                    never_fits.set_exception(failure)
 
             servings = Servings(
                 wire,
                 scope,
                 metrics,
                 min_agents=settings.min_agents,
+                agents_at_start=settings.agents_at_start,
                 max_calls=settings.max_calls,
                 max_queued_rows=settings.max_queued_rows,
                 changed=offers_changed,
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
+                unfit=unfit,
             )
             registrar = Registrar(servings.agents, settings.lease_seconds)
             functions = _function_stages(settings, scope)
-            requests = Requests(
-                servings, GraphRunner(functions, metrics), metrics, max_calls=settings.max_calls
+            pipelines = Pipelines(
+                settings.pipeline_threads,
+                scope,
+                functions,
+                lambda *call: methods.run(*call),  # noqa: PLW0108 (see above)
             )
+            runner = GraphRunner(pipelines, metrics)
+            methods = Methods(servings, runner)
+            requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
             clients = ClientDoor(
                 requests, servings, request_timeout_seconds=settings.request_timeout_seconds
@@ -139,6 +155,8 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         _serve(loaded, servings, functions)
                     offers_changed()
                     scope.spawn(registrar.expel_silent(), name="lease watch")
+                    if settings.fail_fast:
+                        scope.spawn(_wait(never_fits), name="fail fast")
                     scope.spawn(
                         keep_joined(
                             membership,
@@ -161,7 +179,12 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     )
                     yield Worker(server, front, servings, requests, health)
             finally:
+                pipelines.close()
                 functions.close()
+
+
+async def _wait(never_fits: asyncio.Future[NoReturn]) -> None:
+    await never_fits
 
 
 def _function_stages(settings: WorkerSettings, scope: TaskScope) -> FunctionStages | StageProcesses:

@@ -86,7 +86,7 @@ class Requests:
         if serving is None or not serving.ready:
             raise Unavailable(f"{what} is not served here now")
         plan = serving.plans.get(method_name)
-        if plan is None:
+        if plan is None or method_name not in serving.offered:
             raise NotServed(f"{request_text(what.servable, method_name)}, method is not available")
         return serving, plan
 

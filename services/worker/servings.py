@@ -30,7 +30,10 @@ class Serving:
     queue: BatchQueue
     models: ModelStages
     plans: Mapping[str, MethodPlan]
+    offered: frozenset[str]
+    """The methods that clients may call; the others are for pipelines."""
     ready: bool = False
+    was_ready: bool = False
     retiring: bool = False
     misfit: str = ""
     """Why it can never be ready; empty when nothing is wrong."""
@@ -60,7 +63,7 @@ class Servings:
     """Every version served, and the agents that hold them; tells the truth about what is ready.
 
     ``changed`` hears that offers changed, ``reassigned`` that agents must hold
-    something else.
+    something else, ``unfit`` why a version can never be served.
     """
 
     def __init__(
@@ -70,10 +73,12 @@ class Servings:
         metrics: Metrics,
         *,
         min_agents: int,
+        agents_at_start: int,
         max_calls: int,
         max_queued_rows: int,
         changed: Callable[[], None],
         reassigned: Callable[[], None],
+        unfit: Callable[[LoadFailed], None],
     ) -> None:
         self.agents = Agents(
             wire,
@@ -86,10 +91,12 @@ class Servings:
         self._scope = scope
         self._metrics = metrics
         self._min_agents = min_agents
+        self._agents_at_start = max(agents_at_start, min_agents)
         self._max_calls = max_calls
         self._max_queued_rows = max_queued_rows
         self._changed = changed
         self._reassigned = reassigned
+        self._unfit = unfit
         self._servings: dict[ServableVersion, Serving] = {}
         self.draining = False
 
@@ -106,7 +113,9 @@ class Servings:
         )
         stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
         plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
-        serving = self._servings[what] = Serving(loaded, queue, stages, plans)
+        serving = self._servings[what] = Serving(
+            loaded, queue, stages, plans, frozenset(loaded.servable.offered)
+        )
         serving.count(0)
         self._reassigned()
         self.refresh()
@@ -168,6 +177,7 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
+            serving.was_ready = serving.was_ready or ready
             if not self.agents:
                 serving.queue.give_up(Unavailable(f"{serving.what}: its last agent left"))
             serving.queue.pump()
@@ -180,13 +190,15 @@ class Servings:
         self._metrics.agents_holding.labels(what.servable, what.version).set(holding)
         if not serving.servable.models:
             return True
-        if serving.misfit or holding < self._min_agents:
+        needed = self._min_agents if serving.was_ready else self._agents_at_start
+        if serving.misfit or holding < needed:
             return False
         try:
             check_fits(serving.servable, self.agents.signatures(what))
         except LoadFailed as failure:
             serving.misfit = failure.message
             log.error("not served", what=str(what), reason=failure.message)
+            self._unfit(failure)
             return False
         return True
 
@@ -198,7 +210,7 @@ class Servings:
     def offers(self) -> Offers:
         """What masters may send here now."""
         offers = tuple(
-            Offer(serving.what, frozenset(serving.servable.methods), self._max_calls)
+            Offer(serving.what, serving.offered, self._max_calls)
             for serving in self._servings.values()
             if serving.ready and not serving.retiring
         )

@@ -48,8 +48,12 @@ class WorkerSettings(ServiceSettings):
     """Servables to serve as NAME or NAME:VERSION; empty for the newest of every one found."""
     poll_seconds: Annotated[float, Field(ge=0)] = 0.0
     """How often to look for newer versions of servables without a fixed one; 0 for never."""
+    fail_fast: bool = False
+    """End, saying why, when a method does not fit the models that agents loaded."""
     min_agents: Count = 1
     """Agents that must hold a servable version before it is offered to masters."""
+    agents_at_start: Annotated[int, Field(ge=0)] = 0
+    """Agents that must hold it before it is offered for the first time, when more than that."""
     max_calls: Count = 10000
     """Requests in progress at most; more are refused."""
     max_queued_rows: Count = 10000
@@ -61,5 +65,8 @@ class WorkerSettings(ServiceSettings):
     stage_processes: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that run Python stages, so that these use several cores and may crash; 0 for
     threads of this one."""
+    pipeline_threads: Count = 32
+    """Pipelines (of versions 1.3 and 1.4) that run at a time; each waits on a thread for what it
+    calls."""
     stage_hang_seconds: Seconds = 30.0
     """How long a stage's function may go on after its caller has left, in a process of its own."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from services.worker.graph.plan import MethodPlan, StagePlan
-from services.worker.instances import Outcome, Values
+from services.worker.instances import Outcome, Values, as_given
 from services.worker.metrics import Metrics
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
@@ -62,11 +62,9 @@ class _Instance:
 
         What it changes in place, later stages see, as in the original.
         """
-        value = self.values[place]
-        if isinstance(value, bytes):
-            return np.frombuffer(bytearray(value), np.uint8)
-        if isinstance(value, np.ndarray) and not value.flags.writeable:
-            value = self.values[place] = value.copy()
+        value = as_given(self.values[place])
+        if isinstance(value, np.ndarray) and isinstance(self.values[place], np.ndarray):
+            self.values[place] = value
         return value
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any, Protocol
 
 import numpy as np
 
 from services.worker.instances import Outcome, Values
+from services.worker.stages.thread_calls import ThreadCalls
 from services.worker.stages.values import UnusableValue, value_of
 from shared.deadline import Deadline
 from shared.errors import ServingError
@@ -68,12 +68,9 @@ class StageCaller:
     """Answers the calls of one run of a stage function on a thread."""
 
     def __init__(self, scope: TaskScope, models: Models, deadline: Deadline | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._scope = scope
+        self._calls = ThreadCalls(scope, "model")
         self._models = models
         self._deadline = deadline
-        self._calls: set[asyncio.Task[None]] = set()
-        self._over = False
 
     def call(
         self, model: str, subgraph: int, instances: Sequence[Sequence[Any]]
@@ -83,36 +80,11 @@ class StageCaller:
             rows = [tuple(map(value_of, instance)) for instance in instances]
         except UnusableValue as failure:
             raise RuntimeError(str(failure)) from failure
-        answer: Future[list[tuple[Array, ...]]] = Future()
-        self._loop.call_soon_threadsafe(self._begin, answer, ModelCall(model, subgraph), rows)
-        # Always answered: by the models, at the deadline, or when the request ends.
-        return answer.result()
-
-    def _begin(
-        self, answer: Future[list[tuple[Array, ...]]], call: ModelCall, rows: list[Values]
-    ) -> None:
-        if self._over:
-            answer.set_exception(RuntimeError("the request ended before the model was called"))
-            return
-        task = self._scope.spawn(self._run(answer, call, rows), name=f"call of {call.model}")
-        self._calls.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, answer))
-
-    async def _run(
-        self, answer: Future[list[tuple[Array, ...]]], call: ModelCall, rows: list[Values]
-    ) -> None:
-        try:
-            answer.set_result(await execute(self._models, call, rows, self._deadline))
-        except Exception as failure:
-            answer.set_exception(failure)
-
-    def _ended(self, task: asyncio.Task[None], answer: Future[list[tuple[Array, ...]]]) -> None:
-        self._calls.discard(task)
-        if not answer.done():
-            answer.set_exception(RuntimeError("the request ended while its model was called"))
+        call = ModelCall(model, subgraph)
+        return self._calls.ask(
+            lambda: execute(self._models, call, rows, self._deadline), f"call of {model}"
+        )
 
     def close(self) -> None:
         """Nobody waits for the stage any more: end its calls, and refuse further ones."""
-        self._over = True
-        for task in self._calls:
-            task.cancel()
+        self._calls.close()

@@ -231,14 +231,3 @@ def test_a_method_without_source_is_told_so(servables):
 def test_the_older_interfaces_belong_into_a_method(servables, interface):
     text = refused(servables, DECLARED + f"register.{interface}(pre)")
     assert text == f"{interface} can only be called in a function given to register_method"
-
-
-@pytest.mark.parametrize(
-    "call", ["register_pipeline(output_names=['y'])", "PipelineServable('add', 'm')"]
-)
-def test_pipelines_say_what_to_use_instead(servables, call):
-    text = refused(servables, DECLARED + f"register.{call}")
-    assert text == (
-        f"{call.partition('(')[0]} is not supported: register a method whose stage function calls"
-        " the model with Model.call(*args, subgraph=)"
-    )
