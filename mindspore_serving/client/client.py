@@ -10,30 +10,18 @@ from mindspore_serving.client.encoding import (
     Result,
     decode_reply,
     encode_request,
+    is_refusal,
     raise_failures,
     rpc_failure_text,
 )
 from mindspore_serving.client.target import (
     CHANNEL_OPTIONS,
-    PREDICT_PATH,
     SSLConfig,
     target_by_port,
     target_of,
 )
+from mindspore_serving.proto.ms_service_pb2_grpc import MSServiceStub
 from protos.ms_service import ms_service_pb2 as pb
-
-
-class _Stub:
-    """``Predict`` of MSService over a channel."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.Predict: grpc.UnaryUnaryMultiCallable[pb.PredictRequest, pb.PredictReply] = (
-            channel.unary_unary(
-                PREDICT_PATH,
-                request_serializer=pb.PredictRequest.SerializeToString,
-                response_deserializer=pb.PredictReply.FromString,
-            )
-        )
 
 
 class ClientGrpcAsyncResult:
@@ -45,13 +33,18 @@ class ClientGrpcAsyncResult:
         self._raise_on_error = raise_on_error
 
     def result(self, timeout: float | None = None) -> Result:
-        """Wait for the reply, at most ``timeout`` seconds; raises grpc.RpcError if the call failed.
+        """Wait for the reply, at most ``timeout`` seconds.
 
-        Raises grpc.FutureTimeoutError when the wait is over first.
+        A request that the server refused gives ``{"error": text}``; a call that failed otherwise
+        raises grpc.RpcError. Raises grpc.FutureTimeoutError when the wait is over first.
         """
-        return _results(
-            self._call.result(timeout), self._instances_count, raise_on_error=self._raise_on_error
-        )
+        try:
+            reply = self._call.result(timeout)
+        except grpc.RpcError as failure:
+            if self._raise_on_error or not is_refusal(failure):
+                raise
+            return _rpc_error(failure)
+        return _results(reply, self._instances_count, raise_on_error=self._raise_on_error)
 
 
 class ClientGrpcAsyncError:
@@ -114,7 +107,7 @@ class Client:
                 target.address, target.ssl_config.credentials(), options=CHANNEL_OPTIONS
             )
         )
-        self.stub = _Stub(self.channel)
+        self.stub = MSServiceStub(self.channel)
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +143,7 @@ class Client:
     ) -> ClientGrpcAsyncResult | ClientGrpcAsyncError:
         """Send like ``infer`` but do not wait: ``.result()`` of what this returns does.
 
-        A failed call is raised by ``.result()`` as grpc.RpcError.
+        A failed call is raised by ``.result()`` as grpc.RpcError, unless the server refused it.
         """
         request = self._request(instances)
         try:

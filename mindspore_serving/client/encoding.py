@@ -10,6 +10,7 @@ import numpy as np
 from protos.ms_service import ms_service_pb2 as pb
 from shared.tensors import Array, ElementType
 from shared.wire.predict_codec import write_value
+from shared.wire.status import ERROR_NAME_KEY
 
 Instances = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 # One dict per instance, or one {"error": text} for the request as a whole.
@@ -137,6 +138,12 @@ def raise_failures(reply: pb.PredictReply, results: Result, *, instances_count: 
     errors = [_error_text(each) for each in reply.error_msg]
     if any(each is not None for each in errors):
         raise ServingRequestError(errors, results)
+
+
+def is_refusal(failure: grpc.RpcError) -> bool:
+    """Whether a server of ours said no, naming its error; the connection is fine then."""
+    metadata: Any = failure.trailing_metadata()
+    return any(key == ERROR_NAME_KEY for key, _ in metadata or ())
 
 
 def rpc_failure_text(failure: grpc.RpcError) -> str:

@@ -2,8 +2,10 @@
 
 from mindspore_serving import server
 from mindspore_serving.deprecation import say_deprecated
+from mindspore_serving.master import context
+from mindspore_serving.server.front import joined_address
 
-__all__ = ["start_grpc_server", "start_master_server", "start_restful_server", "stop"]
+__all__ = ["context", "start_grpc_server", "start_master_server", "start_restful_server", "stop"]
 
 _HOME = "mindspore_serving.master"
 _NEW_HOME = "mindspore_serving.server"
@@ -14,7 +16,7 @@ def start_grpc_server(
 ) -> None:
     """Answer gRPC clients at ``ip:grpc_port``; see ``server.start_grpc_server``."""
     _say("start_grpc_server")
-    server.start_grpc_server(f"{ip}:{grpc_port}", max_msg_mb_size)
+    server.start_grpc_server(joined_address(ip, "grpc_port", grpc_port), max_msg_mb_size)
 
 
 def start_restful_server(
@@ -22,19 +24,19 @@ def start_restful_server(
 ) -> None:
     """Answer RESTful clients at ``ip:restful_port``; see ``server.start_restful_server``."""
     _say("start_restful_server")
-    server.start_restful_server(f"{ip}:{restful_port}", max_msg_mb_size)
+    server.start_restful_server(joined_address(ip, "restful_port", restful_port), max_msg_mb_size)
 
 
 def start_master_server(ip: str = "127.0.0.1", master_port: int = 6100) -> None:
-    """Versions 1.1 and 1.2: let workers of other scripts join. Raises RuntimeError: not supported.
+    """Versions 1.1 and 1.2: let workers of other scripts join at ``ip:master_port``.
 
-    A master of its own is ``python -m services.master``; any number of workers join it.
+    The process then stays alive until ``stop`` or a signal. Raises RuntimeError when the
+    address cannot be had, or when servables were started in this script before.
     """
-    del ip, master_port
-    raise RuntimeError(
-        "start_master_server is not supported: start the servable in this script with"
-        " server.start_servables, or a master of its own with python -m services.master"
+    say_deprecated(
+        f"{_HOME}.start_master_server", "1.3.0", f"{_NEW_HOME}.start_servables' or 'services.master"
     )
+    server.accept_workers(joined_address(ip, "master_port", master_port))
 
 
 def stop() -> None:

@@ -4,14 +4,22 @@ The services run as child processes of the script and end with it, however it en
 """
 
 import functools
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from mindspore_serving.server import register
-from mindspore_serving.server.front import GRPC, RESTFUL, SSLConfig, check_front
+from mindspore_serving.server import distributed, master, register
+from mindspore_serving.server._servable_local import merge_config
+from mindspore_serving.server.front import (
+    GRPC,
+    GRPC_FAILED,
+    RESTFUL,
+    SSLConfig,
+    check_front,
+)
 from mindspore_serving.server.register import (
     AscendDeviceInfo,
     Context,
@@ -22,8 +30,9 @@ from mindspore_serving.server.register import (
     declare_model,
     register_method,
 )
-from mindspore_serving.server.stack import Stack
-from mindspore_serving.server.start_config import ServableStartConfig, check_keys
+from mindspore_serving.server.stack import GRPC_DOOR, REST_DOOR, Stack
+from mindspore_serving.server.start_config import ServableStartConfig
+from shared.wire.tls import ServerTls
 
 __all__ = [
     "AscendDeviceInfo",
@@ -35,6 +44,8 @@ __all__ = [
     "ServableStartConfig",
     "add_stage",
     "declare_model",
+    "distributed",
+    "master",
     "register",
     "register_method",
     "start_grpc_server",
@@ -43,6 +54,7 @@ __all__ = [
     "stop",
 ]
 
+_REST_STATUS = "MINDSERVE_MASTER_REST_STATUS"
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
@@ -53,6 +65,7 @@ class _Running:
     def __init__(self) -> None:
         self._stack: Stack | None = None
         self._parts: set[str] = set()
+        self._watched = False
 
     def begin(self, part: str, refusal: str) -> Stack:
         """The stack, to start ``part`` on; RuntimeError with ``refusal`` if it was started."""
@@ -64,11 +77,18 @@ class _Running:
             _stop_on_signals()
         return self._stack
 
+    def stay_alive(self) -> None:
+        """Keep this process, and what it started, alive until ``stop``."""
+        if self._stack is not None and not self._watched:
+            self._watched = True
+            threading.Thread(target=self._stack.watch, name="services").start()
+
     def stop(self) -> None:
         """End what was started; everything may be started again then."""
         if self._stack is not None:
             self._stack.stop()
             self._stack = None
+        self._watched = False
         self._parts.clear()
 
 
@@ -121,41 +141,75 @@ def start_servables(
         raise RuntimeError(
             f"Parameter 'enable_lite' should be bool, but actually {type(enable_lite)}"
         )
-    configs = (
-        servable_configs if isinstance(servable_configs, tuple | list) else (servable_configs,)
-    )
-    for config in configs:
-        if not isinstance(config, ServableStartConfig):
+    _start_servables(_listed(servable_configs), enable_lite=enable_lite)
+
+
+def _listed(given: Any) -> Sequence[ServableStartConfig]:
+    name = "servable_configs"
+    if isinstance(given, ServableStartConfig):
+        return (given,)
+    if not isinstance(given, tuple | list):
+        raise RuntimeError(
+            f"Parameter '{name}' should be ServableStartConfig, list or tuple of"
+            f" ServableStartConfig, but actually {type(given)}"
+        )
+    for each in given:
+        if not isinstance(each, ServableStartConfig):
             raise RuntimeError(
-                "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of"
-                f" ServableStartConfig, but actually {type(config)}"
+                f"The item of parameter '{name}' should be ServableStartConfig, but actually"
+                f" {type(each)}"
             )
-    check_keys(configs)
+    if not given:
+        raise RuntimeError(f"Parameter '{name}' should not be empty")
+    return given
+
+
+def _start_servables(
+    configs: Sequence[ServableStartConfig],
+    masters: Sequence[str] = (),
+    listen: str = "",
+    *,
+    enable_lite: bool = False,
+) -> None:
+    merged = merge_config(configs)
     stack = _running.begin("servables", "Serving Error: servables are already running")
-    for config in configs:
-        stack.start_servable(config, enable_lite=enable_lite)
-    threading.Thread(target=stack.watch, name="services").start()
+    stack.start_servables(merged, masters=masters, listen=listen, enable_lite=enable_lite)
+    _running.stay_alive()
 
 
 @_stops_all_on_failure
 def start_grpc_server(
     address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None
 ) -> None:
-    """Answer gRPC clients at ``address`` (HOST:PORT); messages up to ``max_msg_mb_size`` MB.
+    """Answer gRPC clients at ``address`` (HOST:PORT or unix:PATH).
 
-    Raises RuntimeError when the address cannot be had.
+    max_msg_mb_size: the largest request, in MB, from 1 to 512.
+    ssl_config: files for TLS; None for plain text.
+    Raises RuntimeError when the address or the files cannot be used.
     """
     check_front(GRPC, address, max_msg_mb_size)
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise RuntimeError("The type of ssl_config should be type of SSLConfig")
-    if ssl_config is not None:
-        raise RuntimeError("Parameter 'ssl_config': TLS is not supported yet")
-    stack = _running.begin("grpc", "Serving Error: Serving gRPC server is already running")
     try:
-        stack.start_master(address, max_msg_mb_size)
+        tls = None if ssl_config is None else ssl_config.tls()
     except RuntimeError as failure:
-        raise RuntimeError(f"Serving Error: Serving gRPC server start failed, {failure}") from None
+        reason = str(failure).removeprefix("Serving Error: ")
+        raise RuntimeError(f"{GRPC_FAILED}{address}: {reason}") from None
+    stack = _running.begin("grpc", "Serving Error: Serving gRPC server is already running")
+    arguments = ["--listen", address, "--max-message-mb", str(max_msg_mb_size)]
+    stack.open_door(GRPC_DOOR, arguments + _files("", tls), GRPC_FAILED + address)
     print(f"Serving: Serving gRPC server start success, listening on {address}", flush=True)
+
+
+def _files(prefix: str, tls: ServerTls | None) -> list[str]:
+    """The TLS files of a door, as a master is told of them."""
+    if tls is None:
+        return []
+    arguments = [f"--{prefix}tls-certificate", str(tls.certificate)]
+    arguments += [f"--{prefix}tls-key", str(tls.key)]
+    if tls.client_ca is not None:
+        arguments += [f"--{prefix}tls-client-ca", str(tls.client_ca)]
+    return arguments
 
 
 @_stops_all_on_failure
@@ -175,13 +229,29 @@ def start_restful_server(
         raise RuntimeError("The type of ssl_config should be class of SSLConfig")
     tls = None if ssl_config is None else ssl_config.tls()
     stack = _running.begin("restful", "Serving Error: RESTful server is already running")
-    try:
-        stack.start_rest_master(address, max_msg_mb_size, tls)
-    except RuntimeError as failure:
-        raise RuntimeError(f"Serving Error: RESTful server start failed, {failure}") from None
+    arguments = ["--rest-address", address, "--rest-max-message-mb", str(max_msg_mb_size)]
+    if _REST_STATUS not in os.environ:
+        arguments += ["--rest-status", "compat"]
+    failure = f"RESTful server start failed, bind to the socket address {address} failed"
+    stack.open_door(REST_DOOR, arguments + _files("rest-", tls), f"Serving Error: {failure}")
     print(f"Serving: Serving RESTful server start success, listening on {address}", flush=True)
 
 
 def stop() -> None:
     """End every service this script started; may be called at any time, and again."""
     _running.stop()
+
+
+@_stops_all_on_failure
+def accept_workers(address: str) -> None:
+    """Let workers of other scripts join at ``address``: ``master.start_master_server``."""
+    stack = _running.begin("master", "Serving Error: Master server is already running")
+    stack.accept_workers(address)
+    print(f"Serving: Master server start success, listening on {address}", flush=True)
+    _running.stay_alive()
+
+
+@_stops_all_on_failure
+def join_master(config: ServableStartConfig, master_address: str, worker_address: str) -> None:
+    """Serve ``config`` at the master of another script: ``worker.start_servable``."""
+    _start_servables([config], [master_address], worker_address)

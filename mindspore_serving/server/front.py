@@ -8,6 +8,8 @@ from shared.wire.tls import ServerTls, TlsFault, content, server_context
 
 GRPC, RESTFUL = "Serving gRPC", "RESTful server"
 _MAX_MESSAGE_MB = 512
+_MAX_PORT = 65535
+GRPC_FAILED = "Serving Error: Serving gRPC server start failed, create server failed, address "
 
 
 class SSLConfig:
@@ -69,9 +71,12 @@ def check_front(tag: str, address: Any, max_msg_mb_size: Any) -> None:
     tag: ``GRPC`` or ``RESTFUL``, as messages name it.
     """
     check_text("address", address)
-    if tag == RESTFUL and address.startswith("unix:"):
+    if not address.startswith("unix:"):
+        _check_address(tag, address)
+    elif tag == RESTFUL:
         raise RuntimeError("RESTful server does not support binding to unix domain socket")
-    _check_address(tag, address)
+    elif address == "unix:":
+        raise RuntimeError("Serving Error: Empty grpc server unix domain socket address")
     if (
         not isinstance(max_msg_mb_size, int)
         or isinstance(max_msg_mb_size, bool)
@@ -92,14 +97,26 @@ def _check_address(tag: str, address: str) -> None:
         raise RuntimeError(f"{illegal}. Missing ip or port")
     if not (port.isascii() and port.isdigit()):
         raise RuntimeError(f"{illegal}, port is not a number")
-    if not 1 <= int(port[:6]) <= 65535:
+    if not 1 <= int(port[:6]) <= _MAX_PORT:
         raise RuntimeError(
-            f"The port of the {tag} address '{address}' is out of legal range [1 ~ 65535]"
+            f"The port of the {tag} address '{address}' is out of legal range [1 ~ {_MAX_PORT}]"
         )
     try:
         HostPort.parse(address)
     except ValueError:
-        raise RuntimeError(illegal) from None
+        if tag == RESTFUL:
+            raise RuntimeError(illegal) from None
+        raise RuntimeError(f"{GRPC_FAILED}{address}: expected HOST:PORT") from None
+
+
+def joined_address(ip: Any, name: str, port: Any) -> str:
+    """``IP:PORT`` of the two parameters that older versions had; raises RuntimeError."""
+    check_text("ip", ip)
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise RuntimeError(f"Parameter '{name}' should be int, but actually {type(port)}")
+    if not 1 <= port <= _MAX_PORT:
+        raise RuntimeError(f"Parameter '{name}' should be in range [1,{_MAX_PORT}]")
+    return f"{ip}:{port}"
 
 
 def check_text(name: str, value: Any) -> None:

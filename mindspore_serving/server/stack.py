@@ -1,230 +1,242 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import grpc
 
+from mindspore_serving import log
+from mindspore_serving.server.child import Child, ServableKey
+from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
-from shared.decryption import DecryptionKey
 from shared.ports import free_port
 from shared.wire.health import CHECK_PATH, check_request, is_serving
-from shared.wire.tls import ServerTls
+from shared.wire.predict_service import SERVICE_NAME
 
-LOG_FOLDER = Path("serving_logs")
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 _READY_SECONDS = 600.0
-_STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.1
-_REST_STATUS = "MINDSERVE_MASTER_REST_STATUS"
+_NO_VARIABLES: Mapping[str, str] = {}
+GRPC_DOOR, REST_DOOR = "master", "restful_master"
 
 
+@dataclass(slots=True)
+class _Master:
+    """A master, and where workers join it: its health is asked there, where there is no TLS."""
+
+    membership: str
+    child: Child | None = None
+
+
+@dataclass(slots=True)
 class Stack:
-    """Master, workers and agents. Closing a child's standard input makes it drain and end."""
+    """Master, workers and agents of one script."""
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._children: list[_Child] = []
-        # A master for each door: they may be opened in any order, and neither delays the other.
-        self._membership, self._rest_membership = _free_address(), _free_address()
-        self._stopped = threading.Event()
-        self._fronts: list[tuple[_Child, str]] = []
-        self._servables: list[str] = []
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _children: list[Child] = field(default_factory=list)
+    _servables: list[str] = field(default_factory=list)
+    _doors: dict[str, Sequence[str]] = field(default_factory=dict)
+    """What a master is told of each door that clients come in by."""
+    # A master for each door: they may be opened in any order, and neither delays the other.
+    _masters: dict[str, _Master] = field(
+        default_factory=lambda: {door: _Master(free_address()) for door in (GRPC_DOOR, REST_DOOR)}
+    )
+    _is_public: bool = False
+    """Whether workers of other scripts join: at one address, so one master has all doors."""
 
-    def start_master(self, address: str, max_message_mb: int) -> None:
-        """Open the front door at ``address``; returns when it listens."""
-        master = self._start(
-            "master",
-            "master",
-            *("--listen", address),
-            *("--membership-address", self._membership),
-            *("--max-message-mb", str(max_message_mb)),
-        )
-        self._wait(master, address, "", f"create server failed, address {address}")
-        self._fronts.append((master, address))
-        self._wait_until_known()
+    def open_door(self, door: str, arguments: Sequence[str], failure: str) -> None:
+        """Let clients in; returns when the door is open, raises RuntimeError with ``failure``."""
+        self._doors[door] = arguments
+        if self._is_public:
+            self._start_public_master(failure)
+        else:
+            self._start_master(door, arguments, failure)
 
-    def start_rest_master(self, address: str, max_message_mb: int, tls: ServerTls | None) -> None:
-        """Open the RESTful entrance at ``address``; returns when it listens."""
-        arguments = [] if _REST_STATUS in os.environ else ["--rest-status", "compat"]
-        if tls is not None:
-            arguments += ["--rest-tls-certificate", str(tls.certificate)]
-            arguments += ["--rest-tls-key", str(tls.key)]
-            if tls.client_ca is not None:
-                arguments += ["--rest-tls-client-ca", str(tls.client_ca)]
-        asked = _free_address()
-        master = self._start(
-            "restful_master",
+    def accept_workers(self, address: str) -> None:
+        """Let workers of other scripts join at ``address``; doors that are open stay open.
+
+        They are all one master's then, which replaces those there are. Raises RuntimeError when
+        servables of this script run already: their workers know the masters of before.
+        """
+        if self._servables:
+            raise RuntimeError("start_master_server comes before the servables of its script")
+        self._is_public = True
+        self._end([each.child for each in self._masters.values() if each.child is not None])
+        self._masters = {GRPC_DOOR: _Master(address)}
+        self._start_public_master(f"bind to the address {address} failed")
+
+    def _start_public_master(self, failure: str) -> None:
+        (master,) = self._masters.values()
+        if master.child is not None:
+            self._end([master.child])
+        arguments = [each for door in self._doors.values() for each in door]
+        self._start_master(GRPC_DOOR, arguments, failure)
+
+    def _start_master(self, name: str, arguments: Sequence[str], failure: str) -> None:
+        master = self._masters[name]
+        if "--listen" not in arguments:
+            arguments = [*arguments, "--listen", free_address()]
+        master.child = self._start(
+            name,
             "master",
-            *("--listen", asked),
-            *("--membership-address", self._rest_membership),
-            *("--rest-address", address),
-            *("--rest-max-message-mb", str(max_message_mb)),
+            failure,
+            *("--membership-address", master.membership),
+            *("--max-requests", str(max_enqueued_requests())),
             *arguments,
         )
-        self._wait(master, asked, "", f"bind to the socket address {address} failed")
-        self._fronts.append((master, asked))
+        self._wait([master.child], master.membership, SERVICE_NAME)
         self._wait_until_known()
 
-    def start_servable(self, config: ServableStartConfig, *, enable_lite: bool = False) -> None:
-        """Start a worker and its agents; returns when the servable can be called."""
-        address = _free_address()
-        name = config.servable_name
-        version = f":{config.version_number}" if config.version_number else ""
-        worker = self._start(
-            f"{name}_worker",
-            "worker",
-            *("--listen", address),
-            *("--masters", f"{self._membership},{self._rest_membership}"),
-            *("--servable-directory", config.servable_directory),
-            *("--servables", name + version),
-            *("--stage-processes", str(config.stage_processes)),
-        )
-        self._wait(worker, address, "", f"Fail to start workers: servable {name}")
+    def start_servables(
+        self,
+        configs: Iterable[ServableStartConfig],
+        *,
+        masters: Sequence[str] = (),
+        listen: str = "",
+        enable_lite: bool = False,
+    ) -> None:
+        """Start a worker and agents for each; returns when every servable can be called.
+
+        enable_lite: agents run MindIR models with MindSpore Lite.
+        masters: where the workers join; by default the masters of this script.
+        listen: where the one worker listens; by default a free address.
+        """
+        joined = masters or [each.membership for each in self._masters.values()]
+        more = ["--enable-lite"] if enable_lite else []
+        started = [self._start_servable(config, joined, listen, more) for config in configs]
+        for name, address, family in started:
+            self._wait(family, address, name)
+            if not masters:
+                self._servables.append(name)
+        self._wait_until_known()
+
+    def _start_servable(
+        self,
+        config: ServableStartConfig,
+        masters: Sequence[str],
+        listen: str,
+        for_agents: Sequence[str],
+    ) -> tuple[str, str, list[Child]]:
+        """The servable, where its worker is, and its worker and agents."""
+        address = listen or free_address()
+        name, version = config.servable_name, config.version_number
         devices = config.device_ids or tuple(range(config.num_parallel_workers))
+        failure = "Fail to start workers"
+        not_loaded = (
+            f"{failure}: Load model failed, servable directory: '{config.servable_directory}',"
+            f" servable name: '{name}', version number {version}, load error details"
+        )
+        worker = self._start(
+            f"{name}_worker_version{version}",
+            "worker",
+            failure,
+            *("--listen", address),
+            *("--masters", ",".join(masters)),
+            *("--servable-directory", config.servable_directory),
+            *("--servables", f"{name}:{version}" if version else name),
+            *("--stage-processes", str(config.stage_processes)),
+            *("--agents-at-start", str(len(devices))),
+            "--fail-fast",
+            environment={"SERVING_DEVICE_ID": str(devices[0])},
+        )
         agents = [
             self._start(
-                f"{name}_device{device}",
+                f"{name}_device{device}_version{version}",
                 "agent",
+                not_loaded,
                 *("--worker", address),
                 *("--device-id", str(device)),
                 *("--device-type", _DEVICE_TYPES[config.device_type]),
                 "--first-load-must-succeed",
-                *(["--enable-lite"] if enable_lite else []),
-                key=config.decryption_key,
-                servable=name,
+                *for_agents,
+                key=None if config.decryption_key is None else (name, config.decryption_key),
             )
             for device in devices
         ]
-        self._wait(agents[0], address, name, f"Fail to start workers: servable {name}", agents[1:])
-        self._servables.append(name)
-        self._wait_until_known()
+        return name, address, [worker, *agents]
 
     def _wait_until_known(self) -> None:
         """Let a client that calls next find what was started."""
-        for master, address in self._fronts:
-            for name in self._servables:
-                self._wait(master, address, name, f"servable {name} is not served")
+        for master in self._masters.values():
+            for name in self._servables if master.child is not None else ():
+                assert master.child is not None
+                self._wait([master.child], master.membership, name)
 
     def watch(self) -> None:
-        """Keep this process alive until ``stop`` or until every child is gone."""
+        """Keep this process alive, and children that crash, until ``stop``.
+
+        It also ends when every child has ended by being told to.
+        """
         while not self._stopped.wait(_POLL_SECONDS):
-            if all(child.process.poll() is not None for child in self._children):
-                break
+            with self._lock:
+                if all(child.ended and not child.crashed for child in self._children):
+                    break
+                for child in self._children:
+                    if child.crashed and child.is_kept and not self._stopped.is_set():
+                        self._start_again(child)
+
+    def _start_again(self, child: Child) -> None:
+        cause = child.cause()
+        if child.start_again(time.monotonic()):
+            log.error("%s ended (%s) and was started again", child.name, cause)
 
     def stop(self) -> None:
         """End every child, those that take requests first; each finishes what it has."""
+        self._stopped.set()
         with self._lock:
-            self._stopped.set()
             # The master first, then workers, then agents: nothing accepted is lost.
             for service in ("master", "worker", "agent"):
-                ending = [child for child in self._children if child.service == service]
-                for child in ending:
-                    child.close()
-                for child in ending:
-                    child.wait(_STOP_SECONDS)
-            self._children.clear()
+                self._end([child for child in self._children if child.service == service])
+
+    def _end(self, children: Sequence[Child]) -> None:
+        with self._lock:
+            for child in children:
+                child.close()
+            for child in children:
+                child.wait()
+                if child in self._children:  # else a signal's handler was faster
+                    self._children.remove(child)
 
     def _start(
         self,
         name: str,
         service: str,
+        failure: str,
         *arguments: str,
-        servable: str = "",
-        key: DecryptionKey | None = None,
-    ) -> "_Child":
-        with self._lock, _key_passed(servable, key) as (key_arguments, descriptors):
-            child = _Child(name, service, (*arguments, *key_arguments), descriptors)
+        environment: Mapping[str, str] = _NO_VARIABLES,
+        key: ServableKey | None = None,
+    ) -> Child:
+        with self._lock:
+            child = Child(name, service, failure, arguments, environment, key, now=time.monotonic())
             self._children.append(child)
             return child
 
-    def _wait(
-        self,
-        child: "_Child",
-        address: str,
-        service: str,
-        failure: str,
-        others: "Sequence[_Child]" = (),
-    ) -> None:
-        """Until ``service`` can be called at ``address``; RuntimeError when a child ends before."""
+    def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
+        """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
         deadline = time.monotonic() + _READY_SECONDS
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
             while True:
-                for each in (child, *others):
-                    if each.process.poll() is not None:
-                        raise RuntimeError(f"{failure}: {each.last_line()}")
+                for child in children:
+                    if child.ended:
+                        raise RuntimeError(child.why_not_started())
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"{failure}: not ready in {_READY_SECONDS:.0f} s")
+                    raise RuntimeError(
+                        f"{children[0].failure}: not ready in {_READY_SECONDS:.0f} s"
+                    )
                 try:
                     if is_serving(check(check_request(service), timeout=5)):
-                        return
+                        break
                 except grpc.RpcError:
                     pass
                 time.sleep(_POLL_SECONDS)
+        for child in children:
+            child.is_kept = True
 
 
-class _Child:
-    """One service; what it says goes to a file of ``serving_logs``."""
-
-    def __init__(
-        self, name: str, service: str, arguments: Sequence[str], descriptors: Sequence[int]
-    ) -> None:
-        LOG_FOLDER.mkdir(exist_ok=True)
-        self.service = service
-        self._log = LOG_FOLDER.absolute() / f"log_{name}.log"
-        with self._log.open("wb") as log:
-            # A session of its own: Ctrl+C is for the script, which then ends its children.
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{service}", "--stop-with-stdin", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=descriptors,
-            )
-
-    def last_line(self) -> str:
-        """The reason a service gave before it ended."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "no reason given")
-
-    def close(self) -> None:
-        """Have it drain and end."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, and end it when that takes too long."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-@contextmanager
-def _key_passed(
-    servable: str, key: DecryptionKey | None
-) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
-    """Arguments and descriptors with which a child that is born inside finds the key in a pipe."""
-    if key is None:
-        yield (), ()
-        return
-    reads, writes = os.pipe()
-    try:
-        os.write(writes, key.reveal())
-        os.close(writes)
-        yield ("--dec-keys", f"{servable}=/dev/fd/{reads}:{key.mode}"), (reads,)
-    finally:
-        os.close(reads)
-
-
-def _free_address() -> str:
+def free_address() -> str:
+    """A port of loopback that nobody has."""
     return f"127.0.0.1:{free_port()}"

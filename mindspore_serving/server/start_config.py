@@ -1,7 +1,7 @@
 """What ``start_servables`` is told, checked in the original's words."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ class ServableStartConfig:
     device_ids: an int, a tuple or list of ints, or None; each gets an agent.
     version_number: 0 means the newest.
     device_type: "Ascend", "GPU", "CPU" (case ignored) or None, which means CPU.
-    num_parallel_workers: processes for the Python stages when more than one; and agents to
-    start when there are no device_ids.
     dec_key, dec_mode: the key, 16, 24 or 32 bytes, with which the model files were exported, and
     "AES-GCM" or "AES-CBC". None: they are not encrypted.
+    num_parallel_workers: processes for the Python stages when more than one; and agents to
+    start when there are no device_ids.
     Raises RuntimeError for arguments that cannot be used.
     """
 
@@ -40,20 +40,22 @@ class ServableStartConfig:
     ) -> None:
         check_text("servable_directory", servable_directory)
         check_text("servable_name", servable_name)
-        _check_count("version_number", version_number)
-        _check_count("num_parallel_workers", num_parallel_workers)
-        if num_parallel_workers > _MAX_PARALLEL_WORKERS:
+        _check_int("version_number", version_number)
+        if version_number < 0:
+            raise RuntimeError("Parameter 'version_number' should be >= 0")
+        _check_int("num_parallel_workers", num_parallel_workers)
+        if not 0 <= num_parallel_workers <= _MAX_PARALLEL_WORKERS:
             raise RuntimeError(
                 "Parameter 'num_parallel_workers' should be in range"
                 f" [0,{_MAX_PARALLEL_WORKERS}], but actually {num_parallel_workers}"
             )
         self.decryption_key = _decryption_key(dec_key, dec_mode)
-        self.dec_mode = dec_mode
         self.servable_directory = str(script_folder() / servable_directory)
         self.servable_name = servable_name
         self.device_ids = _device_ids(device_ids)
         self.version_number = version_number
         self.device_type = _device_type(device_type)
+        self.dec_mode = dec_mode
         self.num_parallel_workers = num_parallel_workers or int(not self.device_ids)
         self.stage_processes = num_parallel_workers if num_parallel_workers > 1 else 0
 
@@ -63,28 +65,14 @@ class ServableStartConfig:
         return None if self.decryption_key is None else self.decryption_key.reveal()
 
 
-def check_keys(configs: Iterable[ServableStartConfig]) -> None:
-    """A servable has one key, whatever its version; raises RuntimeError in the original's words."""
-    first: dict[str, ServableStartConfig] = {}
-    for config in configs:
-        one, other = first.setdefault(config.servable_name, config), config
-        if (one.dec_key, one.dec_mode) != (other.dec_key, other.dec_mode):
-            raise RuntimeError(
-                f"The dec key or dec mode of servable name {config.servable_name} is different in"
-                " multiple configurations."
-            )
-
-
 def script_folder() -> Path:
     """Folder of the script that was started: what relative paths are taken from."""
     return Path(sys.argv[0]).resolve().parent
 
 
-def _check_count(name: str, value: Any) -> None:
+def _check_int(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise RuntimeError(f"Parameter '{name}' should be int, but actually {type(value)}")
-    if value < 0:
-        raise RuntimeError(f"Parameter '{name}' should be >= 0, but actually {value}")
 
 
 def _decryption_key(key: Any, mode: Any) -> DecryptionKey | None:
@@ -105,7 +93,7 @@ def _decryption_key(key: Any, mode: Any) -> DecryptionKey | None:
 def _device_ids(value: Any) -> tuple[int, ...]:
     if value is None:
         return ()
-    ids = (value,) if isinstance(value, int) else value
+    ids = (value,) if type(value) is int else value
     if not isinstance(ids, tuple | list) or not all(type(each) is int for each in ids):
         raise RuntimeError(
             f"Parameter 'device_ids' should be int or tuple/list of int, but actually {type(value)}"

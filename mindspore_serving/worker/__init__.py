@@ -5,8 +5,11 @@ from types import ModuleType
 
 from mindspore_serving import server
 from mindspore_serving.deprecation import say_deprecated
+from mindspore_serving.server.front import joined_address
+from mindspore_serving.worker import context
 
 __all__ = [
+    "context",
     "distributed",
     "register",
     "start_servable",
@@ -36,14 +39,9 @@ def start_servable_in_master(
     say_deprecated(
         f"{_HOME}.start_servable_in_master", "1.3.0", "mindspore_serving.server.start_servables"
     )
-    config = server.ServableStartConfig(
-        servable_directory,
-        servable_name,
-        device_ids=device_id,
-        version_number=version_number,
-        device_type=_known_device_type(device_type),
+    server.start_servables(
+        _config(servable_directory, servable_name, version_number, device_type, device_id)
     )
-    server.start_servables(config)
 
 
 def start_servable(
@@ -57,16 +55,29 @@ def start_servable(
     worker_ip: str = "0.0.0.0",
     worker_port: int = 6200,
 ) -> None:
-    """Versions 1.1 and 1.2: join the master of another script. Raises RuntimeError: not supported.
+    """Versions 1.1 and 1.2: start one servable that joins the master of another script.
 
-    A worker of its own is ``python -m services.worker``; it joins the masters it is told of.
+    master_ip, master_port: what that script gave to ``master.start_master_server``. Either may
+    be started first. worker_ip, worker_port: where the master calls.
     """
-    del servable_directory, version_number, device_type, device_id
-    del master_ip, master_port, worker_ip, worker_port
-    raise RuntimeError(
-        f"start_servable is not supported: start servable '{servable_name}' in the script of the"
-        " master with server.start_servables, or a worker of its own with"
-        " python -m services.worker"
+    say_deprecated(f"{_HOME}.start_servable", "1.3.0", "mindspore_serving.server.start_servables")
+    server.join_master(
+        _config(servable_directory, servable_name, version_number, device_type, device_id),
+        joined_address(master_ip, "master_port", master_port),
+        joined_address(worker_ip, "worker_port", worker_port),
+    )
+
+
+def _config(
+    directory: str, name: str, version: int, device_type: str | None, device_id: int
+) -> server.ServableStartConfig:
+    defaults = context.defaults()
+    return server.ServableStartConfig(
+        directory,
+        name,
+        device_ids=defaults.device_id if device_id == 0 else device_id,
+        version_number=version,
+        device_type=context.known_device_type(device_type or defaults.device_type),
     )
 
 
@@ -74,9 +85,3 @@ def stop() -> None:
     """End every service that this script started; see ``server.stop``."""
     say_deprecated(f"{_HOME}.stop", "1.3.0", "mindspore_serving.server.stop")
     server.stop()
-
-
-def _known_device_type(device_type: str | None) -> str | None:
-    """Ascend under the name it had in the first versions."""
-    is_old = isinstance(device_type, str) and device_type.lower() == "davinci"
-    return "Ascend" if is_old else device_type
