@@ -3,10 +3,13 @@
 import asyncio
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support import adding
 from tests.support.cluster import Cluster, add_servable
+from tests.support.scripts import write_servable
 
 CONFIG = """
     import numpy as np
@@ -49,10 +52,37 @@ CONFIG = """
         return register.add_stage(model, y, outputs_count=1), x
 
 
+    ODD = {
+        "fine": lambda x: [(x,)],
+        "more": lambda x: [(x,), (x,)],
+        "outputs": lambda x: [(x, x)],
+        "type": lambda x: [object()],
+        "fewer": lambda x: [],
+        "no list": lambda x: None,
+    }
+
+
+    def return_oddly(instances):
+        ((what, x),) = instances
+        return ODD[what](x)
+
+
+    @register.register_method(output_names=["y"])
+    def odd(what, x):
+        return register.add_stage(return_oddly, what, x, outputs_count=1, batch_size=1)
+
+
     @register.register_method(output_names=["a", "b"])
     def kinds(x):
         return register.add_stage(lambda x: ("text", b"raw"), x, outputs_count=2)
 """
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for a script; its servables' has a blank in its name."""
+    write_servable(tmp_path / "my servables", adding.CONFIG)
+    return tmp_path
 
 
 @pytest.fixture(scope="module", params=["grpcio", "native"])

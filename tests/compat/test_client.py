@@ -82,6 +82,14 @@ def test_values_that_cannot_be_sent_are_refused_before_sending(client, value):
         client("echo").infer({"x": np.array([None])})
 
 
+@pytest.mark.parametrize("instances", ["x", 5, None, [5], [{"x": X}, "x"]])
+def test_instances_are_maps(client, instances):
+    with pytest.raises(RuntimeError, match="instance should be a map"):
+        client("echo").infer(instances)
+    with pytest.raises(RuntimeError, match="Parameter 'key' should be str, but actually"):
+        client("echo").infer({1: X})
+
+
 def test_an_instance_that_fails_has_an_error_in_its_place(client):
     bad = np.array([-1, 0], np.float32)
     good, failed, other = client("positive").infer([{"x": X}, {"x": bad}, {"x": X}])
@@ -116,6 +124,30 @@ def test_an_empty_list_is_answered_at_once(client):
 def test_a_wrong_dtype_shape_or_kind_is_told_what_was_expected(client, value, got):
     result = client("double").infer({"x": value})
     assert f"input 'x1' expected float32[2], got {got}" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.zeros(3, np.float32), "Given model input 0 size 12 not match the size 8 defined in"),
+        (
+            np.zeros(2, np.int32),
+            "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined"
+            " in model",
+        ),
+    ],
+)
+def test_a_wrong_size_or_dtype_is_told_in_the_originals_words_too(client, value, words):
+    assert words in client("double").infer({"x": value})["error"]
+
+
+@pytest.mark.parametrize("what", ["outputs", "type", "fewer", "no list"])
+def test_a_function_that_returns_what_is_of_no_use_harms_its_instances_alone(client, what):
+    """Each of these ended a worker of the original, and with it everybody's requests."""
+    odd = client("odd")
+    assert "error" in odd.infer({"what": what, "x": X})
+    several = odd.infer([{"what": "fine", "x": X}, {"what": "more", "x": X}])
+    assert [each["y"].tolist() for each in several] == [[1, 2], [1, 2]]
 
 
 def test_a_wrong_instance_does_not_harm_its_neighbours(client):

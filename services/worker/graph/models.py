@@ -1,5 +1,6 @@
 """Model stages: what does not fit a model is refused here, the rest goes to the queue."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from shared.errors import ExecutionFailed, InvalidRequest, PeerLost
 from shared.membership import ModelSignature
 from shared.servable import ModelSpec
 from shared.stage_graph import ModelCall
-from shared.tensors import Array, TensorSpec, check_value
+from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec, check_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,11 @@ class ModelStages:
         inputs = expected.inputs
         if len(inputs) != len(instance):
             raise InvalidRequest(f"{where}expected {len(inputs)} inputs, got {len(instance)}")
-        return tuple([check_value(inputs[i], value, where) for i, value in enumerate(instance)])
+        try:
+            return tuple([check_value(inputs[i], value, "") for i, value in enumerate(instance)])
+        except InvalidRequest as failure:
+            known = _in_the_originals_words(inputs, instance)
+            raise InvalidRequest(f"{where}{known}{failure.message}") from None
 
     def _expect(self, call: ModelCall, signature: ModelSignature) -> _Expected:
         spec = self._models[call.model]
@@ -103,6 +108,26 @@ class ModelStages:
                 for index, each in enumerate(inputs)
             ),
         )
+
+
+def _in_the_originals_words(inputs: Sequence[TensorSpec], instance: Values) -> str:
+    """What the original said of the first input that does not fit, for scripts that look for it.
+
+    It looked at sizes in bytes and at dtypes, not at shapes, which are told beside it.
+    """
+    for index, (spec, value) in enumerate(zip(inputs, instance, strict=True)):
+        if not isinstance(value, np.ndarray):
+            continue
+        known, dtype = f"Given model input {index} ", spec.element_type.dtype
+        size = math.prod(spec.dims) * dtype.itemsize
+        if ANY_SIZE not in spec.dims and value.nbytes != size:
+            return f"{known}size {value.nbytes} not match the size {size} defined in model: "
+        if value.dtype != dtype:
+            return (
+                f"{known}data type kMSI_{ElementType.of(value.dtype).name.capitalize()} not match"
+                f" the data type kMSI_{spec.element_type.name.capitalize()} defined in model: "
+            )
+    return ""
 
 
 def _named(where: str, outcome: Outcome) -> Outcome:
