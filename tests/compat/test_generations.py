@@ -1,16 +1,9 @@
 """Scripts as they were written for each generation of the original, run without an edit."""
 
-import json
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
-from mindspore_serving import master, worker
-from shared.ports import free_port
-
-SECONDS = 90
+from mindspore_serving import master, server, worker
+from tests.support.scripts import logs_in, run_script, write_servable
 
 # Versions 1.1 and 1.2: modules master and worker, ip and port, one model per servable.
 CONFIG_1_1 = """
@@ -48,7 +41,7 @@ SCRIPT_1_1 = """
     import os
     import sys
     import numpy as np
-    from mindspore_serving import master, worker
+    from mindspore_serving import master, server, worker
     from mindspore_serving.client import Client
 
     servable_dir = os.path.abspath(".")
@@ -148,29 +141,6 @@ CONFIG_2_0 = CONFIG_1_6.replace(
 )
 
 
-def write_servable(folder, config):
-    (folder / "add" / "1").mkdir(parents=True)
-    (folder / "add" / "servable_config.py").write_text(textwrap.dedent(config))
-    (folder / "add" / "lite.cfg").write_text("")
-    tensor = {"dtype": "float32", "dims": [2, 2]}
-    for function in ("add", "sub"):
-        described = {
-            "function": function,
-            "inputs": [{"name": name, **tensor} for name in ("x1", "x2")],
-            "outputs": [{"name": "y", **tensor}],
-        }
-        (folder / "add" / "1" / f"{function}.json").write_text(json.dumps(described))
-
-
-def run_script(folder, script):
-    (folder / "script.py").write_text(textwrap.dedent(script.replace("PORT", str(free_port()))))
-    return subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=folder, timeout=SECONDS, capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("config", "script", "deprecated"),
     [
@@ -192,9 +162,9 @@ def run_script(folder, script):
 )
 def test_the_scripts_of_each_generation_run(tmp_path, config, script, deprecated):
     write_servable(tmp_path, config)
+    (tmp_path / "add" / "lite.cfg").write_text("")
     ended = run_script(tmp_path, script)
-    logs = [path.read_text() for path in (tmp_path / "serving_logs").glob("*.log")]
-    assert ended.returncode == 0, "\n".join([ended.stdout, ended.stderr, *logs])
+    assert ended.returncode == 0, "\n".join([ended.stdout, ended.stderr, logs_in(tmp_path)])
     twos, threes, ones = ([[float(n)] * 2] * 2 for n in (2, 3, 1))
     assert ended.stdout.splitlines()[-2:] == [str([twos, threes]), str([ones])]
     warned = [line.split("'")[1] for line in ended.stderr.splitlines() if "is deprecated" in line]
@@ -226,11 +196,21 @@ def test_a_worker_tells_of_each_deprecated_name_of_its_configuration_once(tmp_pa
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("master.start_master_server()", "start_master_server is not supported: start the"),
-        ("worker.start_servable('.', 'add')", "start_servable is not supported: start servable"),
+        (
+            "master.start_master_server('127.0.0.1', 0)",
+            "Parameter 'master_port' should be in range",
+        ),
+        (
+            "worker.start_servable('.', 'add', worker_port='1')",
+            "Parameter 'worker_port' should be int, but actually <class 'str'>",
+        ),
         (
             "worker.distributed.startup_worker_agents('127.0.0.1', 6200, [])",
             "startup_worker_agents: distributed servables are not part of this version yet",
+        ),
+        (
+            "server.distributed.declare_servable(8, 1)",
+            "declare_servable: distributed servables are not part of this version yet",
         ),
         (
             "worker.start_servable_in_master('.', 'add', device_type='TPU')",
@@ -241,4 +221,4 @@ def test_a_worker_tells_of_each_deprecated_name_of_its_configuration_once(tmp_pa
 )
 def test_what_old_homes_cannot_do_is_an_error(call, words):
     with pytest.raises(RuntimeError, match=words):
-        eval(call, {"master": master, "worker": worker})
+        eval(call, {"master": master, "server": server, "worker": worker})
