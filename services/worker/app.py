@@ -100,7 +100,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 metrics,
                 min_agents=settings.min_agents,
                 max_calls=settings.max_calls,
-                max_queued_rows=settings.max_queued_rows,
+                batching=settings.batching,
                 changed=offers_changed,
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
             )
@@ -111,7 +111,10 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             )
             door = DispatchDoor(requests, max_calls=settings.max_calls)
             clients = ClientDoor(
-                requests, servings, request_timeout_seconds=settings.request_timeout_seconds
+                requests,
+                servings,
+                request_timeout_seconds=settings.request_timeout_seconds,
+                max_request_timeout_seconds=settings.max_request_timeout_seconds,
             )
             try:
                 async with (

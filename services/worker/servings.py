@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.worker.agents.agents import Agents
+from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan, plan_of
@@ -30,6 +31,8 @@ class Serving:
     queue: BatchQueue
     models: ModelStages
     plans: Mapping[str, MethodPlan]
+    priority_levels: int
+    """The most that any of its models has."""
     ready: bool = False
     retiring: bool = False
     misfit: str = ""
@@ -71,7 +74,7 @@ class Servings:
         *,
         min_agents: int,
         max_calls: int,
-        max_queued_rows: int,
+        batching: BatchingPolicy,
         changed: Callable[[], None],
         reassigned: Callable[[], None],
     ) -> None:
@@ -87,7 +90,7 @@ class Servings:
         self._metrics = metrics
         self._min_agents = min_agents
         self._max_calls = max_calls
-        self._max_queued_rows = max_queued_rows
+        self._batching = batching
         self._changed = changed
         self._reassigned = reassigned
         self._servings: dict[ServableVersion, Serving] = {}
@@ -96,17 +99,20 @@ class Servings:
     def add(self, loaded: Loaded) -> Serving:
         """Serve one more version, as soon as agents hold it."""
         what, models = loaded.what, loaded.servable.models
+        policies = {key: policy_of(model, self._batching) for key, model in models.items()}
         queue = BatchQueue(
             what,
             models.values(),
             self.agents,
             self._scope,
             self._metrics,
-            max_queued_rows=self._max_queued_rows,
+            policies=policies,
         )
         stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
         plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
-        serving = self._servings[what] = Serving(loaded, queue, stages, plans)
+        levels = (policy.priority_levels for policy in policies.values())
+        most_levels = max(levels, default=self._batching.priority_levels)
+        serving = self._servings[what] = Serving(loaded, queue, stages, plans, most_levels)
         serving.count(0)
         self._reassigned()
         self.refresh()
