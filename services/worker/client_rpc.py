@@ -43,8 +43,8 @@ class ClientDoor:
         request_id = self._request_ids.of(context.metadata)
         request = PredictMessage()
         try:
-            urgency = self._urgency_of(context)
             request = read_predict(message)
+            urgency = self._urgency_of(context)
             version = self._servings.resolve(request.servable, request.method, request.version)
             return await self._requests.predict(request, version, urgency, request_id)
         except ServingError as failure:

@@ -234,15 +234,19 @@ def test_a_batch_goes_ahead_when_its_oldest_row_was_held_back_for_the_delay():
 
 def test_lines_forget_heads_that_are_none_any_more():
     lines = Lines()
-    old = submission(1, at=1e6)
-    old.turn, old.waiting = old.submitted_at, 1
-    lines.add(Part(old, 0, 1))
+
+    def add(turn, group):
+        one = submission(1, group=group)
+        one.turn, one.waiting = turn, 1
+        lines.add(Part(one, 0, 1))
+        return one
+
+    add(1e6, "g")
+    middle = add(1e5, "other")
     for number in range(10_000):
-        young = submission(1)
-        young.turn, young.waiting = float(number), 1
-        lines.add(Part(young, 0, 1))
+        young = add(float(number), "g")
         assert lines.first().pop(0).submission is young
-    assert lines.first()[0].submission is old
+        assert lines.first()[0].submission is middle
     assert len(lines._heads) < 200
 
 
