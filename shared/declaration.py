@@ -15,11 +15,11 @@ from shared.config_import import import_config
 from shared.declaration_state import Declaration, Tracing, current_declaration, declaring
 from shared.errors import LoadFailed
 from shared.model_calls import call_model
-from shared.servable import Method, ModelOptions, ModelSpec, Servable
+from shared.servable import Batching, Method, ModelOptions, ModelSpec, Servable
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Stage, StageGraph
 from shared.stage_usage import Usage
 
-_NO_OPTIONS = ModelOptions()
+_NO_OPTIONS, _AS_SETTINGS_SAY = ModelOptions(), Batching()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def declare_model(
     with_batch_dim: bool,
     without_batch_dim_inputs: int | Sequence[int] | None,
     options: ModelOptions = _NO_OPTIONS,
+    batching: Batching = _AS_SETTINGS_SAY,
 ) -> Model:
     """Record a model; raises RuntimeError in the original's words."""
     declaration = current_declaration()
@@ -63,7 +64,7 @@ def declare_model(
     if key in models:
         raise RuntimeError(f"Declare model {key} failed, the same model has already been declared")
     _check_config_file(declaration, key, options.config_file)
-    models[key] = ModelSpec(key, files, known_format, with_batch_dim, unbatched, options)
+    models[key] = ModelSpec(key, files, known_format, with_batch_dim, unbatched, options, batching)
     return Model(key)
 
 
@@ -185,9 +186,13 @@ def _function_call(
 
 def register_method(
     output_names: str | Sequence[str],
+    *,
+    timeout_seconds: float | None = None,
+    max_timeout_seconds: float | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Trace the decorated function once and record it as a method."""
     names = arguments.names_of("output_names", output_names)
+    arguments.check_timeouts(timeout_seconds, max_timeout_seconds)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         declaration = current_declaration()
@@ -196,7 +201,9 @@ def register_method(
         name = function.__name__
         if name in declaration.methods:
             raise RuntimeError(f"Method {name} has been registered more than once.")
-        declaration.methods[name] = Method(name, input_names, names, graph)
+        declaration.methods[name] = Method(
+            name, input_names, names, graph, timeout_seconds, max_timeout_seconds
+        )
         return function
 
     return register

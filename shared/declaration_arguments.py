@@ -2,8 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import PurePosixPath
 from typing import Any
+
+from shared.servable import Batching
 
 MODEL_FORMATS = frozenset({"mindir", "mindir_opt", "mindir_lite", "om", "onnx", "reference"})
 
@@ -32,6 +35,80 @@ def _check_whole(subject: str, value: object, at_least: int) -> None:
         raise RuntimeError(f"{subject} should be int, but actually {type(value)}")
     if value < at_least:
         raise RuntimeError(f"{subject} should be >= {at_least}")
+
+
+def check_seconds(parameter: str, value: object, *, above: bool) -> None:
+    """Refuse what is no time in seconds from 0 on; ``above``: and 0 itself."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RuntimeError(f"Parameter '{parameter}' should be float, but actually {type(value)}")
+    if not isfinite(value) or value < 0 or (above and value == 0):
+        raise RuntimeError(f"Parameter '{parameter}' should be {'>' if above else '>='} 0")
+
+
+def check_timeouts(timeout_seconds: object, max_timeout_seconds: object) -> None:
+    """Refuse times of requests that are none, or contradict one another."""
+    for parameter, value in (
+        ("timeout_seconds", timeout_seconds),
+        ("max_timeout_seconds", max_timeout_seconds),
+    ):
+        if value is not None:
+            check_seconds(parameter, value, above=True)
+    if (
+        isinstance(timeout_seconds, int | float)
+        and isinstance(max_timeout_seconds, int | float)
+        and timeout_seconds > max_timeout_seconds
+    ):
+        raise RuntimeError(
+            f"Parameter 'timeout_seconds' should be <= 'max_timeout_seconds' {max_timeout_seconds},"
+            f" but actually {timeout_seconds}"
+        )
+
+
+def batching_of(
+    *,
+    with_batch_dim: bool,
+    max_batch_size: int | None,
+    preferred_batch_sizes: int | Sequence[int] | None,
+    max_queue_delay_seconds: float | None,
+    priority_levels: int | None,
+    default_priority_level: int | None,
+) -> Batching:
+    """How a model wants to be batched; refuses what contradicts itself."""
+    for parameter, count in (
+        ("max_batch_size", max_batch_size),
+        ("priority_levels", priority_levels),
+        ("default_priority_level", default_priority_level),
+    ):
+        if count is not None:
+            check_count(parameter, count, at_least=1)
+    if max_queue_delay_seconds is not None:
+        check_seconds("max_queue_delay_seconds", max_queue_delay_seconds, above=False)
+    if (default_priority_level or 0) > (priority_levels or default_priority_level or 0):
+        raise RuntimeError(
+            "Parameter 'default_priority_level' should be <= 'priority_levels'"
+            f" {priority_levels}, but actually {default_priority_level}"
+        )
+    preferred = _batch_sizes_of("preferred_batch_sizes", preferred_batch_sizes)
+    if not with_batch_dim and (max_batch_size is not None or preferred):
+        raise RuntimeError(
+            "Parameters 'max_batch_size' and 'preferred_batch_sizes' need 'with_batch_dim': without"
+            " it a whole tensor is one instance"
+        )
+    if preferred and max_batch_size is not None and preferred[-1] > max_batch_size:
+        raise RuntimeError(
+            f"The item value '{preferred[-1]}' in parameter 'preferred_batch_sizes' should be"
+            f" <= 'max_batch_size' {max_batch_size}"
+        )
+    return Batching(
+        preferred, max_batch_size, max_queue_delay_seconds, priority_levels, default_priority_level
+    )
+
+
+def _batch_sizes_of(parameter: str, value: int | Sequence[int] | None) -> tuple[int, ...]:
+    sizes = indices_of(parameter, value)
+    for size in sizes:
+        _check_whole(f"The item value '{size}' in parameter '{parameter}'", size, 1)
+    return tuple(sorted(sizes))
 
 
 def names_of(parameter: str, value: str | Sequence[str]) -> tuple[str, ...]:

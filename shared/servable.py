@@ -51,6 +51,18 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How a model's rows are batched; None: as the worker's settings of the same names say."""
+
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """In ascending order."""
+    max_batch_size: int | None = None
+    max_queue_delay_seconds: float | None = None
+    priority_levels: int | None = None
+    default_priority_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model of a servable: one file, or several files that are its subgraphs."""
 
@@ -62,6 +74,7 @@ class ModelSpec:
     with_batch_dim: bool
     without_batch_dim_inputs: tuple[int, ...] = ()
     options: ModelOptions = ModelOptions()
+    batching: Batching = Batching()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,10 @@ class Method:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     graph: StageGraph
+    timeout_seconds: float | None = None
+    """Time of a request whose client set no deadline; None: what the door gave it."""
+    max_timeout_seconds: float | None = None
+    """Most time of any request; None: whatever its client asked for."""
 
     @property
     def is_pipeline(self) -> bool:

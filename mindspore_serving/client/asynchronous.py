@@ -13,7 +13,13 @@ from mindspore_serving.client.encoding import (
     raise_failures,
     rpc_failure_text,
 )
-from mindspore_serving.client.target import CHANNEL_OPTIONS, PREDICT_PATH, SSLConfig, target_of
+from mindspore_serving.client.target import (
+    CHANNEL_OPTIONS,
+    PREDICT_PATH,
+    SSLConfig,
+    metadata_of,
+    target_of,
+)
 from protos.ms_service import ms_service_pb2 as pb
 
 
@@ -69,11 +75,13 @@ class AsyncClient:
         self,
         instances: Instances,
         timeout: float | None = None,  # noqa: ASYNC109 (the servers hear of it: it is the deadline)
+        *,
+        priority: int | None = None,
     ) -> Result:
         """Call the method, as ``Client.infer`` does; cancelling it cancels the request."""
-        request = encode_request(self._spec, instances)
+        request, metadata = encode_request(self._spec, instances), metadata_of(priority)
         try:
-            reply = await self._predict(request, timeout=timeout)
+            reply = await self._predict(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as failure:
             if self._raise_on_error:
                 raise

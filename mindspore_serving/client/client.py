@@ -17,6 +17,7 @@ from mindspore_serving.client.encoding import (
 from mindspore_serving.client.target import (
     CHANNEL_OPTIONS,
     SSLConfig,
+    metadata_of,
     target_by_port,
     target_of,
 )
@@ -119,19 +120,23 @@ class Client:
         """Close the connection; requests on their way are cancelled."""
         self.channel.close()
 
-    def infer(self, instances: Instances, timeout: float | None = None) -> Result:
+    def infer(
+        self, instances: Instances, timeout: float | None = None, *, priority: int | None = None
+    ) -> Result:
         """Call the method for one instance (a dict) or several (list or tuple of dicts).
 
         Values: NumPy arrays and numbers, str, bytes, bool, int, float; a Python number
         travels as an array of shape (1,), dtype bool, int64 or float64.
         timeout: seconds; None waits as long as the server lets it.
+        priority: the level at which the rows wait for a model, 1 is the highest; None is the
+        model's default.
         Returns a dict of outputs per instance, in request order; ``{"error": text}`` in the
         place of an instance that failed; one such dict when the whole request failed.
         Raises RuntimeError for values that cannot be sent.
         """
-        request = self._request(instances)
+        request, metadata = self._request(instances), metadata_of(priority)
         try:
-            reply = self.stub.Predict(request, timeout=timeout)
+            reply = self.stub.Predict(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as failure:
             if self._raise_on_error:
                 raise
@@ -139,15 +144,15 @@ class Client:
         return _results(reply, len(request.instances), raise_on_error=self._raise_on_error)
 
     def infer_async(
-        self, instances: Instances, timeout: float | None = None
+        self, instances: Instances, timeout: float | None = None, *, priority: int | None = None
     ) -> ClientGrpcAsyncResult | ClientGrpcAsyncError:
         """Send like ``infer`` but do not wait: ``.result()`` of what this returns does.
 
         A failed call is raised by ``.result()`` as grpc.RpcError, unless the server refused it.
         """
-        request = self._request(instances)
+        request, metadata = self._request(instances), metadata_of(priority)
         try:
-            call = self.stub.Predict.future(request, timeout=timeout)
+            call = self.stub.Predict.future(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as failure:
             if self._raise_on_error:
                 raise

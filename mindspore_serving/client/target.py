@@ -7,6 +7,8 @@ from pathlib import Path
 import grpc
 
 from protos.ms_service import ms_service_pb2 as pb
+from shared.urgency import HIGHEST_PRIORITY
+from shared.wire.predict_service import PRIORITY_KEY
 
 PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
 _MAX_MESSAGE_BYTES = 512 * 1024 * 1024
@@ -15,6 +17,9 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
 )
+
+
+Metadata = tuple[tuple[str, str], ...]
 
 
 class SSLConfig:
@@ -110,6 +115,17 @@ def target_of(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise RuntimeError("The type of ssl_config should be type of SSLConfig")
     return Target(address, servable_name, method_name, version_number, ssl_config)
+
+
+def metadata_of(priority: object) -> Metadata:
+    """What travels beside a request; raises RuntimeError for what is no priority level."""
+    if priority is None:
+        return ()
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise RuntimeError(f"Parameter 'priority' should be int, but actually {type(priority)}")
+    if priority < HIGHEST_PRIORITY:
+        raise RuntimeError(f"Parameter 'priority' should be >= {HIGHEST_PRIORITY}")
+    return ((PRIORITY_KEY, str(priority)),)
 
 
 def target_by_port(

@@ -18,6 +18,7 @@ from mindspore_serving.server.context import (
     model_options,
 )
 from shared import declaration, declaration_old, declaration_pipeline
+from shared import declaration_arguments as arguments
 from shared.declaration import Model
 from shared.declaration_pipeline import PipelineServable as PipelineServable  # noqa: PLC0414 (given on)
 
@@ -41,6 +42,12 @@ def declare_model(
     without_batch_dim_inputs: int | Sequence[int] | None = None,
     context: Context | None = None,
     config_file: str | None = None,
+    *,
+    max_batch_size: int | None = None,
+    preferred_batch_sizes: int | Sequence[int] | None = None,
+    max_queue_delay_seconds: float | None = None,
+    priority_levels: int | None = None,
+    default_priority_level: int | None = None,
 ) -> Model:
     """Declare a model of this servable.
 
@@ -52,14 +59,33 @@ def declare_model(
     options, context: threads and devices; each backend acts on what it can, and the agent's log
     names the rest. ``context`` is used where both are given.
     config_file: a MindSpore Lite file in the folder of servable_config.py.
+
+    preferred_batch_sizes: a batch gets the largest of these that so many rows wait for; all
+    rows while fewer wait than the smallest. For dynamic models; none above max_batch_size.
+
+    The others take the worker's setting of the same name when they are None:
+
+    max_batch_size: rows of one batch at most, for a model whose batch dim is dynamic.
+    max_queue_delay_seconds: how long rows are held back for company while every agent is busy.
+    priority_levels: levels that requests may ask for, 1 is the highest.
+    default_priority_level: the level of requests that ask for none.
     Raises RuntimeError when the declaration is wrong.
     """
+    batching = arguments.batching_of(
+        with_batch_dim=with_batch_dim,
+        max_batch_size=max_batch_size,
+        preferred_batch_sizes=preferred_batch_sizes,
+        max_queue_delay_seconds=max_queue_delay_seconds,
+        priority_levels=priority_levels,
+        default_priority_level=default_priority_level,
+    )
     return declaration.declare_model(
         model_file,
         model_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=without_batch_dim_inputs,
         options=model_options(options, context, config_file),
+        batching=batching,
     )
 
 
@@ -84,9 +110,19 @@ def add_stage(
 
 def register_method(
     output_names: str | Sequence[str],
+    *,
+    timeout_seconds: float | None = None,
+    max_timeout_seconds: float | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a method that returns ``output_names``."""
-    return declaration.register_method(output_names)
+    """Register the decorated function as a method that returns ``output_names``.
+
+    timeout_seconds: the time of a request whose client set no deadline; None leaves it to the
+    door that it came by.
+    max_timeout_seconds: the most time of any request, whatever its client asked for.
+    """
+    return declaration.register_method(
+        output_names, timeout_seconds=timeout_seconds, max_timeout_seconds=max_timeout_seconds
+    )
 
 
 def declare_servable(

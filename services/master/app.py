@@ -136,6 +136,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 Dispatcher(router, workers, metrics),
                 metrics,
                 request_timeout_seconds=settings.request_timeout_seconds,
+                max_request_timeout_seconds=settings.max_request_timeout_seconds,
             )
             door = FrontDoor(requests)
             async with (

@@ -7,13 +7,15 @@ from services.master.metrics import Metrics
 from services.master.router import Choice, Router
 from services.master.spec import Spec
 from services.master.workers import Workers
-from shared.deadline import Deadline
 from shared.errors import Refused, Unavailable
+from shared.urgency import Urgency
 
 
 @lru_cache
-def _head(version: int) -> bytes:
-    return dispatch_pb2.DispatchHead(version=version).SerializeToString()
+def _head(version: int, priority: int, is_default: bool) -> bytes:
+    return dispatch_pb2.DispatchHead(
+        version=version, priority=priority, default_timeout=is_default
+    ).SerializeToString()
 
 
 class Dispatcher:
@@ -25,7 +27,7 @@ class Dispatcher:
         self._metrics = metrics
 
     async def dispatch(
-        self, spec: Spec, message: bytes, *, deadline: Deadline, request_id: str
+        self, spec: Spec, message: bytes, *, urgency: Urgency, request_id: str
     ) -> bytes:
         """The serialized PredictReply of the worker that took ``message``.
 
@@ -39,8 +41,9 @@ class Dispatcher:
             if refused_by:
                 self._metrics.redispatched.inc()
             try:
+                head = _head(choice.version, urgency.priority, urgency.is_default)
                 return await self._workers.call(
-                    choice.worker, message, head=_head(choice.version), deadline=deadline,
+                    choice.worker, message, head=head, deadline=urgency.deadline,
                     request_id=request_id,
                 )  # fmt: skip
             except Refused as failure:

@@ -11,6 +11,7 @@ from services.master.metrics import Metrics
 from services.master.spec import Spec, read_spec
 from shared.deadline import Deadline
 from shared.errors import Refused, ServingError
+from shared.urgency import Urgency
 
 log = structlog.get_logger()
 
@@ -25,30 +26,44 @@ class Requests:
         metrics: Metrics,
         *,
         request_timeout_seconds: float,
+        max_request_timeout_seconds: float = 0.0,
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._admission = admission
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._request_timeout_seconds = request_timeout_seconds
+        longest = max_request_timeout_seconds or request_timeout_seconds
+        self._request_timeout_seconds = min(request_timeout_seconds, longest)
+        self._max_request_timeout_seconds = max_request_timeout_seconds
         self._answered: dict[str, Counter] = {}
 
-    def deadline(self, seconds: float | None = None) -> Deadline:
-        """When a request that came now must be answered; without ``seconds``, as settings say."""
-        seconds = self._request_timeout_seconds if seconds is None else seconds
+    def deadline(self, seconds: float) -> Deadline:
+        """When a request that came now, and may take so long, must be answered."""
         return Deadline.after(seconds, now=self._now())
+
+    def urgency(self, asked: Deadline | None, priority: int) -> Urgency:
+        """How urgent a request is that came now; ``asked`` is the deadline that its client set.
+
+        Without one it gets the time that settings say, and with one no more than they allow.
+        """
+        if asked is None:
+            deadline = self.deadline(self._request_timeout_seconds)
+            return Urgency(deadline, priority, is_default=True)
+        if self._max_request_timeout_seconds:
+            asked = min(asked, self.deadline(self._max_request_timeout_seconds))
+        return Urgency(asked, priority)
 
     def check_room(self) -> None:
         """Say no before work is done for a request; raises Overloaded or Draining."""
         self._admission.check()
 
-    async def answer(self, message: bytes, deadline: Deadline | None, request_id: str) -> bytes:
+    async def answer(self, message: bytes, urgency: Urgency, request_id: str) -> bytes:
         """The serialized PredictReply to a serialized PredictRequest; raises ServingError."""
         started = self._now()
         outcome = "Cancelled"
         try:
             with self._admission:
-                reply = await self._dispatch(message, deadline or self.deadline(), request_id)
+                reply = await self._dispatch(message, urgency, request_id)
             outcome = "ok"
             return reply
         except Exception as failure:
@@ -65,12 +80,12 @@ class Requests:
             # A master that is full has better things to do than to write about each.
             _log_failure(spec, failure, request_id)
 
-    async def _dispatch(self, message: bytes, deadline: Deadline, request_id: str) -> bytes:
+    async def _dispatch(self, message: bytes, urgency: Urgency, request_id: str) -> bytes:
         spec = Spec()
         try:
             spec = read_spec(message)
             return await self._dispatcher.dispatch(
-                spec, message, deadline=deadline, request_id=request_id
+                spec, message, urgency=urgency, request_id=request_id
             )
         except ServingError as failure:
             _log_failure(spec, failure, request_id)

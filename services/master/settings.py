@@ -55,6 +55,8 @@ class MasterSettings(ServiceSettings):
     """A client's connection that gets older is made anew, so that clients spread; 0 for never."""
     request_timeout_seconds: Seconds = 300.0
     """Time that a request gets whose client set no deadline."""
+    max_request_timeout_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Most time that a request gets, whatever its client asked for; 0 for no limit."""
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:

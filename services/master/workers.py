@@ -91,7 +91,13 @@ class Workers:
         return worker.link.outstanding + worker.calls_of_others
 
     def call(
-        self, member_id: str, payload: bytes, *, head: bytes, deadline: Deadline, request_id: str
+        self,
+        member_id: str,
+        payload: bytes,
+        *,
+        head: bytes,
+        deadline: Deadline | None,
+        request_id: str,
     ) -> Awaitable[bytes]:
         """Send one call to one worker and wait for its answer."""
         link = self._workers[member_id].link

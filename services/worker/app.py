@@ -109,7 +109,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 min_agents=settings.min_agents,
                 agents_at_start=settings.agents_at_start,
                 max_calls=settings.max_calls,
-                max_queued_rows=settings.max_queued_rows,
+                batching=settings.batching,
                 changed=offers_changed,
                 reassigned=lambda: registrar.notify_all(servings.assignment()),
                 unfit=unfit,
@@ -127,7 +127,10 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
             clients = ClientDoor(
-                requests, servings, request_timeout_seconds=settings.request_timeout_seconds
+                requests,
+                servings,
+                request_timeout_seconds=settings.request_timeout_seconds,
+                max_request_timeout_seconds=settings.max_request_timeout_seconds,
             )
             try:
                 async with (

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from services.worker.graph.runner import GraphRunner
 from services.worker.instances import Outcome, Values
 from services.worker.servings import Servings
-from shared.deadline import Deadline
 from shared.errors import InvalidRequest, NotServed, Unavailable
 from shared.method_calls import CalledMethod
 from shared.servable import ServableVersion, request_text
+from shared.urgency import Urgency
 
 
 class Methods:
@@ -23,7 +23,7 @@ class Methods:
         caller: ServableVersion,
         called: CalledMethod,
         instances: Sequence[Values],
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         """An outcome for each instance.
 
@@ -51,7 +51,7 @@ class Methods:
                 )
         serving.count(+1)
         try:
-            return await self._runner.run(what, plan, serving.models, instances, deadline)
+            return await self._runner.run(what, plan, serving.models, instances, urgency)
         finally:
             serving.count(-1)
 

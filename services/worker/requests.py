@@ -9,16 +9,17 @@ from services.worker.graph.plan import MethodPlan
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
 from services.worker.servings import Serving, Servings
-from shared.deadline import Deadline
 from shared.errors import (
     REAL_STATUSES,
     Draining,
+    InvalidRequest,
     NotServed,
     Overloaded,
     ServingError,
     Unavailable,
 )
-from shared.servable import ServableVersion, request_text
+from shared.servable import Method, ServableVersion, request_text
+from shared.urgency import Urgency
 from shared.wire.predict_codec import PredictMessage, write_reply
 
 log = structlog.get_logger()
@@ -50,7 +51,7 @@ class Requests:
         await self._idle.wait()
 
     async def predict(
-        self, request: PredictMessage, version: int, deadline: Deadline | None, request_id: str
+        self, request: PredictMessage, version: int, urgency: Urgency, request_id: str
     ) -> bytes:
         """The serialized PredictReply to a request for exactly ``version``.
 
@@ -61,9 +62,10 @@ class Requests:
         outcome = "Cancelled"
         try:
             self._accept()
+            urgency = self._checked(urgency, serving, plan.method)
             self._count(serving, +1)
             try:
-                reply, outcome = await self._answer(serving, plan, request, deadline, request_id)
+                reply, outcome = await self._answer(serving, plan, request, urgency, request_id)
                 return reply
             finally:
                 self._count(serving, -1)
@@ -90,6 +92,20 @@ class Requests:
             raise NotServed(f"{request_text(what.servable, method_name)}, method is not available")
         return serving, plan
 
+    def _checked(self, urgency: Urgency, serving: Serving, method: Method) -> Urgency:
+        """With the method's times; raises InvalidRequest for a level that nobody has."""
+        if urgency.priority > serving.priority_levels:
+            raise InvalidRequest(
+                f"{request_text(serving.what.servable, method.name)}, priority: expected a level"
+                f" from 1 (the highest) to {serving.priority_levels}, got {urgency.priority}"
+            )
+        if method.timeout_seconds is None and method.max_timeout_seconds is None:
+            return urgency
+        now = asyncio.get_running_loop().time()
+        if urgency.is_default:
+            urgency = urgency.within(method.timeout_seconds, now=now)
+        return urgency.within(method.max_timeout_seconds, now=now)
+
     def _accept(self) -> None:
         """Raises Draining or Overloaded when there is no place for one more request."""
         if self._servings.draining:
@@ -110,12 +126,12 @@ class Requests:
         serving: Serving,
         plan: MethodPlan,
         request: PredictMessage,
-        deadline: Deadline | None,
+        urgency: Urgency,
         request_id: str,
     ) -> tuple[bytes, str]:
         what, method = serving.what, plan.method
         instances = request.instances(method)
-        outcomes = await self._runner.run(what, plan, serving.models, instances, deadline)
+        outcomes = await self._runner.run(what, plan, serving.models, instances, urgency)
         failures = [each for each in outcomes if isinstance(each, ServingError)]
         if failures:
             log.info(

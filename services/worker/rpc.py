@@ -5,6 +5,7 @@ from google.protobuf.message import DecodeError
 from protos.serving.v1 import dispatch_pb2
 from services.worker.requests import Requests
 from shared.errors import InvalidRequest
+from shared.urgency import Urgency
 from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.predict_codec import read_predict
@@ -33,16 +34,11 @@ class DispatchDoor:
         )
 
     async def _predict(self, incoming: Incoming) -> bytes:
-        return await self._requests.predict(
-            read_predict(incoming.payload),
-            _read_version(incoming.head),
-            incoming.deadline,
-            incoming.request_id,
-        )
-
-
-def _read_version(head: bytes) -> int:
-    try:
-        return dispatch_pb2.DispatchHead.FromString(head).version
-    except DecodeError as failure:
-        raise InvalidRequest("not a DispatchHead") from failure
+        try:
+            head = dispatch_pb2.DispatchHead.FromString(incoming.head)
+        except DecodeError as failure:
+            raise InvalidRequest("not a DispatchHead") from failure
+        # The master ends the call at its deadline.
+        urgency = Urgency(incoming.deadline, head.priority, head.default_timeout)
+        request = read_predict(incoming.payload)
+        return await self._requests.predict(request, head.version, urgency, incoming.request_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.worker.agents.agents import Agents
+from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan, plan_of
@@ -32,6 +33,8 @@ class Serving:
     plans: Mapping[str, MethodPlan]
     offered: frozenset[str]
     """The methods that clients may call; the others are for pipelines."""
+    priority_levels: int
+    """The most that any of its models has."""
     ready: bool = False
     was_ready: bool = False
     retiring: bool = False
@@ -75,7 +78,7 @@ class Servings:
         min_agents: int,
         agents_at_start: int,
         max_calls: int,
-        max_queued_rows: int,
+        batching: BatchingPolicy,
         changed: Callable[[], None],
         reassigned: Callable[[], None],
         unfit: Callable[[LoadFailed], None],
@@ -93,7 +96,7 @@ class Servings:
         self._min_agents = min_agents
         self._agents_at_start = max(agents_at_start, min_agents)
         self._max_calls = max_calls
-        self._max_queued_rows = max_queued_rows
+        self._batching = batching
         self._changed = changed
         self._reassigned = reassigned
         self._unfit = unfit
@@ -103,18 +106,21 @@ class Servings:
     def add(self, loaded: Loaded) -> Serving:
         """Serve one more version, as soon as agents hold it."""
         what, models = loaded.what, loaded.servable.models
+        policies = {key: policy_of(model, self._batching) for key, model in models.items()}
         queue = BatchQueue(
             what,
             models.values(),
             self.agents,
             self._scope,
             self._metrics,
-            max_queued_rows=self._max_queued_rows,
+            policies=policies,
         )
         stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
         plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
+        levels = (policy.priority_levels for policy in policies.values())
+        most_levels = max(levels, default=self._batching.priority_levels)
         serving = self._servings[what] = Serving(
-            loaded, queue, stages, plans, frozenset(loaded.servable.offered)
+            loaded, queue, stages, plans, frozenset(loaded.servable.offered), most_levels
         )
         serving.count(0)
         self._reassigned()

@@ -1,10 +1,11 @@
 """What a worker can be told."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from services.worker.batching.policy import BatchingPolicy
 from services.worker.servable.wanted import Wanted
 from shared.settings import (
     Address,
@@ -40,6 +41,8 @@ class WorkerSettings(ServiceSettings):
     """Largest request that a client may send there, in MiB."""
     request_timeout_seconds: Seconds = 300.0
     """Time that a request gets there whose client set no deadline."""
+    max_request_timeout_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Most time that a request gets there, whatever its client asked for; 0 for no limit."""
     metrics_address: OptionalAddress = ""
     """Where Prometheus scrapes; empty for nowhere."""
     servable_directory: Path = Path("servables")
@@ -60,6 +63,14 @@ class WorkerSettings(ServiceSettings):
     """Rows that may wait for one model; more are refused."""
     max_batch_size: Count = 32
     """Rows of one batch at most, for models whose batch dimension is dynamic."""
+    max_queue_delay_seconds: Annotated[float, Field(ge=0)] | None = None
+    """How long rows are held back for company while every agent is busy; none: until one is not."""
+    priority_levels: Annotated[int, Field(ge=1, le=100)] = 3
+    """Levels that requests may ask for; 1 is the highest."""
+    default_priority_level: Annotated[int, Field(ge=0)] = 0
+    """The level of requests that ask for none; 0 for the middle one."""
+    priority_aging_seconds: Seconds = 10.0
+    """So long a wait makes up for one level, so that nobody waits for ever."""
     stage_threads: Count = 4
     """Threads that run Python stages, where there are no processes for them."""
     stage_processes: Annotated[int, Field(ge=0, le=64)] = 0
@@ -70,3 +81,20 @@ class WorkerSettings(ServiceSettings):
     calls."""
     stage_hang_seconds: Seconds = 30.0
     """How long a stage's function may go on after its caller has left, in a process of its own."""
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        if self.default_priority_level > self.priority_levels:
+            raise ValueError("default_priority_level is larger than priority_levels")
+        return self
+
+    @property
+    def batching(self) -> BatchingPolicy:
+        """How models are batched that declare nothing else."""
+        return BatchingPolicy(
+            max_queued_rows=self.max_queued_rows,
+            max_queue_delay_seconds=self.max_queue_delay_seconds,
+            priority_levels=self.priority_levels,
+            default_priority_level=self.default_priority_level,
+            priority_aging_seconds=self.priority_aging_seconds,
+        )

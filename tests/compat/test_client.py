@@ -90,6 +90,27 @@ def test_instances_are_maps(client, instances):
         client("echo").infer({1: X})
 
 
+@pytest.mark.parametrize(
+    ("priority", "reason"),
+    [
+        (0, "Parameter 'priority' should be >= 1"),
+        ("1", "Parameter 'priority' should be int, but actually <class 'str'>"),
+        (True, "Parameter 'priority' should be int, but actually <class 'bool'>"),
+    ],
+)
+def test_what_is_no_priority_is_refused_before_sending(client, priority, reason):
+    double = client("double")
+    for send in (double.infer, double.infer_async):
+        with pytest.raises(RuntimeError, match=reason):
+            send({"x": X}, priority=priority)
+
+
+def test_a_request_may_say_its_priority(client):
+    double = client("double")
+    assert double.infer({"x": X}, priority=1)[0]["y"].tolist() == [2, 4]
+    assert double.infer_async({"x": X}, priority=3).result(10)[0]["y"].tolist() == [2, 4]
+
+
 def test_an_instance_that_fails_has_an_error_in_its_place(client):
     bad = np.array([-1, 0], np.float32)
     good, failed, other = client("positive").infer([{"x": X}, {"x": bad}, {"x": X}])

@@ -13,7 +13,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError
 
+from mindspore_serving.client import AsyncClient, Client
 from protos.ms_service import ms_service_pb2 as pb
+from protos.serving.v1 import dispatch_pb2
 from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.membership import Hello, Offer, Offers
@@ -37,21 +39,30 @@ def master(request):
 
 
 @asynccontextmanager
-async def a_master(wire):
-    settings = MasterSettings(listen="127.0.0.1:0", membership_address="127.0.0.1:0", wire=wire)
+async def a_master(wire, **more):
+    settings = MasterSettings(
+        listen="127.0.0.1:0", membership_address="127.0.0.1:0", wire=wire, **more
+    )
     async with asyncio.timeout(60), open_master(settings) as opened:
         yield opened
 
 
 class Worker:
-    """A member that answers every request with an empty reply."""
+    """A member that answers every request with its own instances."""
 
     def __init__(self, master):
         self._master = master
+        self.heads = []
+        self.seconds_left = 0.0
         self.offers = Offers((Offer(ServableVersion("toy", 1), frozenset({"predict"}), 10),))
 
     async def _answer(self, incoming):
-        return pb.PredictReply(servable_spec=pb.ServableSpec(name="toy")).SerializeToString()
+        self.heads.append(dispatch_pb2.DispatchHead.FromString(incoming.head))
+        self.seconds_left = incoming.deadline.remaining(asyncio.get_running_loop().time())
+        return pb.PredictReply(
+            servable_spec=pb.ServableSpec(name="toy"),
+            instances=pb.PredictRequest.FromString(incoming.payload).instances,
+        ).SerializeToString()
 
     async def _exchange(self, context, stream):
         await serve_exchange(stream, self._answer, max_outstanding=10)
@@ -156,3 +167,61 @@ async def test_a_client_of_another_grpc_stack_is_served_too(master):
             assert reply.servable_spec.name == "toy"
         finally:
             channel.close()
+
+
+@asynccontextmanager
+async def ready(opened):
+    """A worker, and a channel to its master that knows it."""
+    async with grpc.aio.insecure_channel(opened.address) as channel:
+        async with Worker(opened).joined() as worker:
+            watch = health(channel, "Watch")(health_pb2.HealthCheckRequest(service="toy"))
+            async for state in watch:
+                if state.status == SERVING:
+                    break
+            watch.cancel()
+            yield worker, channel
+
+
+async def test_the_clients_say_their_priority_and_their_time(master):
+    async with master() as opened, ready(opened) as (worker, _):
+
+        def by_hand():
+            with Client(opened.address, "toy", "predict") as client:
+                client.infer({"x": 1})
+                client.infer({"x": 1}, 20.0, priority=2)
+                client.infer_async({"x": 1}, priority=3).result(10)
+
+        await asyncio.to_thread(by_hand)
+        async with AsyncClient(opened.address, "toy", "predict") as client:
+            await client.infer({"x": 1}, priority=1)
+    said = [(head.priority, head.default_timeout) for head in worker.heads]
+    assert said == [(0, True), (2, False), (3, True), (1, True)]
+
+
+@pytest.mark.parametrize("priority", ["-1", "high", "1000"])
+async def test_what_is_no_priority_is_refused(master, priority):
+    async with master() as opened, ready(opened) as (worker, channel):
+        call = channel.unary_unary(
+            f"/{SERVICE}/Predict",
+            request_serializer=pb.PredictRequest.SerializeToString,
+            response_deserializer=pb.PredictReply.FromString,
+        )
+        spec = pb.ServableSpec(name="toy", method_name="predict")
+        reply = await call(
+            pb.PredictRequest(servable_spec=spec), metadata=[("x-request-priority", priority)]
+        )
+        assert reply.servable_spec == spec
+        (error,) = reply.error_msg
+        assert error.error_msg.decode() == (
+            "x-request-priority: expected a level from 1 (the highest), or 0 for the default,"
+            f" got '{priority}'"
+        )
+        assert worker.heads == []
+
+
+async def test_no_client_gets_more_time_than_the_master_allows(master):
+    async with master(max_request_timeout_seconds=3) as opened, ready(opened) as (worker, _):
+        async with AsyncClient(opened.address, "toy", "predict") as client:
+            for timeout, most in ((None, 3), (60.0, 3), (2.0, 2)):
+                await client.infer({"x": 1}, timeout)
+                assert most - 1 < worker.seconds_left < most + 0.5

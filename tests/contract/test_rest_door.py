@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from protos.ms_service import ms_service_pb2 as pb
+from protos.serving.v1 import dispatch_pb2
 from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.errors import AgentLost, Draining, Overloaded, StageFailed
@@ -46,10 +47,14 @@ class Worker:
         self.asked = 0
         self.cancelled = 0
         self.request_ids = []
+        self.heads = []
+        self.seconds_left = 0.0
 
     async def _answer(self, incoming):
         self.asked += 1
         self.request_ids.append(incoming.request_id)
+        self.heads.append(dispatch_pb2.DispatchHead.FromString(incoming.head))
+        self.seconds_left = incoming.deadline.remaining(asyncio.get_running_loop().time())
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:
@@ -299,6 +304,38 @@ async def test_large_lists_go_through_a_thread_and_come_back():
     async with serving() as (master, _):
         answer = await ask(master.rest_address, "POST", CALL, {"instances": {"x": numbers}})
         assert answer.json == {"instances": [{"x": numbers}]}
+
+
+async def test_a_priority_and_whether_the_time_is_its_own_travel_beside_a_request():
+    async with serving() as (master, worker):
+        for headers, expected in (
+            ({}, (0, True)),
+            ({"x_request_priority": "2", "x_request_timeout": "5"}, (2, False)),
+            ({"x_request_priority": "0"}, (0, True)),
+        ):
+            assert (await ask(master.rest_address, "POST", CALL, ONE, **headers)).status == 200
+            assert (worker.heads[-1].priority, worker.heads[-1].default_timeout) == expected
+
+
+@pytest.mark.parametrize("priority", ["-1", "1.5", "high", "", "1000", "²"])
+async def test_what_is_no_priority_is_refused_before_a_worker_hears_of_it(priority):
+    async with serving() as (master, worker):
+        headers = {"x_request_priority": priority}
+        answer = await ask(master.rest_address, "POST", CALL, ONE, **headers)
+        assert answer.status == 400
+        assert "x-request-priority: expected a level from 1" in answer.json["error_msg"]
+        assert worker.asked == 0
+
+
+async def test_nobody_gets_more_time_than_the_master_allows():
+    async with serving(max_request_timeout_seconds=3) as (master, worker):
+        for headers, most in (
+            ({}, 3),
+            ({"x_request_timeout": "60"}, 3),
+            ({"x_request_timeout": "2"}, 2),
+        ):
+            assert (await ask(master.rest_address, "POST", CALL, ONE, **headers)).status == 200
+            assert most - 1 < worker.seconds_left < most + 0.5
 
 
 async def test_many_requests_on_one_connection_are_answered_in_order():

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.serving.v1 import exchange_pb2 as protos_dot_serving_dot_v1_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/dispatch.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\"\x1f\n\x0c\x44ispatchHead\x12\x0f\n\x07version\x18\x01 \x01(\x04\x32X\n\x08\x44ispatch\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/serving/v1/dispatch.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\"J\n\x0c\x44ispatchHead\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x10\n\x08priority\x18\x02 \x01(\r\x12\x17\n\x0f\x64\x65\x66\x61ult_timeout\x18\x03 \x01(\x08\x32X\n\x08\x44ispatch\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.serving.v1.dispatch_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DISPATCHHEAD']._serialized_start=92
-  _globals['_DISPATCHHEAD']._serialized_end=123
-  _globals['_DISPATCH']._serialized_start=125
-  _globals['_DISPATCH']._serialized_end=213
+  _globals['_DISPATCHHEAD']._serialized_end=166
+  _globals['_DISPATCH']._serialized_start=168
+  _globals['_DISPATCH']._serialized_end=256
 # @@protoc_insertion_point(module_scope)

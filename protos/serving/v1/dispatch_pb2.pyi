@@ -6,7 +6,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DispatchHead(_message.Message):
-    __slots__ = ("version",)
+    __slots__ = ("version", "priority", "default_timeout")
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     version: int
-    def __init__(self, version: _Optional[int] = ...) -> None: ...
+    priority: int
+    default_timeout: bool
+    def __init__(self, version: _Optional[int] = ..., priority: _Optional[int] = ..., default_timeout: _Optional[bool] = ...) -> None: ...

@@ -24,9 +24,9 @@ from services.master.rest.statuses import (
     told,
 )
 from services.master.spec import Spec
-from shared.deadline import Deadline
 from shared.errors import InvalidRequest, ServingError
-from shared.wire.predict_service import REQUEST_ID_KEY, RequestIds
+from shared.urgency import DEFAULT_PRIORITY, Urgency
+from shared.wire.predict_service import PRIORITY_KEY, REQUEST_ID_KEY, RequestIds, read_priority
 
 log = structlog.get_logger()
 
@@ -113,9 +113,11 @@ class RestDoor:
     ) -> _Answer:
         spec = Spec()
         try:
-            deadline = self._deadline(headers.get(b"x-request-timeout"))
+            urgency = self._urgency(headers)
+            deadline, declared = urgency.deadline, headers.get(b"content-length")
+            assert deadline is not None
             self._requests.check_room()
-            body = await self._bodies.read(receive, headers.get(b"content-length"), deadline)
+            body = await self._bodies.read(receive, declared, deadline)
             self._requests.check_room()
             large = len(body) > _LARGE_BODY
             asked = await _run(read_json, body, in_thread=large)
@@ -126,13 +128,15 @@ class RestDoor:
             raise
         # Large ones are not kept while a model works.
         del body, asked
-        reply = await self._requests.answer(message, deadline, request_id)
+        reply = await self._requests.answer(message, urgency, request_id)
         written, status = await _run(write_reply, reply, in_thread=len(reply) > _LARGE_REPLY)
         return _Answer(200 if self._always_200 else status, written)
 
-    def _deadline(self, given: bytes | None) -> Deadline:
+    def _urgency(self, headers: Mapping[bytes, bytes]) -> Urgency:
+        level, given = headers.get(PRIORITY_KEY.encode()), headers.get(b"x-request-timeout")
+        priority = DEFAULT_PRIORITY if level is None else read_priority(level.decode("latin-1"))
         if given is None:
-            return self._requests.deadline()
+            return self._requests.urgency(None, priority)
         text = given.decode("latin-1")
         try:
             seconds = float(text)
@@ -142,7 +146,7 @@ class RestDoor:
             raise InvalidRequest(
                 f"x-request-timeout: expected seconds greater than 0, got '{text[:60]}'"
             )
-        return self._requests.deadline(seconds)
+        return self._requests.urgency(self._requests.deadline(seconds), priority)
 
     async def _send(
         self, answer: _Answer, request_id: str, method: str, receive: Receive, send: Send

@@ -125,6 +125,12 @@ def _call(name: str, servable: str, method: str, version: int) -> dict[str, Any]
                 "description": "seconds",
                 "schema": {"type": "number", "exclusiveMinimum": 0},
             },
+            {
+                "name": "x-request-priority",
+                "in": "header",
+                "description": "a level, 1 is the highest",
+                "schema": {"type": "integer", "minimum": 0},
+            },
         ],
         "requestBody": {"required": True, "content": _content("Request")},
         "responses": {"200": _answer("a value or an error for each instance", "Reply"), **failures},

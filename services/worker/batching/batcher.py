@@ -1,96 +1,55 @@
 """(pure) Who is in the next batch.
 
-Instances wait in groups that may share a batch. The group whose oldest instance
-waits longest goes first; callers that left or whose time ran out are dropped
-when a batch is taken, and nobody beside them notices.
+Rows wait in groups that may share a batch, in the order of their turns: first come,
+first served, where each priority level below the highest counts as having come later.
+The group whose head has the smallest turn goes first, so that no group and no level
+waits for ever; callers that left or whose time ran out are dropped when a batch is
+taken, and nobody beside them notices.
 """
 
-from collections import deque
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from math import inf
 
-from shared.deadline import Deadline
+from services.worker.batching.lines import Lines
+from services.worker.batching.parts import Batch, Part, Submission, Taken, cut
+from services.worker.batching.policy import BatchingPolicy
 from shared.errors import Overloaded
-from shared.tensors import Array
 
-Row = tuple[Array, ...]
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """Rows of one caller for one model; all of them have the same group."""
-
-    group: Hashable
-    """What rows must have in common to share a batch: shapes, dtypes, unbatched inputs."""
-    rows: Sequence[Row]
-    deadline: Deadline | None
-    submitted_at: float
-    waiting: int = 0
-    """Rows that still wait, as the batcher counts them; none when its caller has left."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Size of one row."""
-        return sum(array.nbytes for array in self.rows[0])
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """Rows ``start`` to ``stop`` of a submission; ``alone`` never shares a batch."""
-
-    submission: Submission
-    start: int
-    stop: int
-    alone: bool = False
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """The rows themselves."""
-        return self.submission.rows[self.start : self.stop]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The rows that one model call executes together."""
-
-    parts: tuple[Part, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return sum(part.stop - part.start for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What came out of the queue: a batch, and submissions whose time ran out."""
-
-    batch: Batch | None
-    expired: tuple[Submission, ...]
+# One hand-over to an agent carries at most this much, whatever the row limit.
+MAX_BATCH_BYTES = 128 << 20
 
 
 class Batcher:
     """The rows that wait for one model."""
 
-    def __init__(self, what: str, max_queued_rows: int) -> None:
+    def __init__(
+        self, what: str, policy: BatchingPolicy, *, max_bytes: int = MAX_BATCH_BYTES
+    ) -> None:
         self._what = what
-        self._max_queued_rows = max_queued_rows
-        self._groups: dict[Hashable, deque[Part]] = {}
+        self._policy = policy
+        self._max_bytes = max_bytes
+        self._batch_rows = policy.batch_rows
+        self._handicaps = policy.handicaps
+        self._lowest = policy.priority_levels
+        self._lines = Lines()
         self.queued_rows = 0
 
     def has_room(self, count: int) -> bool:
-        """Whether so many rows more may wait."""
-        return self.queued_rows + count <= self._max_queued_rows
+        """Whether so many rows more may wait; any number may when nobody waits."""
+        return not self.queued_rows or self.queued_rows + count <= self._policy.max_queued_rows
 
-    def admit(self, submission: Submission) -> None:
-        """Let a submission wait; raises Overloaded when there is no room for its rows."""
-        count = len(submission.rows)
+    def check_room(self, count: int) -> None:
+        """Raises Overloaded when there is no room for so many rows."""
         if not self.has_room(count):
             raise Overloaded(
                 f"{self._what}: {self.queued_rows} rows wait already, {count} more would exceed"
-                f" the limit of {self._max_queued_rows}"
+                f" the limit of {self._policy.max_queued_rows}"
             )
-        self._put_back(Part(submission, 0, count))
+
+    def admit(self, submission: Submission) -> None:
+        """Let a submission wait, whether there is room or not."""
+        level = min(submission.priority, self._lowest)
+        submission.turn = submission.submitted_at + self._handicaps[level]
+        self._put(Part(submission, 0, len(submission.rows)))
 
     def withdraw(self, submission: Submission) -> None:
         """Forget a caller; what of it waits never runs."""
@@ -99,85 +58,78 @@ class Batcher:
 
     def clear(self) -> list[Submission]:
         """Forget everybody; returns who was still waiting."""
-        parts = (part for group in self._groups.values() for part in group)
-        waiting = list(dict.fromkeys(p.submission for p in parts if p.submission.waiting))
+        submissions = dict.fromkeys(part.submission for part in self._lines.clear())
+        waiting = [each for each in submissions if each.waiting]
         for submission in waiting:
             self.withdraw(submission)
-        self._groups.clear()
         return waiting
 
     def restore(self, batch: Batch, *, alone: bool = False) -> None:
         """Put a batch that did not run back in front; ``alone`` keeps its parts apart."""
         for part in reversed(batch.parts):
-            self._put_back(
-                Part(part.submission, part.start, part.stop, alone or part.alone), front=True
-            )
+            returned = Part(part.submission, part.start, part.stop, alone or part.alone)
+            self._put(returned, front=True)
 
-    def _put_back(self, part: Part, *, front: bool = False) -> None:
-        group = self._groups.get(part.submission.group)
-        if group is None:
-            group = self._groups[part.submission.group] = deque()
-        if front:
-            group.appendleft(part)
-        else:
-            group.append(part)
+    def _put(self, part: Part, *, front: bool = False) -> None:
+        self._lines.add(part, front=front)
         count = part.stop - part.start
         part.submission.waiting += count
         self.queued_rows += count
 
-    def oldest(self) -> float | None:
-        """When the row that waits longest was submitted; None when nothing waits."""
-        if not self.queued_rows:
+    def next_turn(self) -> float:
+        """The smallest turn of all rows that wait; infinite when nothing waits."""
+        line = self._lines.first()
+        return inf if line is None else line[0].submission.turn
+
+    def take(self, *, max_rows: int, now: float) -> Taken:
+        """The next batch: at most ``max_rows`` rows and, beyond the first row, so many bytes."""
+        expired: list[Submission] = []
+        while (line := self._lines.first()) is not None:
+            # What one row takes matters to others alone.
+            room = self._room(line, max_rows) if len(line) > 1 or line[0].stop > 1 else 1
+            parts: list[Part] = []
+            seen = rows = 0
+            for part in line:
+                if rows >= room or (parts and (part.alone or parts[0].alone)):
+                    break
+                seen += 1
+                if not self._is_unwanted(part, now, expired):
+                    parts.append(part)
+                    rows += part.stop - part.start
+            wanted = self._batch_rows(min(rows, room))
+            parts, left = (parts, []) if rows == wanted else cut(parts, wanted)
+            line[:seen] = left
+            if parts:
+                for part in parts:
+                    self._took(part)
+                return Taken(Batch(tuple(parts)), tuple(expired))
+        return Taken(None, tuple(expired))
+
+    def goes_ahead_at(self, max_rows: int) -> float | None:
+        """From when on the next batch need not wait for an idle agent; None: it has to.
+
+        At once when it would have no room for one more row; else when its oldest row was
+        held back for the longest delay.
+        """
+        line = self._lines.first()
+        if line is None:
             return None
-        self._drop_unwanted_heads()
-        return min([group[0].submission.submitted_at for group in self._groups.values()])
-
-    def take(self, *, max_rows: int, max_bytes: int, now: float) -> Taken:
-        """The next batch: at most ``max_rows`` rows and, beyond the first row, ``max_bytes``."""
-        expired = self._expire_heads(now)
-        self._drop_unwanted_heads()
-        if not self._groups:
-            return Taken(None, tuple(expired))
-        key = self._next_group()
-        group = self._groups[key]
-        room = max(1, min(max_rows, max_bytes // max(1, group[0].submission.row_bytes)))
-        parts: list[Part] = []
-        while group and room > 0:
-            part = group[0]
-            if self._is_unwanted(part, now, expired):
-                group.popleft()
+        full = self._batch_rows(self._room(line, max_rows))
+        rows, since = 0, line[0].submission.submitted_at
+        for part in line:
+            if not part.submission.waiting:
                 continue
-            if parts and (part.alone or parts[0].alone):
-                break
-            group.popleft()
-            stop = min(part.stop, part.start + room)
-            if stop < part.stop:
-                group.appendleft(Part(part.submission, stop, part.stop, part.alone))
-            parts.append(Part(part.submission, part.start, stop, part.alone))
-            self._took(parts[-1])
-            room -= stop - part.start
-        if not group:
-            del self._groups[key]
-        return Taken(Batch(tuple(parts)), tuple(expired))
+            rows += part.stop - part.start
+            since = min(since, part.submission.submitted_at)
+            if rows >= full or part.alone:
+                return since
+        delay = self._policy.max_queue_delay_seconds
+        return None if delay is None else since + delay
 
-    def fills(self, max_rows: int) -> bool:
-        """Whether the next batch would have no room for one more row."""
-        self._drop_unwanted_heads()
-        if not self._groups:
-            return False
-        rows = 0
-        for part in self._groups[self._next_group()]:
-            if part.submission.waiting:
-                rows += part.stop - part.start
-            if rows >= max_rows or part.alone:
-                return True
-        return False
-
-    def _next_group(self) -> Hashable:
-        """The group whose oldest row waits longest; its head is wanted."""
-        if len(self._groups) == 1:
-            return next(iter(self._groups))
-        return min(self._groups, key=lambda each: self._groups[each][0].submission.submitted_at)
+    def _room(self, line: list[Part], max_rows: int) -> int:
+        if max_rows == 1:
+            return 1
+        return max(1, min(max_rows, self._max_bytes // max(1, line[0].submission.row_bytes)))
 
     def _took(self, part: Part) -> None:
         count = part.stop - part.start
@@ -193,18 +145,3 @@ class Batcher:
             expired.append(submission)
             return True
         return False
-
-    def _expire_heads(self, now: float) -> list[Submission]:
-        expired: list[Submission] = []
-        for group in self._groups.values():
-            while group and self._is_unwanted(group[0], now, expired):
-                group.popleft()
-        return expired
-
-    def _drop_unwanted_heads(self) -> None:
-        for key in list(self._groups):
-            group = self._groups[key]
-            while group and not group[0].submission.waiting:
-                group.popleft()
-            if not group:
-                del self._groups[key]

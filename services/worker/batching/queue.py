@@ -1,22 +1,24 @@
-"""The queue in front of one servable version's models: the shell around the batcher.
+"""The queue in front of one servable version's models: the shell around the batchers.
 
-Rows wait only while every agent that holds the version is busy; a full batch is handed
-over while the one before it runs, so that the device never waits for one. There is no
-timer: rows that come in one turn of the event loop go together, and an agent that
-becomes idle takes what waits.
+Rows wait only while every agent that holds the version is busy. A full batch is handed
+over while the one before it runs, so that the device never waits for one; any other when
+a model's ``max_queue_delay_seconds`` says that it has waited for company long enough. An
+idle agent waits for no timer: rows that come in one turn of the event loop go together,
+and an agent that becomes idle takes what waits.
 """
 
 import asyncio
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 import structlog
 
-from services.worker.batching.batcher import Batch, Batcher, Row, Submission
+from services.worker.batching.batcher import Batcher
+from services.worker.batching.callers import Caller, deliver, fail, fail_batch, wanted
 from services.worker.batching.executors import Executor, Executors
+from services.worker.batching.parts import Batch, Row, RowOutcome, Submission
+from services.worker.batching.policy import BatchingPolicy
 from services.worker.metrics import Metrics
 from shared.arena import Column
-from shared.deadline import Deadline
 from shared.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -26,28 +28,19 @@ from shared.errors import (
 )
 from shared.servable import ModelSpec, ServableVersion
 from shared.stage_graph import ModelCall
-from shared.tasks import TaskScope, task_scope
-from shared.tensors import Array
+from shared.tasks import TaskScope
+from shared.urgency import Urgency
 
 log = structlog.get_logger()
 
-# One hand-over to an agent carries at most this much, whatever the row limit.
-_MAX_BATCH_BYTES = 128 << 20
-
-RowOutcome = tuple[Array, ...] | ServingError
-
-
-@dataclass(slots=True, eq=False)
-class _Caller:
-    """Somebody who waits for the rows of one submission."""
-
-    done: asyncio.Future[None]
-    outcomes: list[RowOutcome | None]
-    missing: int
+_SHORTEST_DELAY_SECONDS = 1e-3
 
 
 class BatchQueue:
-    """Batches the rows of one servable version's models over its agents."""
+    """Batches the rows of one servable version's models over its agents.
+
+    ``policies`` has one for each model, by its key.
+    """
 
     def __init__(
         self,
@@ -57,7 +50,7 @@ class BatchQueue:
         scope: TaskScope,
         metrics: Metrics,
         *,
-        max_queued_rows: int,
+        policies: Mapping[str, BatchingPolicy],
     ) -> None:
         self._what = what
         self._models = {model.key: model for model in models}
@@ -65,40 +58,31 @@ class BatchQueue:
         self._scope = scope
         self._metrics = metrics
         metrics.queued_rows.labels(what.servable, what.version).set_function(self._queued_rows)
-        self._max_queued_rows = max_queued_rows
+        self._policies = policies
         self._batchers: dict[ModelCall, Batcher] = {}
-        self._callers: dict[Submission, _Caller] = {}
         self._handed: dict[asyncio.Task[None], tuple[Executor, Batch]] = {}
         self._pumps_soon = False
+        self._delay: asyncio.TimerHandle | None = None
 
     async def submit(
-        self, call: ModelCall, rows: Sequence[Row], deadline: Deadline | None
+        self, call: ModelCall, rows: Sequence[Row], urgency: Urgency
     ) -> list[RowOutcome]:
         """Execute rows, batched with those of others; an outcome for each, in order.
 
         Raises Overloaded when there is no room for the rows.
         """
         if len(rows) == 1:
-            return await self._wait(call, self._group(call, rows[0]), rows, deadline)
-        outcomes: list[RowOutcome] = [InternalError("not executed")] * len(rows)
-        groups: dict[Hashable, list[int]] = {}
+            return await self._wait(call, [(self._group(call, rows[0]), rows)], 1, urgency)
+        indices: dict[Hashable, list[int]] = {}
         for index, row in enumerate(rows):
-            groups.setdefault(self._group(call, row), []).append(index)
-        if len(groups) == 1:
-            return await self._wait(call, next(iter(groups)), rows, deadline)
-        async with task_scope() as scope:
-            waits = [
-                scope.spawn(
-                    self._wait(call, group, [rows[index] for index in indices], deadline),
-                    name=f"rows of {call.model}",
-                )
-                for group, indices in groups.items()
-            ]
-            parts = await asyncio.gather(*waits)
-        for indices, part in zip(groups.values(), parts, strict=True):
-            for index, outcome in zip(indices, part, strict=True):
-                outcomes[index] = outcome
-        return outcomes
+            indices.setdefault(self._group(call, row), []).append(index)
+        if len(indices) == 1:
+            return await self._wait(call, [(next(iter(indices)), rows)], len(rows), urgency)
+        groups = [(group, [rows[index] for index in those]) for group, those in indices.items()]
+        found = await self._wait(call, groups, len(rows), urgency)
+        places = [index for those in indices.values() for index in those]
+        outcomes = dict(zip(places, found, strict=True))
+        return [outcomes[index] for index in range(len(rows))]
 
     def _group(self, call: ModelCall, row: Row) -> Hashable:
         unbatched = self._models[call.model].without_batch_dim_inputs
@@ -108,51 +92,81 @@ class BatchQueue:
         return (kinds, *[row[index].tobytes() for index in unbatched if index < len(row)])
 
     async def _wait(
-        self, call: ModelCall, group: Hashable, rows: Sequence[Row], deadline: Deadline | None
+        self,
+        call: ModelCall,
+        groups: Sequence[tuple[Hashable, Sequence[Row]]],
+        count: int,
+        urgency: Urgency,
     ) -> list[RowOutcome]:
+        """The outcomes of all rows, group by group; ``count`` is how many."""
         loop = asyncio.get_running_loop()
-        batcher = self._batchers.get(call)
-        if batcher is None:
-            where = f"{self._what}, model '{call.model}'"
-            batcher = self._batchers[call] = Batcher(where, self._max_queued_rows)
-        if not batcher.has_room(len(rows)):
+        batcher = self._batchers.get(call) or self._new_batcher(call)
+        if not batcher.has_room(count):
             # Nobody is refused while an agent is idle.
             self.pump()
-        submission = Submission(group, rows, deadline, loop.time())
-        batcher.admit(submission)
-        caller = _Caller(loop.create_future(), [None] * len(rows), len(rows))
-        self._callers[submission] = caller
+            batcher.check_room(count)
+        deadline, priority, _, is_kept = urgency
+        caller = Caller(loop.create_future(), [None] * count, count)
+        now, first = loop.time(), 0
+        submissions: list[Submission] = []
+        for group, rows in groups:
+            submission = Submission(group, rows, deadline, now, priority, caller, first)
+            submissions.append(submission)
+            batcher.admit(submission)
+            first += len(rows)
         if not self._pumps_soon:
             self._pumps_soon = True
             loop.call_soon(self._pump_once)
+        timer = None
+        if deadline is not None and not is_kept:
+            timer = loop.call_at(deadline.at, self._expire, call, submissions)
         try:
             await caller.done
         finally:
-            del self._callers[submission]
-            batcher.withdraw(submission)
+            if timer is not None:
+                timer.cancel()
+            for submission in submissions:
+                submission.caller = None
+                batcher.withdraw(submission)
             if caller.missing:
-                self._take_back(submission)
+                self._take_back(submissions)
         return [outcome for outcome in caller.outcomes if outcome is not None]
+
+    def _new_batcher(self, call: ModelCall) -> Batcher:
+        where = f"{self._what}, model '{call.model}'"
+        batcher = self._batchers[call] = Batcher(where, self._policies[call.model])
+        return batcher
+
+    def _expire(self, call: ModelCall, submissions: Sequence[Submission]) -> None:
+        """Nobody else ends these at their deadline."""
+        for submission in submissions:
+            place = "in the queue" if submission.waiting else "while its batch was at work"
+            fail(submission, self._too_late(call, place))
+            submission.caller = None
+            self._batchers[call].withdraw(submission)
+        self._take_back(submissions)
+
+    def _too_late(self, call: ModelCall, place: str) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self._what}, model '{call.model}': the deadline passed {place}")
 
     def _pump_once(self) -> None:
         self._pumps_soon = False
         self.pump()
 
     def pump(self) -> None:
-        """Start batches while rows wait and an agent is idle, or a full batch can follow one."""
+        """Start batches while rows wait and an agent is idle, or a batch can follow one."""
+        now = asyncio.get_running_loop().time()
         while (oldest := self._oldest()) is not None:
             call, batcher = oldest
             max_rows = self._executors.max_rows(self._what, call.model)
             executor = self._executors.take_idle(self._what)
-            if executor is None and batcher.fills(max_rows):
-                # Nobody could join it: it need not wait here until an agent asks for more.
+            if executor is None and self._goes_ahead(batcher, max_rows, now):
                 executor = self._executors.take_ahead(self._what)
             if executor is None:
                 break
-            now = asyncio.get_running_loop().time()
-            taken = batcher.take(max_rows=max_rows, max_bytes=_MAX_BATCH_BYTES, now=now)
+            taken = batcher.take(max_rows=max_rows, now=now)
             for expired in taken.expired:
-                self._fail(expired, DeadlineExceeded("the deadline passed in the queue"))
+                fail(expired, self._too_late(call, "in the queue"))
             if taken.batch is None:
                 executor.release()
                 continue
@@ -161,30 +175,38 @@ class BatchQueue:
             self._handed[task] = (executor, taken.batch)
             task.add_done_callback(self._came_back)
 
+    def _goes_ahead(self, batcher: Batcher, max_rows: int, now: float) -> bool:
+        """Whether the next batch may be handed to a busy agent now; if later, look again then."""
+        moment = batcher.goes_ahead_at(max_rows)
+        if moment is None or moment <= now:
+            return moment is not None
+        if self._delay is not None:
+            self._delay.cancel()
+        # uvloop's clock has steps of a millisecond.
+        delay = max(moment - now, _SHORTEST_DELAY_SECONDS)
+        self._delay = asyncio.get_running_loop().call_later(delay, self.pump)
+        return False
+
     def _came_back(self, task: asyncio.Task[None]) -> None:
         # Not in the task, which may be cancelled before it begins. Whoever waits for an
         # idle agent is started by the release.
         executor, _ = self._handed.pop(task)
         executor.release()
 
-    def _take_back(self, left: Submission) -> None:
+    def _take_back(self, left: Collection[Submission]) -> None:
         """End batches that were handed over ahead and have lost their last caller."""
         for task, (executor, batch) in self._handed.items():
-            if not executor.waits or not any(part.submission is left for part in batch.parts):
+            if not executor.waits or not any(part.submission in left for part in batch.parts):
                 continue
-            if not self._still_wanted(batch).parts:
+            if not wanted(batch).parts:
                 task.cancel()
 
     def _oldest(self) -> tuple[ModelCall, Batcher] | None:
-        waiting = [
-            (oldest, call, batcher)
-            for call, batcher in self._batchers.items()
-            if (oldest := batcher.oldest()) is not None
-        ]
-        if not waiting:
-            return None
-        first = min(waiting, key=lambda each: each[0]) if len(waiting) > 1 else waiting[0]
-        return first[1:]
+        """The model whose rows go first."""
+        waiting = [each for each in self._batchers.items() if each[1].queued_rows]
+        if len(waiting) < 2:
+            return waiting[0] if waiting else None
+        return min(waiting, key=lambda each: each[1].next_turn())
 
     async def _run(
         self, executor: Executor, call: ModelCall, batcher: Batcher, batch: Batch, now: float
@@ -195,27 +217,25 @@ class BatchQueue:
         try:
             outputs = await executor.execute(call, self._columns(call, batch), batch.rows)
         except Refused:
-            batcher.restore(self._still_wanted(batch))
+            batcher.restore(wanted(batch))
         except ExecutionFailed as failure:
             self._failed(batcher, batch, failure)
         except ServingError as failure:
-            self._fail_batch(batch, failure)
+            fail_batch(batch, failure)
         except Exception:
             log.exception("batch failed", what=str(self._what), model=call.model)
-            self._fail_batch(batch, InternalError(f"internal error in {self._what}"))
+            fail_batch(batch, InternalError(f"internal error in {self._what}"))
         else:
-            self._deliver(call, batch, outputs)
+            batched = self._models[call.model].with_batch_dim
+            deliver(batch, outputs, batched=batched)
 
     def _failed(self, batcher: Batcher, batch: Batch, failure: ServingError) -> None:
         """One caller's values may be to blame: its neighbours get a batch of their own."""
-        wanted = self._still_wanted(batch)
-        if len(wanted.parts) > 1:
-            batcher.restore(wanted, alone=True)
+        rest = wanted(batch)
+        if len(rest.parts) > 1:
+            batcher.restore(rest, alone=True)
         else:
-            self._fail_batch(wanted, failure)
-
-    def _still_wanted(self, batch: Batch) -> Batch:
-        return Batch(tuple(part for part in batch.parts if part.submission in self._callers))
+            fail_batch(rest, failure)
 
     def _columns(self, call: ModelCall, batch: Batch) -> list[Column]:
         """The batch input by input: rows to stack, or one array for all of them."""
@@ -228,46 +248,11 @@ class BatchQueue:
             for index, column in enumerate(zip(*rows, strict=True))
         ]
 
-    def _deliver(self, call: ModelCall, batch: Batch, outputs: Sequence[Array]) -> None:
-        batched = self._models[call.model].with_batch_dim
-        at = 0
-        for part in batch.parts:
-            count = part.stop - part.start
-            caller = self._callers.get(part.submission)
-            if caller is not None:
-                caller.outcomes[part.start : part.stop] = [
-                    tuple([output[row, ...] for output in outputs]) if batched else tuple(outputs)
-                    for row in range(at, at + count)
-                ]
-                _arrived(caller, count)
-            at += count
-
-    def _fail_batch(self, batch: Batch, failure: ServingError) -> None:
-        for part in batch.parts:
-            caller = self._callers.get(part.submission)
-            if caller is not None:
-                count = part.stop - part.start
-                caller.outcomes[part.start : part.stop] = [failure] * count
-                _arrived(caller, count)
-
-    def _fail(self, submission: Submission, failure: ServingError) -> None:
-        """End a caller's wait: rows without an outcome have failed."""
-        caller = self._callers.get(submission)
-        if caller is not None:
-            caller.outcomes = [failure if each is None else each for each in caller.outcomes]
-            _arrived(caller, caller.missing)
-
     def give_up(self, failure: ServingError) -> None:
         """Fail every row that waits."""
         for batcher in self._batchers.values():
             for submission in batcher.clear():
-                self._fail(submission, failure)
+                fail(submission, failure)
 
     def _queued_rows(self) -> int:
         return sum(batcher.queued_rows for batcher in self._batchers.values())
-
-
-def _arrived(caller: _Caller, count: int) -> None:
-    caller.missing -= count
-    if caller.missing == 0 and not caller.done.done():
-        caller.done.set_result(None)

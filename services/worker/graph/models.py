@@ -8,12 +8,12 @@ import numpy as np
 
 from services.worker.batching.queue import BatchQueue
 from services.worker.instances import Outcome, Values
-from shared.deadline import Deadline
-from shared.errors import ExecutionFailed, InvalidRequest, PeerLost
+from shared.errors import DeadlineExceeded, ExecutionFailed, InvalidRequest, PeerLost
 from shared.membership import ModelSignature
 from shared.servable import ModelSpec
 from shared.stage_graph import ModelCall
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec, check_value
+from shared.urgency import Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ModelStages:
         self._expected: dict[ModelCall, _Expected] = {}
 
     async def run(
-        self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
+        self, call: ModelCall, where: str, instances: Sequence[Values], urgency: Urgency
     ) -> list[Outcome]:
         """See ``stages.model_calls.Models``."""
         refused: dict[int, InvalidRequest] = {}
@@ -52,7 +52,7 @@ class ModelStages:
                 rows.append(self._check(call, where, instance))
             except InvalidRequest as failure:
                 refused[index] = failure
-        executed = await self._queue.submit(call, rows, deadline) if rows else []
+        executed = await self._queue.submit(call, rows, urgency) if rows else []
         outcomes = [
             outcome if isinstance(outcome, tuple) else _named(where, outcome)
             for outcome in executed
@@ -131,7 +131,7 @@ def _in_the_originals_words(inputs: Sequence[TensorSpec], instance: Values) -> s
 
 
 def _named(where: str, outcome: Outcome) -> Outcome:
-    """A failure of the model or its agent, with the stage that it belongs to."""
-    if isinstance(outcome, ExecutionFailed | PeerLost):
+    """A failure of the model, its agent or its queue, with the stage that it belongs to."""
+    if isinstance(outcome, ExecutionFailed | PeerLost | DeadlineExceeded):
         return type(outcome)(where + outcome.message)
     return outcome

@@ -16,12 +16,18 @@ from services.worker.metrics import Metrics
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
 from services.worker.stages.paces import Paces
-from shared.deadline import Deadline
-from shared.errors import ExecutionFailed, InternalError, Refused, ServingError
+from shared.errors import (
+    DeadlineExceeded,
+    ExecutionFailed,
+    InternalError,
+    Refused,
+    ServingError,
+)
 from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, ModelCall, Stage
 from shared.tasks import task_scope
 from shared.tensors import Value
+from shared.urgency import Urgency
 
 _NOT_YET: Value = ""
 # Parts of a request that take less cost more than they win.
@@ -39,7 +45,7 @@ class Functions(Protocol):
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         """An outcome for each instance; ``models`` are what the function may call."""
 
@@ -81,7 +87,7 @@ class GraphRunner:
         plan: MethodPlan,
         models: Models,
         instances: Sequence[Values],
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         """An outcome for each instance, in order.
 
@@ -89,12 +95,12 @@ class GraphRunner:
         """
         size = self._part_size(what, plan) if len(instances) > 1 and plan.flows else 0
         if not 0 < size < len(instances):
-            return await self._walk(what, plan, models, instances, deadline)
+            return await self._walk(what, plan, models, instances, urgency)
         parts = [instances[at : at + size] for at in range(0, len(instances), size)]
         async with task_scope() as scope:
             walks = [
                 scope.spawn(
-                    self._walk_or_refusal(what, plan, models, part, deadline),
+                    self._walk_or_refusal(what, plan, models, part, urgency),
                     name=f"part of {plan.method.name}",
                 )
                 for part in parts
@@ -119,9 +125,9 @@ class GraphRunner:
         plan: MethodPlan,
         models: Models,
         instances: Sequence[Values],
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
-        walk = _Walk(self._functions, self._metrics, what, plan, models, deadline)
+        walk = _Walk(self._functions, self._metrics, what, plan, models, urgency)
         walk.instances = [_Instance(values, plan.places) for values in instances]
         await walk.run()
         return [walk.outcome(instance) for instance in walk.instances]
@@ -132,10 +138,10 @@ class GraphRunner:
         plan: MethodPlan,
         models: Models,
         instances: Sequence[Values],
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome] | Refused:
         try:
-            return await self._walk(what, plan, models, instances, deadline)
+            return await self._walk(what, plan, models, instances, urgency)
         except Refused as refusal:
             return refusal
 
@@ -167,14 +173,14 @@ class _Walk:
         what: ServableVersion,
         plan: MethodPlan,
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> None:
         self._functions = functions
         self._metrics = metrics
         self._what = what
         self._plan = plan
         self._models = models
-        self._deadline = deadline
+        self._urgency = urgency
         self._finished_stages = 0
         self.instances: list[_Instance] = []
 
@@ -225,12 +231,19 @@ class _Walk:
         call = plan.stage.call
         if isinstance(call, ModelCall):
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
-            return await self._models.run(call, plan.where, rows, self._deadline)
+            return await self._models.run(call, plan.where, rows, self._urgency)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
         place = StagePlace(self._what, self._plan.method.name, plan.index)
-        return await self._functions.run(
-            place, plan.stage, call, plan.where, given, self._models, self._deadline
+        running = self._functions.run(
+            place, plan.stage, call, plan.where, given, self._models, self._urgency
         )
+        if self._urgency.deadline is None or self._urgency.is_kept:
+            return await running
+        try:
+            async with asyncio.timeout_at(self._urgency.deadline.at):
+                return await running
+        except TimeoutError:
+            return [DeadlineExceeded(f"{plan.where}the deadline passed")] * len(living)
 
     def outcome(self, instance: _Instance) -> Outcome:
         if instance.failure is not None:

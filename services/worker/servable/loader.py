@@ -62,7 +62,7 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
             paths=tuple(str(folder / file) for file in model.files),
             with_batch_dim=model.with_batch_dim,
             without_batch_dim_inputs=model.without_batch_dim_inputs,
-            max_batch_size=max_batch_size,
+            max_batch_size=model.batching.max_batch_size or max_batch_size,
             options=_options(model.options, folder.parent),
         )
         for model in servable.models.values()

@@ -10,11 +10,11 @@ from services.worker.stages.chunks import call_function
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models, StageCaller
 from services.worker.stages.paces import Paces
-from shared.deadline import Deadline
 from shared.model_calls import calls_answered_by
 from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope
+from shared.urgency import Urgency
 
 
 class FunctionStages:
@@ -33,14 +33,14 @@ class FunctionStages:
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         """An outcome for each instance, in order; ``where`` begins the text of failures.
 
-        ``models`` answer what the function asks with ``Model.call``, by the deadline.
+        ``models`` answer what the function asks with ``Model.call``, as urgently as it is.
         """
         loop = asyncio.get_running_loop()
-        caller = StageCaller(self._scope, models, deadline)
+        caller = StageCaller(self._scope, models, urgency)
 
         def run() -> tuple[list[Outcome], float]:
             began = time.perf_counter()

@@ -25,11 +25,11 @@ from services.worker.stages.messages import (
 from services.worker.stages.model_calls import Models, execute
 from shared.arena import Arena
 from shared.child_process import ChildProcess, child_process
-from shared.deadline import Deadline
 from shared.errors import LoadFailed
 from shared.frames import Frame, FrameReader
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
+from shared.urgency import Urgency
 
 
 class StageHandle(asyncio.Protocol):
@@ -82,7 +82,7 @@ class StageHandle(asyncio.Protocol):
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> AsyncIterator[list[Outcome]]:
         """Outcomes as they come, for some instances after the others; OSError without memory."""
         payload, _ = pack(self._inbox, list(instances), 0)
@@ -92,14 +92,14 @@ class StageHandle(asyncio.Protocol):
             if frame.kind == OUTCOMES:
                 yield unpack(self._outbox, frame.payload)
             elif frame.kind == ASK:
-                await self._answer(frame, models, deadline)
+                await self._answer(frame, models, urgency)
         (self.took,) = SECONDS.unpack(frame.head)
 
-    async def _answer(self, frame: Frame, models: Models, deadline: Deadline | None) -> None:
+    async def _answer(self, frame: Frame, models: Models, urgency: Urgency) -> None:
         call = ModelCall(**json.loads(frame.head))
         answer: object
         try:
-            answer = await execute(models, call, unpack(self._outbox, frame.payload), deadline)
+            answer = await execute(models, call, unpack(self._outbox, frame.payload), urgency)
         except RuntimeError as failure:
             answer = str(failure)
         payload, _ = pack(self._inbox, answer, 0)

@@ -9,11 +9,11 @@ import numpy as np
 from services.worker.instances import Outcome, Values
 from services.worker.stages.thread_calls import ThreadCalls
 from services.worker.stages.values import UnusableValue, value_of
-from shared.deadline import Deadline
 from shared.errors import ServingError
 from shared.stage_graph import ModelCall
 from shared.tasks import TaskScope
 from shared.tensors import Array, Value
+from shared.urgency import Urgency
 
 
 class Models(Protocol):
@@ -23,13 +23,13 @@ class Models(Protocol):
         """How many inputs one instance has; raises InvalidRequest when there is no such model."""
 
     async def run(
-        self, call: ModelCall, where: str, instances: Sequence[Values], deadline: Deadline | None
+        self, call: ModelCall, where: str, instances: Sequence[Values], urgency: Urgency
     ) -> list[Outcome]:
         """An outcome for each instance; Refused when nothing of it has begun."""
 
 
 async def execute(
-    models: Models, call: ModelCall, instances: Sequence[Values], deadline: Deadline | None
+    models: Models, call: ModelCall, instances: Sequence[Values], urgency: Urgency
 ) -> list[tuple[Array, ...]]:
     """The outputs of each instance, in arrays that may be changed.
 
@@ -44,8 +44,9 @@ async def execute(
                     f"The inputs count {len(instance)} of instance {index} is not equal to the"
                     f" inputs count {expected} of the model"
                 )
+        deadline = urgency.deadline
         async with asyncio.timeout_at(deadline.at if deadline else None):
-            outcomes = await models.run(call, "", instances, deadline)
+            outcomes = await models.run(call, "", instances, urgency)
     except TimeoutError:
         raise RuntimeError("the deadline passed while waiting for the model") from None
     except ServingError as failure:
@@ -67,10 +68,10 @@ def _array(value: Value) -> Array:
 class StageCaller:
     """Answers the calls of one run of a stage function on a thread."""
 
-    def __init__(self, scope: TaskScope, models: Models, deadline: Deadline | None) -> None:
+    def __init__(self, scope: TaskScope, models: Models, urgency: Urgency) -> None:
         self._calls = ThreadCalls(scope, "model")
         self._models = models
-        self._deadline = deadline
+        self._urgency = urgency
 
     def call(
         self, model: str, subgraph: int, instances: Sequence[Sequence[Any]]
@@ -82,7 +83,7 @@ class StageCaller:
             raise RuntimeError(str(failure)) from failure
         call = ModelCall(model, subgraph)
         return self._calls.ask(
-            lambda: execute(self._models, call, rows, self._deadline), f"call of {model}"
+            lambda: execute(self._models, call, rows, self._urgency), f"call of {model}"
         )
 
     def close(self) -> None:

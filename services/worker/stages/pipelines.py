@@ -14,16 +14,16 @@ from services.worker.stages.paces import Paces
 from services.worker.stages.pool import StageProcesses
 from services.worker.stages.thread_calls import ThreadCalls
 from services.worker.stages.values import UnusableValue, value_of
-from shared.deadline import Deadline
 from shared.errors import ServingError
 from shared.method_calls import CalledMethod, methods_called_by
 from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope, task_scope
 from shared.tensors import Value
+from shared.urgency import Urgency
 
 RunMethod = Callable[
-    [ServableVersion, CalledMethod, Sequence[Values], Deadline | None],
+    [ServableVersion, CalledMethod, Sequence[Values], Urgency],
     Awaitable[list[Outcome]],
 ]
 """Run a method for a pipeline of that version: an outcome for each instance, or a ServingError."""
@@ -62,12 +62,12 @@ class Pipelines:
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> Coroutine[Any, Any, list[Outcome]]:
         """An outcome for each instance, in order: see ``functions.FunctionStages``."""
         if call.is_pipeline:
-            return self._run_all(place, stage, call, where, instances, deadline)
-        return self._functions.run(place, stage, call, where, instances, models, deadline)
+            return self._run_all(place, stage, call, where, instances, urgency)
+        return self._functions.run(place, stage, call, where, instances, models, urgency)
 
     async def _run_all(
         self,
@@ -76,12 +76,12 @@ class Pipelines:
         call: FunctionCall,
         where: str,
         instances: Sequence[Values],
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         async with task_scope() as scope:
             running = [
                 scope.spawn(
-                    self._run_one(place.what, stage, call, where, each, deadline),
+                    self._run_one(place.what, stage, call, where, each, urgency),
                     name=place.method,
                 )
                 for each in instances
@@ -95,9 +95,9 @@ class Pipelines:
         call: FunctionCall,
         where: str,
         instance: Values,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> Outcome:
-        caller = _PipelineCaller(self._scope, self._run_method, what, deadline)
+        caller = _PipelineCaller(self._scope, self._run_method, what, urgency)
 
         def run() -> Outcome:
             with methods_called_by(caller):
@@ -122,12 +122,12 @@ class _PipelineCaller:
         scope: TaskScope,
         run_method: RunMethod,
         what: ServableVersion,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> None:
         self._calls = ThreadCalls(scope, "method")
         self._run_method = run_method
         self._what = what
-        self._deadline = deadline
+        self._urgency = urgency
 
     def call(
         self, called: CalledMethod, instances: Sequence[Sequence[Any]]
@@ -140,9 +140,10 @@ class _PipelineCaller:
         return self._calls.ask(lambda: self._run(called, rows), f"call of {called.method}")
 
     async def _run(self, called: CalledMethod, rows: list[Values]) -> list[tuple[Any, ...]]:
+        deadline = self._urgency.deadline
         try:
-            async with asyncio.timeout_at(self._deadline.at if self._deadline else None):
-                outcomes = await self._run_method(self._what, called, rows, self._deadline)
+            async with asyncio.timeout_at(deadline.at if deadline else None):
+                outcomes = await self._run_method(self._what, called, rows, self._urgency)
         except TimeoutError:
             raise RuntimeError("the deadline passed while waiting for the method") from None
         except ServingError as failure:

@@ -13,11 +13,11 @@ from services.worker.stages.handle import StageHandle, spawn
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
 from services.worker.stages.paces import Paces
-from shared.deadline import Deadline
 from shared.errors import LoadFailed, StageFailed
 from shared.servable import ServableVersion
 from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope, task_scope
+from shared.urgency import Urgency
 
 log = structlog.get_logger()
 
@@ -76,18 +76,18 @@ class StageProcesses:
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         """An outcome for each instance, in order: see ``functions.FunctionStages``."""
         del stage
         part = self._part_size(call, len(instances))
         parts = [instances[at : at + part] for at in range(0, len(instances), part)]
         if len(parts) == 1:
-            return await self._run_part(place, call, where, instances, models, deadline)
+            return await self._run_part(place, call, where, instances, models, urgency)
         async with task_scope() as scope:
             running = [
                 scope.spawn(
-                    self._run_part(place, call, where, each, models, deadline), name=place.method
+                    self._run_part(place, call, where, each, models, urgency), name=place.method
                 )
                 for each in parts
             ]
@@ -107,7 +107,7 @@ class StageProcesses:
         where: str,
         instances: Sequence[Values],
         models: Models,
-        deadline: Deadline | None,
+        urgency: Urgency,
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         while len(outcomes) < len(instances):
@@ -118,7 +118,7 @@ class StageProcesses:
                 outcomes += [StageFailed(f"{where}{failure}")] * len(rest)
                 break
             try:
-                async for more in handle.run(place, where, rest, models, deadline):
+                async for more in handle.run(place, where, rest, models, urgency):
                     outcomes += more
             except EOFError:
                 # What it was working on is lost; the instances after go to another one.

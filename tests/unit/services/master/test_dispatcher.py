@@ -15,6 +15,7 @@ from shared.deadline import Deadline
 from shared.errors import Draining, Overloaded, StageFailed, Unavailable, WorkerLost
 from shared.membership import Offer, Offers
 from shared.servable import ServableVersion
+from shared.urgency import Urgency
 
 SPEC = Spec("toy", "predict")
 
@@ -30,7 +31,8 @@ class Workers:
         return {"a": 0, "b": 1}[worker]  # a is asked first
 
     async def call(self, worker, payload, *, head, deadline, request_id):
-        assert dispatch_pb2.DispatchHead.FromString(head).version == 1
+        self.head = dispatch_pb2.DispatchHead.FromString(head)
+        assert self.head.version == 1
         self.asked.append(worker)
         failure = self.failures.get(worker)
         if failure is not None:
@@ -38,13 +40,23 @@ class Workers:
         return b"answer of " + worker.encode() + payload
 
 
-async def dispatch(workers, names=("a", "b")):
+async def dispatch(workers, names=("a", "b"), **urgency):
     router = Router(random.Random(3))
     for name in names:
         router.update(name, Offers((Offer(ServableVersion("toy", 1), frozenset({"predict"}), 9),)))
     dispatcher = Dispatcher(router, workers, Metrics(CollectorRegistry()))
     deadline = Deadline.after(5, now=asyncio.get_running_loop().time())
-    return await dispatcher.dispatch(SPEC, b"!", deadline=deadline, request_id="r")
+    return await dispatcher.dispatch(
+        SPEC, b"!", urgency=Urgency(deadline, **urgency), request_id="r"
+    )
+
+
+async def test_the_head_says_what_the_client_asked_for_beside_the_message():
+    workers = Workers()
+    await dispatch(workers)
+    assert (workers.head.priority, workers.head.default_timeout) == (0, False)
+    await dispatch(workers, priority=2, is_default=True)
+    assert (workers.head.priority, workers.head.default_timeout) == (2, True)
 
 
 @pytest.mark.parametrize("refusal", [Draining("going"), Overloaded("full"), Unavailable("away")])

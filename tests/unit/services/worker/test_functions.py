@@ -11,6 +11,7 @@ from services.worker.stages.functions import FunctionStages
 from shared.errors import StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
 from shared.tasks import task_scope
+from shared.urgency import NOT_URGENT
 
 WHERE = "Call it Failed, error msg: "
 
@@ -149,7 +150,7 @@ async def test_a_caller_who_leaves_before_its_turn_never_runs():
         functions = FunctionStages(1, scope)
 
         def run(made, value):
-            return functions.run(None, made, made.call, WHERE, [(value,)], NO_MODELS, None)
+            return functions.run(None, made, made.call, WHERE, [(value,)], NO_MODELS, NOT_URGENT)
 
         try:
             first = asyncio.create_task(run(blocking, "x"))

@@ -17,7 +17,7 @@ from mindspore_serving.server import register
 context = register.Context(thread_num=2)
 context.append_device_info(register.GPUDeviceInfo(precision_mode="fp16"))
 register.declare_model("a.json", "Reference", context=context, config_file="lite.cfg")
-register.declare_model("b.json", "Reference")
+register.declare_model("b.json", "Reference", max_batch_size=9)
 output = "device" + os.environ["SERVING_DEVICE_ID"]
 
 
@@ -55,3 +55,8 @@ def test_options_of_a_model_reach_the_agents_that_must_load_it(load_it, tmp_path
         config_file=str(tmp_path / "options_of_models" / "lite.cfg"),
     )
     assert untold == ModelOptions()
+
+
+def test_a_model_that_declares_no_batch_size_has_the_workers(load_it, monkeypatch):
+    monkeypatch.setenv("SERVING_DEVICE_ID", "0")
+    assert [files.max_batch_size for files in load_it().assigned.models] == [4, 9]

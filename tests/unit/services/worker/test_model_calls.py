@@ -13,6 +13,7 @@ from shared.declaration import Model
 from shared.errors import ExecutionFailed, InvalidRequest, StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage
 from shared.tasks import task_scope
+from shared.urgency import NOT_URGENT, Urgency
 
 WHERE = "Call it Failed, error msg: "
 MODEL = Model("m.mindir")
@@ -32,7 +33,7 @@ class Models:
             raise InvalidRequest("The model does not have subgraph of index 2")
         return 2
 
-    async def run(self, call, where, instances, deadline):
+    async def run(self, call, where, instances, urgency):
         self.asked.append((call, len(instances)))
         if self.hold is not None:
             try:
@@ -60,10 +61,10 @@ async def stages():
             functions.close()
 
 
-def run(functions, models, function, *, deadline=None, value="x"):
+def run(functions, models, function, *, urgency=NOT_URGENT, value="x"):
     call = FunctionCall("toy.it", function, None)
     made = Stage(call, (Source(METHOD_INPUTS, 0),), 1, "it")
-    return functions.run(None, made, call, WHERE, [(value,)], models, deadline)
+    return functions.run(None, made, call, WHERE, [(value,)], models, urgency)
 
 
 async def outcome(function, models=None):
@@ -173,7 +174,9 @@ async def test_a_model_that_does_not_answer_fails_the_stage_at_the_deadline():
     models.hold = asyncio.Event()
     async with asyncio.timeout(10), stages() as functions:
         deadline = Deadline.after(0.05, now=asyncio.get_running_loop().time())
-        (found,) = await run(functions, models, lambda x: MODEL.call(1, 2), deadline=deadline)
+        (found,) = await run(
+            functions, models, lambda x: MODEL.call(1, 2), urgency=Urgency(deadline)
+        )
     assert "the deadline passed while waiting for the model" in found.message
 
 

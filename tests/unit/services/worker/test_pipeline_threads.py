@@ -16,6 +16,7 @@ from shared.errors import ExecutionFailed, NotServed, StageFailed
 from shared.servable import ServableVersion
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
 from shared.tasks import task_scope
+from shared.urgency import NOT_URGENT, Urgency
 
 WHAT = ServableVersion("toy", 3)
 PLACE = StagePlace(WHAT, "predict", 0)
@@ -31,7 +32,7 @@ class Methods:
         self.hold = None
         self.withdrawn = 0
 
-    async def __call__(self, caller, called, instances, deadline):
+    async def __call__(self, caller, called, instances, urgency):
         self.asked.append((caller, called, instances))
         if self.hold is not None:
             try:
@@ -59,11 +60,11 @@ async def pipelines(methods, threads=2):
             functions.close()
 
 
-def run(made, function, values=(1,), *, is_pipeline=True, deadline=None):
+def run(made, function, values=(1,), *, is_pipeline=True, urgency=NOT_URGENT):
     call = FunctionCall("toy.it", function, None, is_pipeline=is_pipeline)
     stage = Stage(call, (Source(METHOD_INPUTS, 0),), 1, "Pipeline")
     instances = [(value,) for value in values]
-    return made.run(PLACE, stage, call, WHERE, instances, None, deadline)
+    return made.run(PLACE, stage, call, WHERE, instances, None, urgency)
 
 
 async def test_steps_of_a_pipeline_are_methods_asked_for_by_its_version():
@@ -89,7 +90,7 @@ async def test_instances_run_at_the_same_time_and_keep_their_order():
 async def test_pipelines_do_not_take_the_threads_of_functions():
     """One thread for functions, and a pipeline whose method needs it."""
 
-    async def with_a_function(caller, called, instances, deadline):
+    async def with_a_function(caller, called, instances, urgency):
         return await run(made, lambda x: x + 1, [x for (x,) in instances], is_pipeline=False)
 
     async with pipelines(with_a_function, threads=4) as made:
@@ -153,5 +154,5 @@ async def test_a_method_that_does_not_answer_fails_the_pipeline_at_the_deadline(
     methods.hold = asyncio.Event()
     async with pipelines(methods) as made:
         deadline = Deadline.after(0.05, now=asyncio.get_running_loop().time())
-        (found,) = await run(made, METHOD.run, deadline=deadline)
+        (found,) = await run(made, METHOD.run, urgency=Urgency(deadline))
     assert "the deadline passed while waiting for the method" in found.message

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.worker.batching.policy import BatchingPolicy
 from services.worker.batching.queue import BatchQueue
 from services.worker.metrics import Metrics
 from shared.arena import join
@@ -20,9 +21,11 @@ from shared.errors import (
 from shared.servable import ModelSpec, ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tasks import task_scope
+from shared.urgency import NOT_URGENT, Urgency
 
 WHAT = ServableVersion("toy", 1)
 CALL = ModelCall("double")
+QUEUE = "servable 'toy' version 1, model 'double'"
 MODELS = {
     "double": ModelSpec("double", ("double",), "reference", True),
     "whole": ModelSpec("whole", ("whole",), "reference", False),
@@ -104,9 +107,9 @@ class Agent:
 class Held:
     """A queue with one agent."""
 
-    def __init__(self, agent, max_queued_rows=100):
+    def __init__(self, agent, max_queued_rows=100, **knobs):
         self.agent = agent
-        self._limit = max_queued_rows
+        self.policy = BatchingPolicy(max_queued_rows, **knobs)
 
     async def __aenter__(self):
         self._scope = task_scope()
@@ -116,20 +119,25 @@ class Held:
             self.agent,
             await self._scope.__aenter__(),
             Metrics(CollectorRegistry()),
-            max_queued_rows=self._limit,
+            policies=dict.fromkeys(MODELS, self.policy),
         )
         return self
 
     async def __aexit__(self, *failure):
         await self._scope.__aexit__(*failure)
 
-    def submit(self, *numbers, model="double", deadline=None):
+    def submit(self, *numbers, model="double", **urgency):
         rows = [(np.full(2, number, np.float32),) for number in numbers]
-        return asyncio.create_task(self.queue.submit(ModelCall(model), rows, deadline))
+        submitted = self.queue.submit(ModelCall(model), rows, Urgency(**urgency))
+        return asyncio.create_task(submitted)
 
 
 def doubled(outcomes):
     return [outcome[0].tolist() for outcome in outcomes]
+
+
+def in_seconds(seconds):
+    return Deadline.after(seconds, now=asyncio.get_running_loop().time())
 
 
 async def settle():
@@ -312,7 +320,7 @@ async def test_ragged_rows_of_one_request_go_in_batches_of_one_shape_each():
     agent = Agent()
     async with Held(agent) as held:
         rows = [(np.full(size, size, np.float32),) for size in (1, 2, 1, 3)]
-        outcomes = await held.queue.submit(CALL, rows, None)
+        outcomes = await held.queue.submit(CALL, rows, NOT_URGENT)
     assert doubled(outcomes) == [[2], [4, 4], [2], [6, 6, 6]]
     assert len(agent.batches) == 3
 
@@ -325,7 +333,7 @@ async def test_rows_with_other_unbatched_inputs_share_no_batch():
         scale = [np.full((), n, np.float32) for n in (2, 3, 2)]
         callers = [
             asyncio.create_task(
-                held.queue.submit(ModelCall("scaled"), [(np.ones(2, np.float32), each)], None)
+                held.queue.submit(ModelCall("scaled"), [(np.ones(2, np.float32), each)], NOT_URGENT)
             )
             for each in scale
         ]
@@ -349,12 +357,13 @@ async def test_who_expired_in_the_queue_is_told_and_never_runs():
     async with Held(agent) as held:
         first = held.submit(1)
         await agent.began()
-        late = held.submit(2, deadline=Deadline(asyncio.get_running_loop().time()))
+        late = held.submit(2, deadline=in_seconds(0))
         fine = held.submit(3)
         await settle()
         agent.open()
         outcomes = await late
         assert isinstance(outcomes[0], DeadlineExceeded)
+        assert outcomes[0].message == f"{QUEUE}: the deadline passed in the queue"
         assert doubled(await fine) == [[6, 6]]
         await first
     assert agent.batches[1] == [[[3, 3]]]
@@ -417,3 +426,123 @@ async def test_giving_up_fails_what_waits_but_not_what_runs():
         assert isinstance((await waiting)[0], Unavailable)
         agent.open()
         assert doubled(await running) == [[2, 2]]
+
+
+@pytest.mark.parametrize("numbers", [[2], [2, 3]])
+async def test_who_nobody_else_ends_is_told_at_the_deadline_where_the_rows_were(numbers):
+    agent = Agent(opened=False)
+    async with Held(agent) as held, asyncio.timeout(10):
+        own = {"deadline": in_seconds(0.02), "is_kept": False}
+        running = held.submit(1, **own)
+        await agent.began()
+        waiting = held.submit(*numbers, **own)
+        outcomes = await waiting
+        assert [each.message for each in outcomes] == [
+            f"{QUEUE}: the deadline passed in the queue"
+        ] * len(numbers)
+        (outcome,) = await running
+        assert isinstance(outcome, DeadlineExceeded)
+        assert outcome.message == f"{QUEUE}: the deadline passed while its batch was at work"
+        agent.open()
+        assert doubled(await held.submit(4)) == [[8, 8]]
+    assert agent.batches == [[[[1, 1]]], [[[4, 4]]]]
+
+
+async def test_a_batch_handed_over_ahead_comes_back_when_its_last_caller_is_too_late():
+    agent = Agent(opened=False, max_rows=1)
+    async with Held(agent) as held, asyncio.timeout(10):
+        running = held.submit(1)
+        await agent.began()
+        (outcome,) = await held.submit(2, deadline=in_seconds(0.02), is_kept=False)
+        assert isinstance(outcome, DeadlineExceeded)
+        await settle()
+        assert agent.withdrawn == [[[[2, 2]]]]
+        agent.open()
+        await running
+
+
+async def test_a_request_with_more_rows_than_the_queue_holds_is_answered():
+    agent = Agent(max_rows=4)
+    async with Held(agent, max_queued_rows=2) as held:
+        assert len(await held.submit(*range(11))) == 11
+    assert [len(batch[0]) for batch in agent.batches] == [4, 4, 3]
+
+
+async def test_ragged_rows_are_let_in_or_refused_together():
+    agent = Agent(opened=False)
+    async with Held(agent, max_queued_rows=3) as held:
+        blocker = held.submit(0)
+        await agent.began()
+        rows = [(np.full(size, size, np.float32),) for size in (1, 2, 1)]
+        inside = asyncio.create_task(held.queue.submit(CALL, rows, NOT_URGENT))
+        await settle()
+        with pytest.raises(Overloaded, match="3 rows wait already, 2 more"):
+            await held.queue.submit(CALL, rows[:2], NOT_URGENT)
+        agent.open()
+        assert doubled(await inside) == [[2], [4, 4], [2]]
+        await blocker
+
+
+async def test_a_ragged_caller_who_leaves_leaves_with_all_its_rows():
+    agent = Agent(opened=False)
+    async with Held(agent) as held:
+        blocker = held.submit(0)
+        await agent.began()
+        rows = [(np.full(size, size, np.float32),) for size in (1, 3, 1)]
+        leaves = asyncio.create_task(held.queue.submit(CALL, rows, NOT_URGENT))
+        await settle()
+        await leave(leaves)
+        agent.open()
+        await blocker
+    assert len(agent.batches) == 1
+
+
+async def test_higher_priorities_are_executed_first():
+    agent = Agent(opened=False, max_rows=1)
+    async with Held(agent, priority_levels=3) as held:
+        callers = [held.submit(0), held.submit(0)]  # one at work, one behind it
+        await agent.began()
+        await settle()
+        callers += [held.submit(n, priority=level) for n, level in enumerate((3, 0, 1, 2, 1), 1)]
+        await settle()
+        agent.open()
+        await asyncio.gather(*callers)
+    assert [batch[0][0][0] for batch in agent.batches] == [0, 0, 3, 5, 2, 4, 1]
+
+
+async def test_a_batch_has_a_preferred_size_and_an_idle_agent_waits_for_none():
+    agent = Agent()
+    async with Held(agent, preferred_batch_sizes=(2, 4)) as held:
+        await held.submit(1)
+        await asyncio.gather(*(held.submit(number) for number in range(7)))
+    assert [len(batch[0]) for batch in agent.batches] == [1, 4, 2, 1]
+
+
+async def test_rows_are_held_back_for_company_no_longer_than_the_delay():
+    agent = Agent(opened=False)
+    async with Held(agent, max_queue_delay_seconds=0.05) as held, asyncio.timeout(10):
+        loop = asyncio.get_running_loop()
+        callers = [held.submit(0)]
+        await agent.began()
+        began = loop.time()
+        callers += [held.submit(1)]
+        await settle()
+        callers += [held.submit(2)]
+        await settle()
+        assert len(agent.batches) == 1
+        while len(agent.batches) == 1:
+            await asyncio.sleep(0.001)
+        assert loop.time() - began >= 0.05
+        assert agent.batches[1] == [[[1, 1], [2, 2]]]
+        callers += [held.submit(3)]
+        await settle()
+        agent.open()
+        assert [doubled(each) for each in await asyncio.gather(*callers)] == [
+            [[2 * n, 2 * n]] for n in range(4)
+        ]
+
+
+async def test_an_idle_agent_waits_for_no_delay():
+    agent = Agent()
+    async with Held(agent, max_queue_delay_seconds=60.0) as held, asyncio.timeout(10):
+        assert doubled(await held.submit(5)) == [[10, 10]]

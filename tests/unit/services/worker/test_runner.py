@@ -12,9 +12,11 @@ from services.worker.metrics import Metrics
 from services.worker.stages.chunks import call_function
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.paces import Paces
-from shared.errors import ExecutionFailed, Overloaded, StageFailed
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded, ExecutionFailed, Overloaded, StageFailed
 from shared.servable import Method, ServableVersion
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage, StageGraph
+from shared.urgency import NOT_URGENT, Urgency
 
 WHAT = ServableVersion("toy", 1)
 X = Source(METHOD_INPUTS, 0)
@@ -29,7 +31,7 @@ class Inline:
             for index in range(3):
                 self.paces.note(StagePlace(WHAT, "it", index), seconds, 1)
 
-    async def run(self, place, stage, call, where, instances, models, deadline):
+    async def run(self, place, stage, call, where, instances, models, urgency):
         return call_function(stage, call, where, instances)
 
 
@@ -39,7 +41,7 @@ class Models:
     def __init__(self, answer=None):
         self.answer = answer or (lambda call, rows: rows)
 
-    async def run(self, call, where, instances, deadline):
+    async def run(self, call, where, instances, urgency):
         answer = self.answer(call, instances)
         return await answer if asyncio.iscoroutine(answer) else answer
 
@@ -53,12 +55,12 @@ def model(*inputs, key="m"):
     return Stage(ModelCall(key), inputs, 1, f"Model '{key}'")
 
 
-async def run(stages, outputs, instances, models=None, inputs=1, seconds=0.0):
+async def run(stages, outputs, instances, models=None, inputs=1, seconds=0.0, urgency=NOT_URGENT):
     graph = StageGraph(inputs, tuple(stages), outputs)
     names = tuple(f"x{n}" for n in range(inputs))
     method = Method("it", names, tuple(f"y{n}" for n in range(len(outputs))), graph)
     runner = GraphRunner(Inline(seconds), Metrics(CollectorRegistry()))
-    return await runner.run(WHAT, plan_of(method), models or Models(), instances, None)
+    return await runner.run(WHAT, plan_of(method), models or Models(), instances, urgency)
 
 
 async def test_a_chain_passes_values_from_stage_to_stage():
@@ -221,3 +223,24 @@ async def test_a_batch_function_keeps_its_instances_together():
     stages = [function(together, X, batch_size=0), model(Source(0, 0))]
     await run(stages, (Source(1, 0),), [("a",), ("b",)], seconds=0.01)
     assert sizes == [2]
+
+
+async def test_a_function_that_is_too_late_is_named_where_nobody_else_ends_the_request():
+    never = asyncio.Event()
+
+    class Slow(Inline):
+        async def run(self, *_):
+            await never.wait()
+
+    graph = StageGraph(1, (function(len, X),), (Source(0, 0),))
+    plan = plan_of(Method("it", ("x",), ("y",), graph))
+    runner = GraphRunner(Slow(), Metrics(CollectorRegistry()))
+    deadline = Deadline.after(0.02, now=asyncio.get_running_loop().time())
+    urgency = Urgency(deadline, is_kept=False)
+    async with asyncio.timeout(10):
+        (outcome,) = await runner.run(WHAT, plan, Models(), [("x",)], urgency)
+    assert isinstance(outcome, DeadlineExceeded)
+    assert outcome.message == (
+        "Call Function 'toy.f' Failed, method: 'it', stage index(begin with 1): 1, error msg:"
+        " the deadline passed"
+    )

@@ -14,6 +14,7 @@ from shared.declaration import load_servable
 from shared.errors import StageFailed
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
+from shared.urgency import NOT_URGENT
 
 WHAT = ServableVersion("toy", 1)
 WHERE = "Call it Failed, error msg: "
@@ -86,7 +87,7 @@ class Models:
     def inputs_count(self, call):
         return 2
 
-    async def run(self, call, where, instances, deadline):
+    async def run(self, call, where, instances, urgency):
         self.asked.append((call.model, len(instances)))
         return [(np.asarray(a + b),) for a, b in instances]
 
@@ -100,9 +101,8 @@ class Running:
     async def outcomes(self, method, *instances):
         stage = self._servable.methods[method].graph.stages[0]
         place = StagePlace(WHAT, method, 0)
-        return await self._pool.run(
-            place, stage, stage.call, WHERE, [(each,) for each in instances], self.models, None
-        )
+        given = [(each,) for each in instances]
+        return await self._pool.run(place, stage, stage.call, WHERE, given, self.models, NOT_URGENT)
 
     async def values(self, method, *instances):
         """Values, and texts of failures."""
