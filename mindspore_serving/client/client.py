@@ -70,7 +70,8 @@ class Client:
 
     address: ``HOST:PORT`` or ``unix:PATH``. The form of versions 1.1 and 1.2,
     ``Client(ip, port, servable_name, method_name, version_number=0)``, works as well.
-    version_number: 0 means the newest.
+    version_number: 0 means the newest, or what the labels' weights at the server say.
+    version_label: a label of the server (``"stable"``) in the place of a number.
     ssl_config: None for a plain connection.
     raise_on_error: raise instead of returning ``{"error": text}``: ServingRequestError for
     what the server refused, grpc.RpcError for a failed call.
@@ -87,6 +88,7 @@ class Client:
         ssl_config: SSLConfig | None = None,
         *,
         raise_on_error: bool = False,
+        version_label: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -98,6 +100,7 @@ class Client:
         version_number: int = 0,
         *,
         raise_on_error: bool = False,
+        version_label: str | None = None,
     ) -> None: ...
     def __init__(self, *args: Any, raise_on_error: bool = False, **kwargs: Any) -> None:
         is_old = "port" in kwargs or (len(args) > 1 and isinstance(args[1], int))
@@ -106,6 +109,8 @@ class Client:
         self.servable_name = target.servable_name
         self.method_name = target.method_name
         self.version_number = target.version_number
+        self.version_label = target.version_label
+        self._metadata = target.metadata
         self._raise_on_error = raise_on_error
         self.channel: grpc.Channel = (
             grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
@@ -138,7 +143,7 @@ class Client:
         """
         request = self._request(instances)
         try:
-            reply = self.stub.Predict(request, timeout=timeout)
+            reply = self.stub.Predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as failure:
             if self._raise_on_error:
                 raise
@@ -154,7 +159,7 @@ class Client:
         """
         request = self._request(instances)
         try:
-            call = self.stub.Predict.future(request, timeout=timeout)
+            call = self.stub.Predict.future(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as failure:
             if self._raise_on_error:
                 raise

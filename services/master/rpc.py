@@ -5,7 +5,7 @@ from services.master.spec import Spec, read_spec
 from shared.errors import REAL_STATUSES, InvalidRequest, ServingError
 from shared.wire.interface import CallContext, Routes
 from shared.wire.predict_codec import write_failure
-from shared.wire.predict_service import PREDICT_PATH, RequestIds
+from shared.wire.predict_service import PREDICT_PATH, VERSION_LABEL_KEY, RequestIds
 
 
 class FrontDoor:
@@ -24,7 +24,8 @@ class FrontDoor:
         """One request: a PredictReply, or an error that is a real status."""
         request_id = self._request_ids.of(context.metadata)
         try:
-            return await self._requests.answer(message, context.deadline, request_id)
+            label = context.metadata.get(VERSION_LABEL_KEY, "")
+            return await self._requests.answer(message, context.deadline, request_id, label)
         except REAL_STATUSES:
             raise
         except ServingError as failure:

@@ -3,10 +3,16 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from shared.settings import Address, Count, OptionalAddress, Seconds, ServiceSettings
+from services.master.labels import parse_labels
+from shared.settings import Address, Count, Names, OptionalAddress, Seconds, ServiceSettings
 from shared.wire.tls import ServerTls
+
+
+def _check_labels(texts: tuple[str, ...]) -> tuple[str, ...]:
+    parse_labels(texts)
+    return texts
 
 
 class MasterSettings(ServiceSettings):
@@ -44,6 +50,16 @@ class MasterSettings(ServiceSettings):
     """Its key (PEM), without a password."""
     rest_tls_client_ca: Path | None = None
     """Authorities (PEM) of its clients; with it, they must show a certificate of theirs."""
+    labels: Annotated[Names, AfterValidator(_check_labels)] = ()
+    """Version labels as SERVABLE:LABEL=VERSION[@WEIGHT]; requests that name no version go by the
+    weights."""
+    admin_address: OptionalAddress = ""
+    """Where operators load, unload and label versions; empty for nowhere. Nobody has to show who
+    they are there."""
+    admin_rest_address: OptionalAddress = ""
+    """The same with JSON over HTTP/1.1; empty for nowhere."""
+    admin_timeout_seconds: Seconds = 600.0
+    """How long an operator's load or unload is waited for; it goes on after that."""
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0
     """A client's connection that gets older is made anew, so that clients spread; 0 for never."""
     request_timeout_seconds: Seconds = 300.0

@@ -7,10 +7,10 @@ import structlog
 from services.worker.requests import Requests
 from services.worker.servings import Servings
 from shared.deadline import Deadline
-from shared.errors import REAL_STATUSES, ServingError
+from shared.errors import REAL_STATUSES, InvalidRequest, ServingError
 from shared.wire.interface import CallContext, Routes
 from shared.wire.predict_codec import PredictMessage, read_predict, write_failure
-from shared.wire.predict_service import PREDICT_PATH, RequestIds
+from shared.wire.predict_service import PREDICT_PATH, VERSION_LABEL_KEY, RequestIds
 
 log = structlog.get_logger()
 
@@ -41,6 +41,10 @@ class ClientDoor:
         request = PredictMessage()
         try:
             request = read_predict(message)
+            if VERSION_LABEL_KEY in context.metadata:
+                raise InvalidRequest(
+                    f"{VERSION_LABEL_KEY}: a worker knows no labels, call a master or a version"
+                )
             version = self._servings.resolve(request.servable, request.method, request.version)
             return await self._requests.predict(request, version, deadline, request_id)
         except ServingError as failure:

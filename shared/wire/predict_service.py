@@ -9,6 +9,8 @@ from protos.ms_service import ms_service_pb2
 SERVICE_NAME: str = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full_name
 PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
 REQUEST_ID_KEY = "x-request-id"
+VERSION_LABEL_KEY = "x-version-label"
+"""Names a version by a label of the master; beside the message, whose fields are fixed."""
 _MAX_REQUEST_ID_LENGTH = 128
 
 

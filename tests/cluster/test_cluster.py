@@ -11,7 +11,7 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import add_servable, outputs, until
 
-PREDICTED = "method=predict outcome=ok servable=toy"
+PREDICTED = "method=predict outcome=ok servable=toy version=1"
 
 
 async def test_a_request_walks_through_all_three_services(cluster):
@@ -307,7 +307,7 @@ async def test_every_service_counts_and_times_what_it_does(cluster):
     assert master["mindserve_master_request_seconds_count"] == 2
     assert master["mindserve_master_workers"] == 1
     assert worker["mindserve_worker_requests_total " + PREDICTED] == 1
-    failed = "method=predict outcome=ExecutionFailed servable=toy"
+    failed = "method=predict outcome=ExecutionFailed servable=toy version=1"
     assert worker["mindserve_worker_requests_total " + failed] == 1
     assert worker["mindserve_worker_queue_seconds_count"] == 2
     assert worker["mindserve_worker_batch_rows_sum"] == 3
@@ -342,7 +342,7 @@ async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
 
 async def test_a_newer_version_is_found_and_takes_over_without_losing_a_request(cluster):
     add_servable(cluster.servables, function="identity")
-    await cluster.start_all(worker=("--poll-seconds", "0.1"))
+    await cluster.start_all(worker=("--watch-seconds", "0.1"))
     answers = []
 
     async def caller():

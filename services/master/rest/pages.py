@@ -54,8 +54,10 @@ class Pages:
             raise MethodNotAllowed("http message only support POST right now, got GET")
         spec = read_servable(path)
         versions = self._router.served(spec.servable, spec.version)
+        labels = self._router.labels(spec.servable)
         return {
             "servable": spec.servable,
+            "labels": {each.name: each.version for each in labels},
             "versions": [
                 {"version": version, "methods": sorted(methods)}
                 for version, methods in sorted(versions.items())

@@ -122,7 +122,7 @@ async def pool(tmp_path, count=1, hang_seconds=30.0):
     servable = await asyncio.to_thread(load_servable, tmp_path, "toy")
     async with task_scope() as scope:
         made = StageProcesses(count, scope, tmp_path, hang_seconds=hang_seconds)
-        made.add(WHAT)
+        await made.add(WHAT)
         yield Running(made, servable)
 
 
