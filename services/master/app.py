@@ -139,6 +139,12 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     health.set("", True)
     health.set(SERVICE_NAME, True)
     router = Router(random.Random(), parse_labels(settings.labels))
+    metrics.add_labels(
+        lambda: [
+            (servable, label.name, label.version, router.is_served(servable, label.version))
+            for servable, label in router.labelled()
+        ]
+    )
     admission = Admission(settings.max_requests, metrics)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):

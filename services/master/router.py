@@ -58,14 +58,19 @@ class Router:
             self._index()
 
     def _index(self) -> None:
-        self._serving = {}
-        self._shares = {}
+        serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
         for worker, offers in self._offers.items():
             if offers.draining:
                 continue
             for offer in offers.offers:
-                versions = self._serving.setdefault(offer.what.servable, {})
+                versions = serving.setdefault(offer.what.servable, {})
                 versions.setdefault(offer.what.version, {})[worker] = offer.methods
+        self._serving = serving
+        self._shares = {}
+
+    def labelled(self) -> list[tuple[str, Label]]:
+        """Every label with its servable."""
+        return [(name, label) for name, labels in self._labels.items() for label in labels]
 
     def labels(self, servable: str) -> tuple[Label, ...]:
         """The labels of a servable."""
@@ -73,7 +78,8 @@ class Router:
 
     def set_labels(self, servable: str, labels: tuple[Label, ...]) -> None:
         """Replace the labels of a servable; requests that come after this go by them."""
-        self._labels[servable] = labels
+        # A new table: metrics may be reading the old one in a thread of theirs.
+        self._labels = {**self._labels, servable: labels}
         self._shares = {}
 
     def is_served(self, servable: str, version: int) -> bool:

@@ -10,6 +10,14 @@ from shared.settings import Address, Count, Names, OptionalAddress, Seconds, Ser
 from shared.wire.tls import ServerTls
 
 
+def _on_loopback(address: str) -> str:
+    return f"127.0.0.1{address}" if address.startswith(":") else address
+
+
+AdminAddress = Annotated[OptionalAddress, AfterValidator(_on_loopback)]
+"""HOST:PORT or :PORT, which is on the loopback; or empty for none."""
+
+
 def _check_labels(texts: tuple[str, ...]) -> tuple[str, ...]:
     parse_labels(texts)
     return texts
@@ -53,10 +61,10 @@ class MasterSettings(ServiceSettings):
     labels: Annotated[Names, AfterValidator(_check_labels)] = ()
     """Version labels as SERVABLE:LABEL=VERSION[@WEIGHT]; requests that name no version go by the
     weights."""
-    admin_address: OptionalAddress = ""
-    """Where operators load, unload and label versions; empty for nowhere. Nobody has to show who
-    they are there."""
-    admin_rest_address: OptionalAddress = ""
+    admin_address: AdminAddress = ""
+    """Where operators load, unload and label versions, :PORT for the loopback; empty for nowhere.
+    Nobody has to show there who they are."""
+    admin_rest_address: AdminAddress = ""
     """The same with JSON over HTTP/1.1; empty for nowhere."""
     admin_timeout_seconds: Seconds = 600.0
     """How long an operator's load or unload is waited for; it goes on after that."""

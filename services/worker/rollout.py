@@ -222,12 +222,10 @@ class Rollout:
         self._failures[what] = failure
         self._metrics.loads.labels(what.servable, "failed").inc()
         log.error("not loaded", what=str(what), reason=failure.message)
-        served = [
-            each.what.version
-            for each in self._servings.versions_of(what.servable)
-            if not each.retiring
-        ]
-        self._intents[what.servable] = self._intent(what.servable).failed(what.version, served)
+        servings = self._servings.versions_of(what.servable)
+        present = [each.what.version for each in servings if not each.retiring]
+        present += [each.version for each in self._loads if each.servable == what.servable]
+        self._intents[what.servable] = self._intent(what.servable).failed(what.version, present)
 
     def _abandon(self, what: ServableVersion) -> None:
         log.info("not wanted any more", what=str(what))

@@ -161,28 +161,58 @@ async def test_a_failed_load_leaves_the_old_version_serving_and_says_why(cluster
         await more(answers, TWO)
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "text"),
-    [
+async def test_whoever_stops_waiting_does_not_stop_the_load_and_an_unload_does(cluster):
+    add_servable(cluster.servables, function="identity")
+    flag = cluster.folder / "flag"
+    config = cluster.servables / "toy" / "servable_config.py"
+    start_of_config = f"""import os, time
+while not os.path.exists({str(flag)!r}) and os.path.exists({str(flag)!r} + ".wait"):
+    time.sleep(0.01)
+"""
+    config.write_text(start_of_config + config.read_text())
+    await start(cluster)
+    text = config.read_text()
+    for version in (2, 3):
+        add_servable(cluster.servables, version=version, function="double")
+    config.write_text(text)
+    (cluster.folder / "flag.wait").touch()
+    async with (
+        traffic(cluster) as answers,
+        grpc.aio.insecure_channel(cluster.admin) as channel,
+    ):
+        load = channel.unary_unary(
+            "/mindserve.serving.v1.Repository/Load",
+            request_serializer=pb.LoadRequest.SerializeToString,
+            response_deserializer=pb.RepositoryReply.FromString,
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await load(pb.LoadRequest(servable="toy", version=2), timeout=0.5)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        unwanted = asyncio.ensure_future(load(pb.LoadRequest(servable="toy", version=3)))
+        waiting = {1: "ready", 2: "loading", 3: "loading"}
+        await until(lambda: is_in(cluster, waiting), what="both loads")
+        await order(cluster, "POST", "/servables/toy/version/3/unload")
+        with pytest.raises(grpc.aio.AioRpcError) as abandoned:
+            await unwanted
+        assert "version 3: it was unloaded while it was loading" in abandoned.value.details()
+        await more(answers, ONE)
+        flag.touch()
+        await more(answers, TWO)
+    assert await states(cluster) == {1: "ready", 2: "ready", 3: "unloaded"}
+
+
+async def test_orders_that_name_nothing_are_refused_and_change_nothing(cluster):
+    add_servable(cluster.servables)
+    await start(cluster)
+    for path, status, text in (
         ("/servables/nobody/load", 404, "servable 'nobody' is not in the repository"),
         ("/servables/toy/version/9/load", 404, "servable 'toy' version 9 is not in the"),
         ("/servables/..%2Ftoy/load", 404, "servable '../toy' is not in the repository"),
-        ("/servables/toy/version/0/load", 404, "please check url"),
         ("/servables/toy/version/..%2F1/load", 404, "please check url"),
-        ("/servables/%ff/load", 400, "it is not UTF-8"),
         ("/servables/toy", 405, "expected GET, got POST"),
-    ],
-)
-async def test_orders_that_name_nothing_are_refused(cluster, path, status, text):
-    add_servable(cluster.servables)
-    await start(cluster)
-    assert text in (await order(cluster, "POST", path, status=status))["error_msg"]
-    assert await states(cluster) == {1: "ready"}
-
-
-async def test_a_web_page_gives_no_orders(cluster):
-    add_servable(cluster.servables)
-    await start(cluster)
+    ):
+        assert text in (await order(cluster, "POST", path, status=status))["error_msg"]
+    # A page in the browser of somebody on this host.
     answer = await ask(cluster.admin_rest, "POST", "/servables/toy/unload", origin="http://evil")
     assert answer.status == 403
     assert await states(cluster) == {1: "ready"}
@@ -197,10 +227,10 @@ async def test_folders_that_come_and_go_are_followed_and_half_copied_ones_wait(c
         await more(answers, ONE)
         new.mkdir()
         content = (cluster.folder / "source" / "2" / "model.json").read_bytes()
-        # As a slow copy would: a little more at each look.
-        for end in range(0, len(content), 20):
+        # As a slow copy would: more of it at each look.
+        for end in range(0, len(content), 5):
             (new / "model.json").write_bytes(content[:end])
-            await asyncio.sleep(0.05)
+            await more(answers, ONE, 10)
         (new / "model.json").write_bytes(content)
         await until(lambda: is_in(cluster, {1: "ready", 2: "ready"}), what="version 2")
         await more(answers, TWO)
@@ -289,3 +319,23 @@ async def test_a_client_names_a_label(cluster):
     assert "label(next) , it is version 3, no worker serves it now" in away["error_msg"]
     assert "label(nothing) , label is not available" in str(await infer("nothing"))
     assert "no worker serves it now" in str(await infer("next"))
+
+
+async def test_functions_in_processes_of_their_own_change_version_under_traffic_too(cluster):
+    add_servable(cluster.servables, function="identity")
+    config = cluster.servables / "toy" / "servable_config.py"
+    text = config.read_text().replace("(model, x1,", "(model, same,")
+    text = text.replace(
+        "    return", "    same = register.add_stage(once, x1, outputs_count=1)\n    return"
+    ).replace("@register", "def once(x):\n    return x\n\n\n@register")
+    config.write_text(text)
+    await start(cluster, worker=("--stage-processes", "2"))
+    add_servable(cluster.servables, version=2, function="double")
+    config.write_text(text)
+    async with traffic(cluster) as answers:
+        await more(answers, ONE)
+        await order(cluster, "POST", "/servables/toy/load")
+        await more(answers, TWO)
+        config.write_text("1 / 0\n")
+        await order(cluster, "POST", "/servables/toy/version/1/load", status=500)
+        await more(answers, TWO)

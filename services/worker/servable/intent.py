@@ -53,11 +53,11 @@ class Intent:
         """Nothing, until something is loaded by hand."""
         return Intent(self.policy, off=True)
 
-    def failed(self, version: int, serving: Collection[int]) -> "Intent":
-        """A version cannot be loaded: what is being served goes on."""
+    def failed(self, version: int, present: Collection[int]) -> "Intent":
+        """A version cannot be loaded: what is served, or on its way, goes on."""
         return replace(
             self,
-            wanted=(self.wanted - {version}) | (frozenset(serving) - self.dropped),
+            wanted=(self.wanted | (frozenset(present) - self.dropped)) - {version},
             pinned=self.pinned - {version},
         )
 
@@ -76,8 +76,9 @@ class Changes(NamedTuple):
 
     load: frozenset[int]
     abandon: frozenset[int]
-    """Loads that nobody wants any more."""
+    """Of what is being loaded."""
     retire: frozenset[int]
+    """Of what is served."""
 
 
 def changes(
@@ -89,10 +90,11 @@ def changes(
     hand at once.
     """
     present = frozenset(loading) | frozenset(serving)
-    unwanted = frozenset(serving) - frozenset(loading) - intent.wanted
-    is_complete = intent.wanted <= frozenset(ready)
+    going = present - intent.wanted
+    if not intent.wanted <= frozenset(ready):
+        going &= intent.dropped
     return Changes(
         load=intent.wanted - present,
-        abandon=frozenset(loading) - intent.wanted,
-        retire=unwanted if is_complete else unwanted & intent.dropped,
+        abandon=going & frozenset(loading),
+        retire=going - frozenset(loading),
     )

@@ -53,7 +53,7 @@ def test_a_watched_directory_leaves_orders_alone():
 
 def test_a_version_that_cannot_be_loaded_takes_nothing_away():
     intent = Intent(TWO).load_chosen({1, 2, 3})
-    assert intent.failed(3, serving={1, 2}).wanted == {1, 2}
+    assert intent.failed(3, present={1, 2, 3}).wanted == {1, 2}
     assert intent.found({1, 2, 3}, failed={3}).wanted == {1, 2}
     assert Intent(LATEST).load_chosen({1}).load(2).failed(2, {1}).pinned == frozenset()
 
@@ -71,6 +71,12 @@ def test_what_is_unloaded_by_hand_goes_at_once_and_its_load_ends():
     assert due == (set(), {2}, {1})
 
 
+def test_what_was_first_is_not_given_up_for_what_may_never_load():
+    intent = Intent(LATEST).load_chosen({1, 2})
+    assert changes(intent, loading={1, 2}, ready=(), serving={1, 2}) == (set(), set(), set())
+    assert intent.failed(2, present={1, 2}).wanted == {1}
+
+
 @given(versions, versions, versions, versions, versions)
 def test_no_change_loads_twice_or_leaves_a_wanted_version_behind(
     wanted, dropped, loading, ready, more
@@ -78,11 +84,14 @@ def test_no_change_loads_twice_or_leaves_a_wanted_version_behind(
     serving = ready | more
     intent = Intent(LATEST, wanted - dropped, dropped=dropped)
     due = changes(intent, loading=loading, ready=ready, serving=serving)
+    going = due.retire | due.abandon
+    assert due.abandon <= loading
+    assert due.retire <= serving
     assert not due.load & (loading | serving)
-    assert not due.retire & intent.wanted
-    assert not due.abandon & intent.wanted
+    assert not going & intent.wanted
     assert intent.wanted <= due.load | loading | serving
-    if due.retire - dropped:
+    assert (loading | serving) & intent.dropped <= going
+    if going - dropped:
         assert intent.wanted <= ready
 
 
