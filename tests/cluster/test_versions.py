@@ -1,12 +1,16 @@
 """Versions that come and go while requests flow: by order, by folder, by label."""
 
 import asyncio
+import shlex
 import shutil
+import subprocess
 from collections import Counter
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
+import orjson
 import pytest
 
 from mindspore_serving.client import AsyncClient
@@ -15,6 +19,7 @@ from shared.ports import free_port
 from tests.support.cluster import add_servable, outputs, until
 from tests.support.http1 import ask
 
+ROOT = Path(__file__).parents[2]
 ONE, TWO = (1.0, 2.0), (2.0, 4.0)
 """What versions 1 (identity) and 2 (double) make of [1, 2]."""
 
@@ -339,3 +344,24 @@ async def test_functions_in_processes_of_their_own_change_version_under_traffic_
         config.write_text("1 / 0\n")
         await order(cluster, "POST", "/servables/toy/version/1/load", status=500)
         await more(answers, TWO)
+
+
+async def test_the_orders_of_the_documentation_do_what_it_says(cluster):
+    add_servable(cluster.servables, version=3)
+    await start(cluster)
+    add_servable(cluster.servables, version=4)
+    lines = (ROOT / "docs" / "operations.md").read_text().splitlines()
+    shown = [at for at, line in enumerate(lines) if line.startswith("$ curl") and ":5511" in line]
+    assert len(shown) == 2
+    for at in shown:
+        command = lines[at].removeprefix("$ ").replace("127.0.0.1:5511", cluster.admin_rest)
+        run = await asyncio.create_subprocess_exec(
+            *shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        printed, _ = await run.communicate()
+        told, expected = orjson.loads(printed), orjson.loads(lines[at + 1])
+        for each in told.get("versions", ()):
+            each["worker"] = "127.0.0.1:6200"
+        assert told == expected
+    counted = await asyncio.to_thread(cluster.metrics_of, "master")
+    assert counted["mindserve_master_label_served label=stable servable=toy version=4"] == 1

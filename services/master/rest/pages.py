@@ -55,14 +55,15 @@ class Pages:
             raise MethodNotAllowed("http message only support POST right now, got GET")
         spec = read_servable(path)
         versions = self._router.served(spec.servable, spec.version)
-        return {
+        page = {
             "servable": spec.servable,
-            "labels": self._labels(spec.servable),
             "versions": [
                 {"version": version, "methods": sorted(methods)}
                 for version, methods in sorted(versions.items())
             ],
         }
+        labels = self._labels(spec.servable)
+        return page | {"labels": labels} if labels else page
 
     def _labels(self, servable: str) -> dict[str, int]:
         return {label.name: label.version for label in self._router.labels(servable)}
