@@ -1,8 +1,11 @@
 """What masters pass on from operators: which versions there are, load one, unload one."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.worker.rollout import Rollout
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded
 from shared.repository import Order, VersionStatus
 from shared.wire.interface import CallContext, Routes
 from shared.wire.repository_codec import (
@@ -13,6 +16,9 @@ from shared.wire.repository_codec import (
     read_order,
     write_inventory,
 )
+
+# For a caller that says nothing of its own patience.
+_LONGEST_SECONDS = 3600.0
 
 
 class RepositoryDoor:
@@ -35,15 +41,20 @@ class RepositoryDoor:
         return write_inventory([each for each in versions if asked in ("", each.what.servable)])
 
     async def _load(self, context: CallContext, message: bytes) -> bytes:
-        del context
-        return await _answer(self._rollout.load, message)
+        return await _answer(self._rollout.load, context, message)
 
     async def _unload(self, context: CallContext, message: bytes) -> bytes:
-        del context
-        return await _answer(self._rollout.unload, message)
+        return await _answer(self._rollout.unload, context, message)
 
 
 async def _answer(
-    act: Callable[[Order], Awaitable[Sequence[VersionStatus]]], message: bytes
+    act: Callable[[Order], Awaitable[Sequence[VersionStatus]]], context: CallContext, message: bytes
 ) -> bytes:
-    return write_inventory(await act(read_order(message)))
+    order = read_order(message)
+    now = asyncio.get_running_loop().time()
+    until = context.deadline or Deadline.after(_LONGEST_SECONDS, now=now)
+    try:
+        async with asyncio.timeout_at(until.at):
+            return write_inventory(await act(order))
+    except TimeoutError:
+        raise DeadlineExceeded(f"{order}: not done in time, it goes on") from None

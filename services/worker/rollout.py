@@ -62,11 +62,11 @@ class Rollout:
         waiting does not stop the load. Raises NotServed for what is not in the repository, and
         LoadFailed with the reason: what was served before is served then.
         """
-        existing = await self._existing(order)
-        intent = self._intent(order.servable)
-        asked = [order.version] if order.version else intent.load_chosen(existing).wanted
-        intent = intent.load(order.version) if order.version else intent.load_chosen(existing)
+        existing = await self._existing(order, served=False)
+        before = self._intent(order.servable)
+        intent = before.load(order.version) if order.version else before.load_chosen(existing)
         self._intents[order.servable] = intent
+        asked = {order.version} if order.version else intent.wanted
         whats = [ServableVersion(order.servable, version) for version in sorted(asked)]
         for what in whats:
             self._failures.pop(what, None)
@@ -85,7 +85,7 @@ class Rollout:
 
         Raises NotServed for what is neither served nor in the repository.
         """
-        existing = await self._existing(order)
+        existing = await self._existing(order, served=True)
         intent = self._intent(order.servable)
         self._intents[order.servable] = (
             intent.unload(order.version) if order.version else intent.unload_all()
@@ -141,11 +141,12 @@ class Rollout:
         log.info("found", servable=name, versions=sorted(now))
         self._change(name)
 
-    async def _existing(self, order: Order) -> set[int]:
-        """The versions of a servable that are in the repository, or served."""
-        found = await self._look()
-        served = {each.what.version for each in self._servings.versions_of(order.servable)}
-        existing = served | set(found.get(order.servable, ()))
+    async def _existing(self, order: Order, *, served: bool) -> set[int]:
+        """The versions of a servable that are in the repository, or ``served`` from it before."""
+        existing = set((await self._look()).get(order.servable, ()))
+        if served:
+            servings = self._servings.versions_of(order.servable)
+            existing |= {serving.what.version for serving in servings}
         if not existing or (order.version and order.version not in existing):
             known = ", ".join(map(str, sorted(existing))) or "none"
             raise NotServed(f"{order} is not in the repository, versions there: {known}")

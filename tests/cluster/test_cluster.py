@@ -229,9 +229,15 @@ async def test_two_workers_share_load_and_a_draining_one_loses_nothing(cluster):
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
 
 
+async def two_agents_hold_it(cluster):
+    counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+    return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
+
+
 async def test_an_agent_killed_under_load_fails_at_most_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.01)
     await cluster.start_all(agents=2, worker=("--max-batch-size", "4"))
+    await until(lambda: two_agents_hold_it(cluster), what="both agents to hold the servable")
     failures, answered = [], 0
     stop = asyncio.Event()
 
@@ -321,11 +327,7 @@ async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.5)
     await cluster.start_all(agents=2, worker=("--max-batch-size", "1"))
 
-    async def both_ready():
-        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
-        return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
-
-    await until(both_ready, what="both agents to hold the servable")
+    await until(lambda: two_agents_hold_it(cluster), what="both agents to hold the servable")
     calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(2)]
 
     async def both_busy():
