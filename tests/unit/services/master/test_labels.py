@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from services.master.labels import Label, check_labels, parse_labels, pick, weights
 from services.master.router import Choice, Router
+from services.master.settings import MasterSettings
 from services.master.spec import Spec
 from shared.errors import InvalidRequest, NotServed, Unavailable
 from shared.membership import Offer, Offers
 from shared.servable import ServableVersion
+from shared.settings import SettingsError, read
 
 RUN = Spec("add", "run")
 STABLE, CANARY = Label("stable", 3, 95), Label("canary", 4, 5)
@@ -186,3 +188,15 @@ def test_labels_that_lead_nowhere_say_so(spec, error, text):
 def test_a_label_of_a_master_that_knows_no_worker_yet_may_be_asked_for_again():
     with pytest.raises(Unavailable, match="no worker has joined yet"):
         router().choose(RUN._replace(label="other"), idle)
+
+
+def test_labels_come_from_the_command_line_the_environment_and_a_file(tmp_path, monkeypatch):
+    expected = ("add:stable=3@95", "add:canary=4@5")
+    assert read(MasterSettings, ["--labels", ",".join(expected)]).labels == expected
+    file = tmp_path / "mindserve.toml"
+    file.write_text(f"[master]\nlabels = {list(expected)}\n")
+    assert read(MasterSettings, ["--config", str(file)]).labels == expected
+    monkeypatch.setenv("MINDSERVE_MASTER_LABELS", ",".join(expected))
+    assert read(MasterSettings, []).labels == expected
+    with pytest.raises(SettingsError, match=r"SERVABLE:LABEL=VERSION\[@WEIGHT\], got 'add=3'"):
+        read(MasterSettings, ["--labels", "add=3"])
