@@ -65,9 +65,7 @@ class Admin:
         deadline = deadline or Deadline.after(self._timeout_seconds, now=self._now())
         found = await self.index(order.servable)
         holders = {
-            each.worker
-            for each in found.versions
-            if each.what.servable == order.servable and order.version in (0, each.what.version)
+            each.worker for each in found.versions if order.version in (0, each.what.version)
         }
         if not holders:
             silent = f", workers that did not answer: {len(found.silent)}" if found.silent else ""

@@ -117,8 +117,16 @@ async def test_versions_are_served_side_by_side_and_unloaded_by_order(cluster):
         assert [(each["version"], each["state"]) for each in gone["versions"]] == [(3, "unloaded")]
         await more(newest, TWO)
     assert await states(cluster) == {1: "unloaded", 2: "ready", 3: "unloaded"}
-    # The newest is loaded again while it may still be on its way out.
     await order(cluster, "POST", "/servables/toy/version/3/load")
+    assert outputs(await cluster.predict([1, 2])) == [list(ONE)]
+    # Once more, while it is still on its way out.
+    leaving = asyncio.create_task(order(cluster, "POST", "/servables/toy/version/3/unload"))
+    await until(
+        lambda: is_in(cluster, {1: "unloaded", 2: "ready", 3: "retiring"}), what="its way out"
+    )
+    await order(cluster, "POST", "/servables/toy/version/3/load")
+    await leaving
+    assert await states(cluster) == {1: "unloaded", 2: "ready", 3: "ready"}
     assert outputs(await cluster.predict([1, 2])) == [list(ONE)]
     await order(cluster, "POST", "/servables/toy/unload")
     with pytest.raises(grpc.aio.AioRpcError) as away:
@@ -152,6 +160,9 @@ async def test_a_failed_load_leaves_the_old_version_serving_and_says_why(cluster
         index = await order(cluster, "GET", "/servables/toy")
         assert [each["state"] for each in index["versions"]] == ["ready", "failed"]
         assert "is no toy" in index["versions"][1]["detail"]
+        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+        assert counted["mindserve_worker_agents_holding servable=toy version=1"] == 2
+        assert "mindserve_worker_agents_holding servable=toy version=2" not in counted
         await more(answers, ONE)
         # The configuration may be what is broken.
         config = cluster.servables / "toy" / "servable_config.py"

@@ -16,6 +16,7 @@ from shared.declaration import load_servable
 from shared.errors import LoadFailed, StageFailed
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
+from tests.support.cluster import until
 
 WHAT = ServableVersion("toy", 1)
 WHERE = "Call it Failed, error msg: "
@@ -231,14 +232,18 @@ async def test_a_version_is_imported_everywhere_before_it_is_called(tmp_path, mo
 
 async def test_a_process_that_never_rests_still_imports_a_new_version(tmp_path):
     async with pool(tmp_path) as running:
+        called = 0
 
         async def caller():
+            nonlocal called
             while True:
                 assert await running.values("plus", 1) == [2]
+                called += 1
 
         async with task_scope() as scope:
             for _ in range(3):
                 scope.spawn(caller(), name="caller")
+            await until(lambda: called > 3, what="the callers to keep it at work")
             async with asyncio.timeout(60):
                 await running.pool.add(ServableVersion("toy", 2))
 
