@@ -254,6 +254,8 @@ async def test_folders_that_come_and_go_are_followed_and_half_copied_ones_wait(c
         shutil.rmtree(new)
         await more(answers, ONE)
         await until(lambda: is_in(cluster, {1: "ready"}), what="version 2 to go")
+        add_servable(cluster.servables, "another")
+        await cluster.ready("another")
 
 
 async def test_a_watched_version_that_cannot_be_loaded_is_tried_again_when_it_changes(cluster):
