@@ -38,12 +38,18 @@ class AsyncClient:
         ssl_config: SSLConfig | None = None,
         *,
         raise_on_error: bool = False,
+        version_label: str | None = None,
     ) -> None:
-        target = target_of(address, servable_name, method_name, version_number, ssl_config)
+        target = target_of(
+            address, servable_name, method_name, version_number, ssl_config,
+            version_label=version_label,
+        )  # fmt: skip
         self.address = target.address
         self.servable_name = target.servable_name
         self.method_name = target.method_name
         self.version_number = target.version_number
+        self.version_label = target.version_label
+        self._metadata = target.metadata
         self._spec = target.spec()
         self._raise_on_error = raise_on_error
         self.channel: grpc.aio.Channel = (
@@ -79,7 +85,8 @@ class AsyncClient:
         priority: int | None = None,
     ) -> Result:
         """Call the method, as ``Client.infer`` does; cancelling it cancels the request."""
-        request, metadata = encode_request(self._spec, instances), metadata_of(priority)
+        request = encode_request(self._spec, instances)
+        metadata = self._metadata + metadata_of(priority)
         try:
             reply = await self._predict(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as failure:

@@ -64,7 +64,8 @@ class Client:
 
     address: ``HOST:PORT`` or ``unix:PATH``. The form of versions 1.1 and 1.2,
     ``Client(ip, port, servable_name, method_name, version_number=0)``, works as well.
-    version_number: 0 means the newest.
+    version_number: 0 means the newest, or what the labels' weights at the server say.
+    version_label: a label of the server (``"stable"``) in the place of a number.
     ssl_config: None for a plain connection.
     raise_on_error: raise instead of returning ``{"error": text}``: ServingRequestError for
     what the server refused, grpc.RpcError for a failed call.
@@ -81,6 +82,7 @@ class Client:
         ssl_config: SSLConfig | None = None,
         *,
         raise_on_error: bool = False,
+        version_label: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -92,6 +94,7 @@ class Client:
         version_number: int = 0,
         *,
         raise_on_error: bool = False,
+        version_label: str | None = None,
     ) -> None: ...
     def __init__(self, *args: Any, raise_on_error: bool = False, **kwargs: Any) -> None:
         is_old = "port" in kwargs or (len(args) > 1 and isinstance(args[1], int))
@@ -100,6 +103,8 @@ class Client:
         self.servable_name = target.servable_name
         self.method_name = target.method_name
         self.version_number = target.version_number
+        self.version_label = target.version_label
+        self._metadata = target.metadata
         self._raise_on_error = raise_on_error
         self.channel: grpc.Channel = (
             grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
@@ -134,7 +139,7 @@ class Client:
         place of an instance that failed; one such dict when the whole request failed.
         Raises RuntimeError for values that cannot be sent.
         """
-        request, metadata = self._request(instances), metadata_of(priority)
+        request, metadata = self._request(instances), self._metadata + metadata_of(priority)
         try:
             reply = self.stub.Predict(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as failure:
@@ -150,7 +155,7 @@ class Client:
 
         A failed call is raised by ``.result()`` as grpc.RpcError, unless the server refused it.
         """
-        request, metadata = self._request(instances), metadata_of(priority)
+        request, metadata = self._request(instances), self._metadata + metadata_of(priority)
         try:
             call = self.stub.Predict.future(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as failure:

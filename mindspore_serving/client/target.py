@@ -12,6 +12,7 @@ from shared.wire.predict_service import PRIORITY_KEY
 
 PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
 _MAX_MESSAGE_BYTES = 512 * 1024 * 1024
+VERSION_LABEL_KEY = "x-version-label"
 _MAX_PORT = 65535
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -79,6 +80,12 @@ class Target:
     method_name: str
     version_number: int
     ssl_config: SSLConfig | None
+    version_label: str | None = None
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What requests carry beside the message: the version's label, if one was given."""
+        return () if self.version_label is None else ((VERSION_LABEL_KEY, self.version_label),)
 
     def spec(self) -> pb.ServableSpec:
         """The target as requests carry it."""
@@ -95,6 +102,8 @@ def target_of(
     method_name: object,
     version_number: object = 0,
     ssl_config: object = None,
+    *,
+    version_label: object = None,
 ) -> Target:
     """Check what a client was given; raises RuntimeError in the original's words."""
     for name, value in (
@@ -114,7 +123,19 @@ def target_of(
         raise RuntimeError("Parameter 'version_number' should be >= 0")
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise RuntimeError("The type of ssl_config should be type of SSLConfig")
-    return Target(address, servable_name, method_name, version_number, ssl_config)
+    if version_label is not None:
+        check_text("version_label", version_label)
+        assert isinstance(version_label, str)
+        if not (version_label.isascii() and version_label.isprintable()):
+            raise RuntimeError(
+                "Parameter 'version_label' should be printable ASCII, but actually"
+                f" {version_label!r}"
+            )
+        if version_number:
+            raise RuntimeError(
+                "Parameters 'version_number' and 'version_label' should not both be given"
+            )
+    return Target(address, servable_name, method_name, version_number, ssl_config, version_label)
 
 
 def metadata_of(priority: object) -> Metadata:
@@ -134,6 +155,8 @@ def target_by_port(
     servable_name: object,
     method_name: object,
     version_number: object = 0,
+    *,
+    version_label: object = None,
 ) -> Target:
     """The arguments of versions 1.1 and 1.2; raises RuntimeError in the original's words."""
     check_text("ip", ip)
@@ -141,4 +164,6 @@ def target_by_port(
         raise RuntimeError(f"Parameter 'port' should be int, but actually {type(port)}")
     if not 1 <= port <= _MAX_PORT:
         raise RuntimeError(f"Parameter 'port' should be in range [1,{_MAX_PORT}]")
-    return target_of(f"{ip}:{port}", servable_name, method_name, version_number)
+    return target_of(
+        f"{ip}:{port}", servable_name, method_name, version_number, version_label=version_label
+    )

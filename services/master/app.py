@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.master.admin import Admin
+from services.master.admin_rpc import SERVICE_NAMES as ADMIN_SERVICE_NAMES
+from services.master.admin_rpc import AdminDoor
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
+from services.master.labels import parse_labels
 from services.master.metrics import Metrics
 from services.master.requests import Requests
 from services.master.router import Router
@@ -34,6 +38,7 @@ log = structlog.get_logger()
 
 # Time for the last answers to be written, once every request has one.
 _CLOSE_GRACE_SECONDS = 0.5
+_MAX_ADMIN_BYTES, _MAX_ADMIN_CALLS = 1 << 20, 32
 
 
 class Master:
@@ -113,6 +118,17 @@ def _serve_rest(
     )
 
 
+def _serve_admin_rest(
+    settings: MasterSettings, admin: Admin, requests: Requests, scope: TaskScope
+) -> "AbstractAsyncContextManager[RestServer | None]":
+    if not settings.admin_rest_address:
+        return nullcontext()
+    from services.master.rest.admin import AdminRestDoor  # noqa: PLC0415 (as above)
+    from services.master.rest.server import serve_rest  # noqa: PLC0415 (as above)
+
+    return serve_rest(AdminRestDoor(admin, requests.deadline), settings.admin_rest_address, scope)
+
+
 @asynccontextmanager
 async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     """A master that listens while inside."""
@@ -122,7 +138,13 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     health = HealthBoard()
     health.set("", True)
     health.set(SERVICE_NAME, False)
-    router = Router(random.Random())
+    router = Router(random.Random(), parse_labels(settings.labels))
+    metrics.add_labels(
+        lambda: [
+            (servable, label.name, label.version, router.is_served(servable, label.version))
+            for servable, label in router.labelled()
+        ]
+    )
     admission = Admission(settings.max_requests, metrics)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
@@ -139,10 +161,19 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 max_request_timeout_seconds=settings.max_request_timeout_seconds,
             )
             door = FrontDoor(requests)
+            admin = Admin(wire, workers, router, timeout_seconds=settings.admin_timeout_seconds)
             async with (
                 wire.serve(
                     registrar.routes | health_routes(health), [settings.membership_address]
                 ) as membership,
+                wire.serve(
+                    AdminDoor(admin).routes | health_routes(health),
+                    [settings.admin_address] if settings.admin_address else [],
+                    max_message_bytes=_MAX_ADMIN_BYTES,
+                    max_concurrent_calls=_MAX_ADMIN_CALLS,
+                    reflect=[*ADMIN_SERVICE_NAMES, HEALTH_SERVICE_NAME],
+                ) as admin_server,
+                _serve_admin_rest(settings, admin, requests, scope) as admin_rest,
                 _serve_rest(settings, requests, router, health, scope) as rest,
                 # The last to listen: who finds that MSService serves finds the others too.
                 wire.serve(
@@ -162,6 +193,8 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     "listening",
                     clients=master.address,
                     rest=master.rest_address,
+                    admin=next(iter(admin_server.addresses), ""),
+                    admin_rest=admin_rest.address if admin_rest is not None else "",
                     membership=master.membership_address,
                 )
                 yield master

@@ -1,6 +1,10 @@
 """What the master counts."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from shared.metrics import SECONDS_BUCKETS
 
@@ -29,4 +33,26 @@ class Metrics:
             "Times a worker refused a request and another was tried.",
             registry=registry,
         )
+        self._registry = registry
         self.workers = Gauge("mindserve_master_workers", "Workers connected.", registry=registry)
+
+    def add_labels(self, read: Callable[[], Iterable[tuple[str, str, int, bool]]]) -> None:
+        """Show what ``read`` gives when scraped: servable, label, version, whether it is served."""
+        self._registry.register(_Labels(read))
+
+
+class _Labels(Collector):
+    """Version labels: they come and go, so they are read when asked for."""
+
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str, int, bool]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "mindserve_master_label_served",
+            "Whether some worker serves the version of a label now.",
+            labels=["servable", "label", "version"],
+        )
+        for servable, label, version, served in self._read():
+            family.add_metric([servable, label, str(version)], served)
+        yield family

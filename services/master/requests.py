@@ -57,13 +57,18 @@ class Requests:
         """Say no before work is done for a request; raises Overloaded or Draining."""
         self._admission.check()
 
-    async def answer(self, message: bytes, urgency: Urgency, request_id: str) -> bytes:
-        """The serialized PredictReply to a serialized PredictRequest; raises ServingError."""
+    async def answer(
+        self, message: bytes, urgency: Urgency, request_id: str, label: str = ""
+    ) -> bytes:
+        """The serialized PredictReply to a serialized PredictRequest; raises ServingError.
+
+        ``label`` is the version label that the caller named beside the message.
+        """
         started = self._now()
         outcome = "Cancelled"
         try:
             with self._admission:
-                reply = await self._dispatch(message, urgency, request_id)
+                reply = await self._dispatch(message, urgency, request_id, label)
             outcome = "ok"
             return reply
         except Exception as failure:
@@ -80,10 +85,14 @@ class Requests:
             # A master that is full has better things to do than to write about each.
             _log_failure(spec, failure, request_id)
 
-    async def _dispatch(self, message: bytes, urgency: Urgency, request_id: str) -> bytes:
+    async def _dispatch(
+        self, message: bytes, urgency: Urgency, request_id: str, label: str
+    ) -> bytes:
         spec = Spec()
         try:
             spec = read_spec(message)
+            if label:
+                spec = spec._replace(label=label)
             return await self._dispatcher.dispatch(
                 spec, message, urgency=urgency, request_id=request_id
             )
@@ -104,7 +113,7 @@ def _log_failure(spec: Spec, failure: ServingError, request_id: str) -> None:
         request_id=request_id,
         servable=spec.servable,
         method=spec.method,
-        version=spec.version,
+        version=spec.label or spec.version,
         error=type(failure).__name__,
         reason=failure.message,
     )

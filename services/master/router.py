@@ -4,13 +4,15 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
+from services.master.labels import Label, pick, weights
 from services.master.spec import Spec
-from shared.errors import NotServed, Unavailable
+from shared.errors import InvalidRequest, NotServed, Unavailable
 from shared.membership import Offers
 from shared.servable import request_text
 
 # Workers of one servable version and the methods each offers.
 _Serving = Mapping[str, frozenset[str]]
+_NO_LABELS: Mapping[str, tuple[Label, ...]] = {}
 
 
 class Choice(NamedTuple):
@@ -20,15 +22,25 @@ class Choice(NamedTuple):
     version: int
 
 
+class _Share(NamedTuple):
+    """Who serves one version, and how much of a spec's requests it gets beside other shares."""
+
+    weight: int
+    choices: tuple[Choice, ...]
+
+
 class Router:
     """What every worker offers, and a fair choice among those that fit."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(
+        self, chance: random.Random, labels: Mapping[str, tuple[Label, ...]] = _NO_LABELS
+    ) -> None:
         self._chance = chance
+        self._labels = dict(labels)
         self._offers: dict[str, Offers] = {}
         self._serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
         # What a spec resolved to since the last change.
-        self._fitting: dict[Spec, tuple[Choice, ...]] = {}
+        self._shares: dict[Spec, tuple[_Share, ...]] = {}
         # Everything ever offered: tells "gone for now" from "never heard of".
         self._known: dict[str, dict[int, frozenset[str]]] = {}
 
@@ -46,14 +58,33 @@ class Router:
             self._index()
 
     def _index(self) -> None:
-        self._serving = {}
-        self._fitting = {}
+        serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
         for worker, offers in self._offers.items():
             if offers.draining:
                 continue
             for offer in offers.offers:
-                versions = self._serving.setdefault(offer.what.servable, {})
+                versions = serving.setdefault(offer.what.servable, {})
                 versions.setdefault(offer.what.version, {})[worker] = offer.methods
+        self._serving = serving
+        self._shares = {}
+
+    def labelled(self) -> list[tuple[str, Label]]:
+        """Every label with its servable."""
+        return [(name, label) for name, labels in self._labels.items() for label in labels]
+
+    def labels(self, servable: str) -> tuple[Label, ...]:
+        """The labels of a servable."""
+        return self._labels.get(servable, ())
+
+    def set_labels(self, servable: str, labels: tuple[Label, ...]) -> None:
+        """Replace the labels of a servable; requests that come after this go by them."""
+        # A new table: metrics may be reading the old one in a thread of theirs.
+        self._labels = {**self._labels, servable: labels}
+        self._shares = {}
+
+    def is_served(self, servable: str, version: int) -> bool:
+        """Whether some worker serves a version now."""
+        return version in self._serving.get(servable, {})
 
     def servables(self) -> Mapping[str, bool]:
         """Every servable ever offered, and whether somebody serves it now."""
@@ -89,24 +120,61 @@ class Router:
         ``outstanding`` counts the calls in a worker's hands. Raises NotServed, or
         Unavailable when nobody outside ``exclude`` serves it now.
         """
-        fitting = self._fitting.get(spec)
-        if fitting is None:
-            fitting = self._fitting[spec] = self._resolve(spec)
+        shares = self._shares.get(spec)
+        if shares is None:
+            shares = self._shares[spec] = self._resolve(spec)
         if exclude:
-            fitting = tuple(choice for choice in fitting if choice not in exclude)
-            if not fitting:
-                raise Unavailable(f"{request_text(*spec)}, no other worker serves it now")
+            shares = _without(shares, exclude)
+            if not shares:
+                raise Unavailable(f"{spec.text}, no other worker serves it now")
+        if len(shares) == 1:
+            fitting = shares[0].choices
+        else:
+            fitting = shares[pick([each.weight for each in shares], self._chance.random())].choices
         if len(fitting) == 1:
             return fitting[0]
         one, other = self._chance.sample(fitting, 2)
         return one if outstanding(one.worker) <= outstanding(other.worker) else other
 
-    def _resolve(self, spec: Spec) -> tuple[Choice, ...]:
-        """Who serves ``spec``: at least one."""
-        version, serving = self._version_of(spec)
-        fitting = tuple(
-            Choice(worker, version) for worker, methods in serving.items() if spec.method in methods
+    def _resolve(self, spec: Spec) -> tuple[_Share, ...]:
+        """Who serves ``spec``: at least one share, none of them empty."""
+        if spec.label:
+            return (_Share(1, self._labelled(spec)),)
+        if not spec.version:
+            by_weight = [
+                _Share(weight, choices)
+                for version, weight in weights(self.labels(spec.servable)).items()
+                if (choices := self._fitting(spec, version))
+            ]
+            # A version that is away leaves its part to the others.
+            if by_weight:
+                return tuple(by_weight)
+        return (_Share(1, self._unlabelled(spec)),)
+
+    def _fitting(self, spec: Spec, version: int) -> tuple[Choice, ...]:
+        """Who offers the method at a version now."""
+        workers = self._serving.get(spec.servable, {}).get(version, {})
+        return tuple(
+            Choice(worker, version) for worker, methods in workers.items() if spec.method in methods
         )
+
+    def _labelled(self, spec: Spec) -> tuple[Choice, ...]:
+        if spec.version:
+            raise InvalidRequest(f"{spec.text}, expected a version or a label, got both")
+        versions = {label.name: label.version for label in self.labels(spec.servable)}
+        version = versions.get(spec.label)
+        if version is None:
+            # Says so when the servable itself is not there, or not yet.
+            self._version_of(spec._replace(label=""))
+            known = ", ".join(sorted(versions)) or "none"
+            raise NotServed(f"{spec.text}, label is not available, labels of it: {known}")
+        if not self.is_served(spec.servable, version):
+            raise Unavailable(f"{spec.text}, it is version {version}, no worker serves it now")
+        return self._unlabelled(spec._replace(version=version, label=""))
+
+    def _unlabelled(self, spec: Spec) -> tuple[Choice, ...]:
+        version, serving = self._version_of(spec)
+        fitting = self._fitting(spec, version)
         if serving and not fitting:
             raise _no_method(spec)
         if not fitting:
@@ -117,18 +185,25 @@ class Router:
     def _version_of(self, spec: Spec) -> tuple[int, _Serving]:
         if not self._known:
             # A master that has just started: workers are on their way.
-            raise Unavailable(
-                f"{request_text(*spec)}, servable is not available, no worker has joined yet"
-            )
+            raise Unavailable(f"{spec.text}, servable is not available, no worker has joined yet")
         known = self._known.get(spec.servable)
         if known is None or (spec.version and spec.version not in known):
-            raise NotServed(f"{request_text(*spec)}, servable is not available")
+            raise NotServed(f"{spec.text}, servable is not available")
         living = self._serving.get(spec.servable, {})
         version = spec.version or max(living, default=max(known))
         serving = living.get(version, {})
         if not serving and spec.method not in known[version]:
             raise _no_method(spec)
         return version, serving
+
+
+def _without(shares: tuple[_Share, ...], exclude: Collection[Choice]) -> tuple[_Share, ...]:
+    """What is left of shares; a version that everybody refuses leaves its part to the others."""
+    left = (
+        _Share(weight, tuple([choice for choice in choices if choice not in exclude]))
+        for weight, choices in shares
+    )
+    return tuple(share for share in left if share.choices)
 
 
 def _no_method(spec: Spec) -> NotServed:

@@ -6,7 +6,7 @@ from shared.errors import REAL_STATUSES, InvalidRequest, ServingError
 from shared.urgency import Urgency
 from shared.wire.interface import CallContext, Routes
 from shared.wire.predict_codec import write_failure
-from shared.wire.predict_service import PREDICT_PATH, RequestIds, priority_of
+from shared.wire.predict_service import PREDICT_PATH, VERSION_LABEL_KEY, RequestIds, priority_of
 
 
 class FrontDoor:
@@ -26,7 +26,8 @@ class FrontDoor:
         request_id = self._request_ids.of(context.metadata)
         try:
             urgency = self._urgency_of(context, message, request_id)
-            return await self._requests.answer(message, urgency, request_id)
+            label = context.metadata.get(VERSION_LABEL_KEY, "")
+            return await self._requests.answer(message, urgency, request_id, label)
         except REAL_STATUSES:
             raise
         except ServingError as failure:

@@ -3,17 +3,32 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from services.master.labels import parse_labels
 from shared.settings import (
     Address,
     Count,
     FrontAddress,
+    Names,
     OptionalAddress,
     Seconds,
     ServiceSettings,
 )
 from shared.wire.tls import ServerTls
+
+
+def _on_loopback(address: str) -> str:
+    return f"127.0.0.1{address}" if address.startswith(":") else address
+
+
+AdminAddress = Annotated[OptionalAddress, AfterValidator(_on_loopback)]
+"""HOST:PORT or :PORT, which is on the loopback; or empty for none."""
+
+
+def _check_labels(texts: tuple[str, ...]) -> tuple[str, ...]:
+    parse_labels(texts)
+    return texts
 
 
 class MasterSettings(ServiceSettings):
@@ -51,6 +66,16 @@ class MasterSettings(ServiceSettings):
     """Its key (PEM), without a password."""
     rest_tls_client_ca: Path | None = None
     """Authorities (PEM) of its clients; with it, they must show a certificate of theirs."""
+    labels: Annotated[Names, AfterValidator(_check_labels)] = ()
+    """Version labels as SERVABLE:LABEL=VERSION[@WEIGHT]; requests that name no version go by the
+    weights."""
+    admin_address: AdminAddress = ""
+    """Where operators load, unload and label versions, :PORT for the loopback; empty for nowhere.
+    Nobody has to show there who they are."""
+    admin_rest_address: AdminAddress = ""
+    """The same with JSON over HTTP/1.1; empty for nowhere."""
+    admin_timeout_seconds: Seconds = 600.0
+    """How long an operator's load or unload is waited for; it goes on after that."""
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0
     """A client's connection that gets older is made anew, so that clients spread; 0 for never."""
     request_timeout_seconds: Seconds = 300.0

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from shared.errors import InvalidRequest
+from shared.servable import request_text
 from shared.wire.protobuf_walk import LENGTH, VARINT, next_field, read_varint
 
 # Of PredictRequest: field number and wire type LENGTH, in one byte.
@@ -16,11 +17,21 @@ _KEPT_BYTES, _KEPT_SPECS = 256, 1024
 
 
 class Spec(NamedTuple):
-    """Which servable, method and version a request names; version 0 is the newest."""
+    """Which servable, method and version a request names, or (version 0) which label.
+
+    Without either the master chooses: by the labels' weights, or the newest.
+    """
 
     servable: str = ""
     method: str = ""
     version: int = 0
+    label: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it asks for in the original's words, a space at the end included."""
+        named = f"label({self.label}) " if self.label else ""
+        return request_text(self.servable, self.method, self.version) + named
 
 
 def read_spec(message: bytes) -> Spec:
@@ -54,7 +65,7 @@ def _find_spec(message: bytes) -> bytes:
 
 
 def _read_spec(named: bytes) -> Spec:
-    servable, method, version = Spec()
+    servable, method, version, _ = Spec()
     at, end = 0, len(named)
     while at < end:
         field, kind, start, at = next_field(named, at, end)

@@ -85,6 +85,11 @@ class Workers:
         worker.link.end()
         worker.task.cancel()
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where the workers that are connected are called."""
+        return [each.link.address for each in self._workers.values() if each.link.connected]
+
     def outstanding(self, member_id: str) -> int:
         """Calls in the hands of a worker, those of other masters as it last told."""
         worker = self._workers[member_id]

@@ -13,9 +13,11 @@ from services.worker.graph.runner import GraphRunner
 from services.worker.masters import keep_joined
 from services.worker.methods import Methods
 from services.worker.metrics import Metrics
+from services.worker.repository_rpc import RepositoryDoor
 from services.worker.requests import Requests
+from services.worker.rollout import Rollout
 from services.worker.rpc import DispatchDoor
-from services.worker.servable.loader import Loaded
+from services.worker.servable.policy import VersionPolicy
 from services.worker.servable.repository import Repository
 from services.worker.servable.wanted import Wanted
 from services.worker.servings import Servings
@@ -84,9 +86,10 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
     repository = Repository(
         settings.servable_directory,
         [Wanted.parse(text) for text in settings.servables],
+        VersionPolicy.parse(settings.version_policy),
         max_batch_size=settings.max_batch_size,
     )
-    found = await asyncio.to_thread(repository.load_new)
+    first = await asyncio.to_thread(repository.load_first)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     never_fits: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
     with shared_metrics.exporter(registry, exported):
@@ -126,6 +129,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             methods = Methods(servings, runner)
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
+            rollout = Rollout(repository, servings, functions, scope, metrics)
             clients = ClientDoor(
                 requests,
                 servings,
@@ -135,7 +139,11 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             try:
                 async with (
                     wire.serve(
-                        door.routes | registrar.routes | health_routes(health), [settings.listen]
+                        door.routes
+                        | registrar.routes
+                        | RepositoryDoor(rollout).routes
+                        | health_routes(health),
+                        [settings.listen],
                     ) as server,
                     wire.serve(
                         clients.routes | health_routes(health),
@@ -154,8 +162,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         lambda: requests.outstanding,
                         lambda notice: None,
                     )
-                    for loaded in found:
-                        _serve(loaded, servings, functions)
+                    rollout.begin(first)
                     offers_changed()
                     scope.spawn(registrar.expel_silent(), name="lease watch")
                     if settings.fail_fast:
@@ -169,16 +176,15 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         ),
                         name="memberships",
                     )
-                    if settings.poll_seconds:
+                    if settings.watch_seconds:
                         scope.spawn(
-                            _poll(repository, servings, functions, settings.poll_seconds),
-                            name="repository",
+                            rollout.watch(first.found, settings.watch_seconds), name="repository"
                         )
                     log.info(
                         "listening",
                         masters_and_agents=server.addresses[0],
                         clients=next(iter(front.addresses), "through masters"),
-                        servables=[str(loaded.what) for loaded in found],
+                        servables=[str(loaded.what) for loaded in first.loaded],
                     )
                     yield Worker(server, front, servings, requests, health)
             finally:
@@ -199,29 +205,3 @@ def _function_stages(settings: WorkerSettings, scope: TaskScope) -> FunctionStag
         settings.servable_directory,
         hang_seconds=settings.stage_hang_seconds,
     )
-
-
-def _serve(loaded: Loaded, servings: Servings, functions: FunctionStages | StageProcesses) -> None:
-    if loaded.servable.has_functions:
-        functions.add(loaded.what)
-    servings.add(loaded)
-
-
-async def _poll(
-    repository: Repository,
-    servings: Servings,
-    functions: FunctionStages | StageProcesses,
-    period_seconds: float,
-) -> None:
-    """Bring newer versions into service; an older one goes once its successor is ready."""
-    while True:
-        await asyncio.sleep(period_seconds)
-        try:
-            for loaded in await asyncio.to_thread(repository.load_new, servings.versions()):
-                log.info("found", what=str(loaded.what))
-                _serve(loaded, servings, functions)
-        except LoadFailed as failure:
-            log.error("newer version not loaded", reason=failure.message)
-        for older in servings.superseded():
-            await servings.retire(older)
-            functions.forget(older.what)

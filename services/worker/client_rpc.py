@@ -6,11 +6,11 @@ import structlog
 
 from services.worker.requests import Requests
 from services.worker.servings import Servings
-from shared.errors import REAL_STATUSES, ServingError
+from shared.errors import REAL_STATUSES, InvalidRequest, ServingError
 from shared.urgency import Urgency
 from shared.wire.interface import CallContext, Routes
 from shared.wire.predict_codec import PredictMessage, read_predict, write_failure
-from shared.wire.predict_service import PREDICT_PATH, RequestIds, priority_of
+from shared.wire.predict_service import PREDICT_PATH, VERSION_LABEL_KEY, RequestIds, priority_of
 
 log = structlog.get_logger()
 
@@ -45,6 +45,10 @@ class ClientDoor:
         try:
             request = read_predict(message)
             urgency = self._urgency_of(context)
+            if VERSION_LABEL_KEY in context.metadata:
+                raise InvalidRequest(
+                    f"{VERSION_LABEL_KEY}: a worker knows no labels, call a master or a version"
+                )
             version = self._servings.resolve(request.servable, request.method, request.version)
             return await self._requests.predict(request, version, urgency, request_id)
         except ServingError as failure:

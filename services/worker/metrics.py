@@ -1,8 +1,13 @@
 """What a worker counts."""
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.metrics import ROWS_BUCKETS, SECONDS_BUCKETS
+from shared.servable import ServableVersion
+
+_LOAD_SECONDS_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
 
 class Metrics:
@@ -12,7 +17,7 @@ class Metrics:
         self.requests = Counter(
             "mindserve_worker_requests",
             "Requests answered, by outcome: ok or the error's name.",
-            ["servable", "method", "outcome"],
+            ["servable", "version", "method", "outcome"],
             registry=registry,
         )
         self.outstanding = Gauge(
@@ -59,6 +64,24 @@ class Metrics:
             registry=registry,
         )
         self.agents = Gauge("mindserve_worker_agents", "Agents connected.", registry=registry)
+        self.loads = Counter(
+            "mindserve_worker_loads",
+            "Versions loaded beside others or first of all, by outcome: ok or failed.",
+            ["servable", "outcome"],
+            registry=registry,
+        )
+        self.load_seconds = Histogram(
+            "mindserve_worker_load_seconds",
+            "Time from the beginning of a load to the first moment at which it can be called.",
+            buckets=_LOAD_SECONDS_BUCKETS,
+            registry=registry,
+        )
+
+    def forget(self, what: ServableVersion) -> None:
+        """A version is served no more: it is neither held nor queued for."""
+        for gauge in (self.queued_rows, self.agents_holding):
+            with suppress(KeyError):
+                gauge.remove(what.servable, what.version)
 
     def stage(self, servable: str, method: str, tag: str) -> Histogram:
         """The histogram of one stage; finding it by its labels would cost more than observing."""

@@ -37,7 +37,7 @@ class Requests:
         self._max_calls = max_calls
         self._outstanding = 0
         metrics.outstanding.set_function(lambda: self._outstanding)
-        self._answered: dict[tuple[str, str, str], Counter] = {}
+        self._answered: dict[tuple[ServableVersion, str, str], Counter] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -73,19 +73,21 @@ class Requests:
             outcome = type(failure).__name__
             raise
         finally:
-            self._count_outcome(what.servable, request.method, outcome)
+            self._count_outcome(what, request.method, outcome)
 
-    def _count_outcome(self, servable: str, method: str, outcome: str) -> None:
-        labels = (servable, method, outcome)
+    def _count_outcome(self, what: ServableVersion, method: str, outcome: str) -> None:
+        labels = (what, method, outcome)
         counter = self._answered.get(labels)
         if counter is None:
             # Finding a counter by its labels costs more than counting.
-            counter = self._answered[labels] = self._metrics.requests.labels(*labels)
+            counter = self._answered[labels] = self._metrics.requests.labels(
+                what.servable, what.version, method, outcome
+            )
         counter.inc()
 
     def _find(self, what: ServableVersion, method_name: str) -> tuple[Serving, MethodPlan]:
         serving = self._servings.find(what)
-        if serving is None or not serving.ready:
+        if serving is None or not serving.ready or serving.closed:
             raise Unavailable(f"{what} is not served here now")
         plan = serving.plans.get(method_name)
         if plan is None or method_name not in serving.offered:

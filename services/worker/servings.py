@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.worker.agents.agents import Agents
+from services.worker.agents.progress import Progress, progress_of
 from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
@@ -16,11 +17,16 @@ from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
 from shared.errors import LoadFailed, NotServed, Unavailable
 from shared.membership import Assignment, Offer, Offers
+from shared.repository import VersionState
 from shared.servable import Servable, ServableVersion, request_text
 from shared.tasks import TaskScope
 from shared.wire.interface import Wire
 
 log = structlog.get_logger()
+
+# Time for masters to hear that a version is offered no more: what they sent meanwhile is served.
+_HEARD_SECONDS = 1.0
+_BEGINNING = Progress(VersionState.LOADING, "")
 
 
 @dataclass(slots=True, eq=False)
@@ -35,11 +41,18 @@ class Serving:
     """The methods that clients may call; the others are for pipelines."""
     priority_levels: int
     """The most that any of its models has."""
+    warm: bool = True
+    """Whether whoever runs its functions has imported them."""
+    keeps_trying: bool = False
+    """Whether a failed load is tried again: what a worker starts with has nothing beside it."""
+    progress: Progress = _BEGINNING
+    """Of its load; READY from the first moment at which it can be called."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its load has come to an end."""
     ready: bool = False
-    was_ready: bool = False
     retiring: bool = False
-    misfit: str = ""
-    """Why it can never be ready; empty when nothing is wrong."""
+    closed: bool = False
+    """It takes no request any more."""
     outstanding: int = 0
     unused: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,6 +65,15 @@ class Serving:
     def servable(self) -> Servable:
         """What its configuration declares."""
         return self.loaded.servable
+
+    @property
+    def state(self) -> VersionState:
+        """What operators are told of it."""
+        if self.retiring:
+            return VersionState.RETIRING
+        if self.progress.state is VersionState.READY and not self.ready:
+            return VersionState.LOADING
+        return self.progress.state
 
     def count(self, by: int) -> None:
         """Requests that use it come (+1) and go (-1)."""
@@ -66,7 +88,7 @@ class Servings:
     """Every version served, and the agents that hold them; tells the truth about what is ready.
 
     ``changed`` hears that offers changed, ``reassigned`` that agents must hold
-    something else, ``unfit`` why a version can never be served.
+    something else, ``unfit`` why a version that this worker started with can never be served.
     """
 
     def __init__(
@@ -103,7 +125,7 @@ class Servings:
         self._servings: dict[ServableVersion, Serving] = {}
         self.draining = False
 
-    def add(self, loaded: Loaded) -> Serving:
+    def add(self, loaded: Loaded, *, keeps_trying: bool = False) -> Serving:
         """Serve one more version, as soon as agents hold it."""
         what, models = loaded.what, loaded.servable.models
         policies = {key: policy_of(model, self._batching) for key, model in models.items()}
@@ -118,23 +140,43 @@ class Servings:
         stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
         plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
         levels = (policy.priority_levels for policy in policies.values())
-        most_levels = max(levels, default=self._batching.priority_levels)
         serving = self._servings[what] = Serving(
-            loaded, queue, stages, plans, frozenset(loaded.servable.offered), most_levels
+            loaded,
+            queue,
+            stages,
+            plans,
+            frozenset(loaded.servable.offered),
+            max(levels, default=self._batching.priority_levels),
+            warm=not loaded.servable.has_functions,
+            keeps_trying=keeps_trying,
         )
         serving.count(0)
         self._reassigned()
         self.refresh()
         return serving
 
+    def warmed(self, serving: Serving) -> None:
+        """Its functions can be called without delay."""
+        serving.warm = True
+        self.refresh()
+
     async def retire(self, serving: Serving) -> None:
         """Offer a version no more, let its requests finish, and let agents drop it."""
         serving.retiring = True
         self._changed()
+        if serving.ready:
+            await asyncio.sleep(_HEARD_SECONDS)
+        serving.closed = True
         await serving.unused.wait()
+        self.drop(serving)
+
+    def drop(self, serving: Serving) -> None:
+        """Let go at once of a version that has no requests."""
         del self._servings[serving.what]
         self.agents.forget(serving.what)
+        self._metrics.forget(serving.what)
         self._reassigned()
+        self._changed()
 
     def drain(self) -> None:
         """Ask masters for nothing new."""
@@ -154,21 +196,16 @@ class Servings:
         if not here or (version and version not in here):
             asked = request_text(servable, method, version)
             raise NotServed(f"{asked}, servable is not available")
-        ready = [each for each in here if self._servings[ServableVersion(servable, each)].ready]
+        ready = [
+            serving.what.version
+            for serving in self.versions_of(servable)
+            if serving.ready and not serving.retiring
+        ]
         return version or max(ready, default=max(here))
 
-    def versions(self) -> list[ServableVersion]:
-        """Every version served here."""
-        return list(self._servings)
-
-    def superseded(self) -> list[Serving]:
-        """Versions of which a newer one is ready."""
-        ready = [serving.what for serving in self._servings.values() if serving.ready]
-        return [
-            serving
-            for serving in self._servings.values()
-            if any(serving.what.servable == w.servable and serving.what < w for w in ready)
-        ]
+    def versions_of(self, servable: str) -> list[Serving]:
+        """The versions of a servable that are served here, or on their way in or out."""
+        return [each for each in self._servings.values() if each.what.servable == servable]
 
     def idle(self, what: ServableVersion) -> None:
         """An agent may be idle for ``what``."""
@@ -183,7 +220,6 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
-            serving.was_ready = serving.was_ready or ready
             if not self.agents:
                 serving.queue.give_up(Unavailable(f"{serving.what}: its last agent left"))
             serving.queue.pump()
@@ -194,19 +230,36 @@ class Servings:
         what = serving.what
         holding = self.agents.holding(what)
         self._metrics.agents_holding.labels(what.servable, what.version).set(holding)
+        if not serving.warm:
+            return False
         if not serving.servable.models:
+            self._progress(serving, Progress(VersionState.READY, ""))
             return True
-        needed = self._min_agents if serving.was_ready else self._agents_at_start
-        if serving.misfit or holding < needed:
+        if serving.progress.state is VersionState.READY:
+            return holding >= self._min_agents
+        if serving.settled.is_set():
             return False
-        try:
-            check_fits(serving.servable, self.agents.signatures(what))
-        except LoadFailed as failure:
-            serving.misfit = failure.message
-            log.error("not served", what=str(what), reason=failure.message)
-            self._unfit(failure)
-            return False
-        return True
+        # What a worker starts with may be told to wait for more agents.
+        needed = self._agents_at_start if serving.keeps_trying else self._min_agents
+        progress = progress_of(self.agents.standings(what), needed)
+        if progress.state is VersionState.READY:
+            try:
+                check_fits(serving.servable, self.agents.signatures(what))
+            except LoadFailed as failure:
+                log.error("not served", what=str(what), reason=failure.message)
+                self._progress(serving, Progress(VersionState.FAILED, failure.message))
+                serving.settled.set()
+                if serving.keeps_trying:
+                    self._unfit(failure)
+                return False
+        self._progress(serving, progress)
+        return progress.state is VersionState.READY
+
+    def _progress(self, serving: Serving, progress: Progress) -> None:
+        serving.progress = progress
+        failed = progress.state is VersionState.FAILED and not serving.keeps_trying
+        if failed or progress.state is VersionState.READY:
+            serving.settled.set()
 
     def assignment(self) -> Assignment:
         """What every agent must hold."""
@@ -227,5 +280,7 @@ class Servings:
         states: dict[str, bool] = {}
         for serving in self._servings.values():
             name = serving.what.servable
-            states[name] = states.get(name, False) or (serving.ready and not self.draining)
+            states[name] = states.get(name, False) or (
+                serving.ready and not serving.retiring and not self.draining
+            )
         return states

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from services.worker.batching.policy import BatchingPolicy
+from services.worker.servable.policy import VersionPolicy
 from services.worker.servable.wanted import Wanted
 from shared.settings import (
     Address,
@@ -22,6 +23,11 @@ def _check_servables(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         Wanted.parse(text)
     return texts
+
+
+def _check_policy(text: str) -> str:
+    VersionPolicy.parse(text)
+    return text
 
 
 class WorkerSettings(ServiceSettings):
@@ -48,11 +54,13 @@ class WorkerSettings(ServiceSettings):
     servable_directory: Path = Path("servables")
     """Folder with NAME/servable_config.py and numbered version folders."""
     servables: Annotated[Names, AfterValidator(_check_servables)] = ()
-    """Servables to serve as NAME or NAME:VERSION; empty for the newest of every one found."""
-    poll_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """How often to look for newer versions of servables without a fixed one; 0 for never."""
+    """Servables to serve as NAME or NAME:VERSION; empty for every one found."""
+    version_policy: Annotated[str, AfterValidator(_check_policy)] = "latest:1"
+    """Versions of a servable to serve when none was named: latest:N, or all."""
+    watch_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How often to look for version folders that came or went; 0 for never."""
     fail_fast: bool = False
-    """End, saying why, when a method does not fit the models that agents loaded."""
+    """End, saying why, when a method does not fit the models that agents loaded at first."""
     min_agents: Count = 1
     """Agents that must hold a servable version before it is offered to masters."""
     agents_at_start: Annotated[int, Field(ge=0)] = 0

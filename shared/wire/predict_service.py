@@ -12,6 +12,8 @@ SERVICE_NAME: str = ms_service_pb2.DESCRIPTOR.services_by_name["MSService"].full
 PREDICT_PATH = f"/{SERVICE_NAME}/Predict"
 REQUEST_ID_KEY = "x-request-id"
 PRIORITY_KEY = "x-request-priority"
+VERSION_LABEL_KEY = "x-version-label"
+"""Names a version by a label of the master; beside the message, whose fields are fixed."""
 _MAX_REQUEST_ID_LENGTH = 128
 _MOST_PRIORITY_DIGITS = 3
 

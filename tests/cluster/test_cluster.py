@@ -11,7 +11,7 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import add_servable, outputs, until
 
-PREDICTED = "method=predict outcome=ok servable=toy"
+PREDICTED = "method=predict outcome=ok servable=toy version=1"
 
 
 async def test_a_request_walks_through_all_three_services(cluster):
@@ -229,9 +229,15 @@ async def test_two_workers_share_load_and_a_draining_one_loses_nothing(cluster):
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
 
 
+async def two_agents_hold_it(cluster):
+    counted = await asyncio.to_thread(cluster.metrics_of, "worker")
+    return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
+
+
 async def test_an_agent_killed_under_load_fails_at_most_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.01)
     await cluster.start_all(agents=2, worker=("--max-batch-size", "4"))
+    await until(lambda: two_agents_hold_it(cluster), what="both agents to hold the servable")
     failures, answered = [], 0
     stop = asyncio.Event()
 
@@ -307,7 +313,7 @@ async def test_every_service_counts_and_times_what_it_does(cluster):
     assert master["mindserve_master_request_seconds_count"] == 2
     assert master["mindserve_master_workers"] == 1
     assert worker["mindserve_worker_requests_total " + PREDICTED] == 1
-    failed = "method=predict outcome=ExecutionFailed servable=toy"
+    failed = "method=predict outcome=ExecutionFailed servable=toy version=1"
     assert worker["mindserve_worker_requests_total " + failed] == 1
     assert worker["mindserve_worker_queue_seconds_count"] == 2
     assert worker["mindserve_worker_batch_rows_sum"] == 3
@@ -321,11 +327,7 @@ async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
     add_servable(cluster.servables, latency_seconds=0.5)
     await cluster.start_all(agents=2, worker=("--max-batch-size", "1"))
 
-    async def both_ready():
-        counted = await asyncio.to_thread(cluster.metrics_of, "worker")
-        return counted.get("mindserve_worker_agents_holding servable=toy version=1") == 2
-
-    await until(both_ready, what="both agents to hold the servable")
+    await until(lambda: two_agents_hold_it(cluster), what="both agents to hold the servable")
     calls = [asyncio.create_task(cluster.predict([n, n])) for n in range(2)]
 
     async def both_busy():
@@ -342,7 +344,7 @@ async def test_an_agent_that_is_told_to_stop_finishes_its_batch(cluster):
 
 async def test_a_newer_version_is_found_and_takes_over_without_losing_a_request(cluster):
     add_servable(cluster.servables, function="identity")
-    await cluster.start_all(worker=("--poll-seconds", "0.1"))
+    await cluster.start_all(worker=("--watch-seconds", "0.1"))
     answers = []
 
     async def caller():

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import numpy as np
 
+from mindspore_serving.client import AsyncClient
 from protos.ms_service import ms_service_pb2 as pb
 from shared.ports import free_port
 from tests.support.cluster import add_servable, until
@@ -57,6 +58,16 @@ async def test_a_worker_answers_clients_as_a_master_does(cluster):
     assert (await ask(direct, REQUESTS["one instance"])).instances
     for name in ("", "toy", "mindspore.serving.proto.MSService"):
         assert await cluster.serving(name, direct), name
+
+
+async def test_a_worker_says_that_it_knows_no_labels(cluster):
+    add_servable(cluster.servables)
+    direct = f"127.0.0.1:{free_port()}"
+    cluster.start_agent("agent", cluster.start_worker("worker", "--clients-address", direct))
+    await cluster.ready("toy", direct)
+    async with AsyncClient(direct, "toy", "predict", version_label="stable") as client:
+        result = await client.infer({"x1": np.ones(2, np.float32)})
+    assert "x-version-label: a worker knows no labels" in result["error"]
 
 
 async def test_a_worker_alone_serves_and_answers_what_it_has_accepted_when_told_to_stop(cluster):

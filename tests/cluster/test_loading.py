@@ -58,7 +58,7 @@ async def test_loading_a_second_version_does_not_delay_answers_of_the_first(clus
         check=True,
     )
     cluster.start_master()
-    cluster.start_agent("agent", cluster.start_worker("worker", "--poll-seconds", "0.2"))
+    cluster.start_agent("agent", cluster.start_worker("worker", "--watch-seconds", "0.2"))
     await cluster.ready("tensor_add")
     ratios = []
     async with AsyncClient(cluster.front, "tensor_add", "add_common") as client:

@@ -263,6 +263,33 @@ def test_wrong_arguments_are_refused_in_the_originals_words(arguments, reason):
         Client(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("version", "label", "reason"),
+    [
+        (0, "", "Parameter 'version_label' should not be empty str"),
+        (0, 3, "Parameter 'version_label' should be str, but actually <class 'int'>"),
+        (
+            0,
+            "b\u00e4r",
+            "Parameter 'version_label' should be printable ASCII, but actually 'b\u00e4r'",
+        ),
+        (1, "stable", "'version_number' and 'version_label' should not both be given"),
+    ],
+)
+def test_a_label_is_text_and_stands_in_the_place_of_a_version(version, label, reason):
+    with pytest.raises(RuntimeError, match=reason):
+        Client("a:1", "s", "m", version, version_label=label)
+    with pytest.raises(RuntimeError, match=reason):
+        Client("a", 1, "s", "m", version, version_label=label)
+    assert Client("a:1", "s", "m").version_label is None
+
+
+def test_a_label_that_nobody_set_is_named(stack):
+    with Client(stack.front, "toy", "double", version_label="canary") as client:
+        assert "label(canary) , label is not available" in client.infer({"x": X})["error"]
+        assert "label(canary)" in client.infer_async({"x": X}).result()["error"]
+
+
 def test_a_certificate_needs_its_key():
     with pytest.raises(RuntimeError, match="should be passed at the same time"):
         SSLConfig(certificate="cert.pem")

@@ -128,7 +128,7 @@ class RestDoor:
             raise
         # Large ones are not kept while a model works.
         del body, asked
-        reply = await self._requests.answer(message, urgency, request_id)
+        reply = await self._requests.answer(message, urgency, request_id, spec.label)
         written, status = await _run(write_reply, reply, in_thread=len(reply) > _LARGE_REPLY)
         return _Answer(200 if self._always_200 else status, written)
 

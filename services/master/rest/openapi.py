@@ -66,8 +66,8 @@ _SCHEMAS: Mapping[str, Any] = {
 }
 
 
-def describe(served: Served) -> dict[str, Any]:
-    """The document: a path for each method, of the newest version and of each one."""
+def describe(served: Served, labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The document: a path for each method, of no version, of each one, and of each label."""
     paths: dict[str, Any] = {
         "/healthz": {"get": _get("healthz", "Whether the master lives.")},
         "/readyz": {"get": _get("readyz", "Whether any servable can be called.")},
@@ -85,6 +85,11 @@ def describe(served: Served) -> dict[str, Any]:
                 paths[f"/model/{name}/version/{version}{suffix}"] = {
                     "post": _call(f"{servable}.{version}.{method}", servable, method, version)
                 }
+                for label, labelled in labels.get(servable, {}).items():
+                    if labelled == version:
+                        paths[f"/model/{name}/label/{label}{suffix}"] = {
+                            "post": _call(f"{servable}.{label}.{method}", servable, method, version)
+                        }
                 if version == max(versions):
                     paths[f"/model/{name}{suffix}"] = {
                         "post": _call(f"{servable}.{method}", servable, method, 0)
@@ -110,7 +115,7 @@ def _get(name: str, summary: str, schema: str = "") -> dict[str, Any]:
 
 
 def _call(name: str, servable: str, method: str, version: int) -> dict[str, Any]:
-    which = f"version {version}" if version else "the newest version"
+    which = f"version {version}" if version else "the version that the master chooses"
     failures = {
         str(status): _answer("failed", "Failure") for status in sorted(set(STATUSES.values()))
     }

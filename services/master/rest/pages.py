@@ -33,7 +33,8 @@ class Pages:
         if path.startswith(_READY):
             return self._ready_for(unquote(path[len(_READY) :]))
         if path == "/openapi.json":
-            return describe(self._served())
+            served = self._served()
+            return describe(served, {name: self._labels(name) for name in served})
         return self._servable(path)
 
     def _ready(self) -> dict[str, Any]:
@@ -54,13 +55,18 @@ class Pages:
             raise MethodNotAllowed("http message only support POST right now, got GET")
         spec = read_servable(path)
         versions = self._router.served(spec.servable, spec.version)
-        return {
+        page = {
             "servable": spec.servable,
             "versions": [
                 {"version": version, "methods": sorted(methods)}
                 for version, methods in sorted(versions.items())
             ],
         }
+        labels = self._labels(spec.servable)
+        return page | {"labels": labels} if labels else page
+
+    def _labels(self, servable: str) -> dict[str, int]:
+        return {label.name: label.version for label in self._router.labels(servable)}
 
     def _served(self) -> dict[str, Any]:
         return {

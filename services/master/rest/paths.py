@@ -1,6 +1,7 @@
 """(pure) Which servable, version and method a URL names.
 
-``/model/NAME[/version/N]:METHOD``, or ``/version/N/model/NAME:METHOD``. The words of each
+``/model/NAME[/version/N]:METHOD``, or ``/version/N/model/NAME:METHOD``; ``/label/LABEL`` in the
+place of a version names one by its label. The words of each
 fault are the original's, followed by what was expected and what came.
 """
 
@@ -12,6 +13,7 @@ from services.master.spec import Spec
 from shared.errors import InvalidRequest, NotServed
 
 _SHAPE = "/model/NAME[/version/N]:METHOD"
+_KEYWORDS = {"model", "version", "label"}
 _LARGEST_VERSION = 2**32 - 2
 _NUMBER = re.compile(r"-?[0-9]+")
 _LONGEST_QUOTE = 200
@@ -29,7 +31,7 @@ def read_call(path: str) -> Spec:
     spec = _read_names(names, path)
     if not colon or not method:
         raise _fault("the keyword:[service method] must contain.", path)
-    return Spec(spec.servable, _text(method, path), spec.version)
+    return spec._replace(method=_text(method, path))
 
 
 @lru_cache(1024)
@@ -41,7 +43,10 @@ def read_servable(path: str) -> Spec:
     names, colon, _ = path.partition(":")
     if colon:
         raise _fault("a GET names no method;", path)
-    return _read_names(names, path)
+    spec = _read_names(names, path)
+    if spec.label:
+        raise _fault("a GET names no label;", path)
+    return spec
 
 
 def _read_names(names: str, path: str) -> Spec:
@@ -52,9 +57,14 @@ def _read_names(names: str, path: str) -> Spec:
     if not named.get("model"):
         text = _fault("the keyword:[model] must contain.", path).message
         raise InvalidRequest(text) if "model" in parts else NotServed(text)
-    if len(parts) % 2 or len(named) * 2 != len(parts) or named.keys() - {"model", "version"}:
+    if len(parts) % 2 or len(named) * 2 != len(parts) or named.keys() - _KEYWORDS:
         raise _fault("it holds more than servable and version;", path)
-    return Spec(_text(named["model"], path), "", _version(named.get("version"), path))
+    version, label = named.get("version"), named.get("label")
+    if version is not None and label is not None:
+        raise _fault("it names a version and a label;", path)
+    if label == "":
+        raise _fault("the keyword:[label] must not be empty,", path)
+    return Spec(_text(named["model"], path), "", _version(version, path), _text(label or "", path))
 
 
 def _version(text: str | None, path: str) -> int:

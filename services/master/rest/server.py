@@ -2,16 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 
-from services.master.rest.app import RestDoor
 from services.master.rest.connection import Connection
 from shared.addresses import HostPort
 from shared.tasks import TaskScope
 from shared.wire.tls import HTTP1, ServerTls, server_context
+
+Door = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application."""
 
 _BACKLOG = 1024
 _KEEP_ALIVE_SECONDS = 75
@@ -58,7 +61,7 @@ class RestServer:
 
 @asynccontextmanager
 async def serve_rest(
-    door: RestDoor,
+    door: Door,
     address: str,
     scope: TaskScope,
     *,

@@ -17,6 +17,10 @@ class MethodNotAllowed(HttpFault):
     """The path exists, for other HTTP methods."""
 
 
+class Forbidden(HttpFault):
+    """Whoever asks may not."""
+
+
 class TooLarge(HttpFault):
     """The body is larger than the master takes."""
 
@@ -34,6 +38,7 @@ STATUSES: dict[type[errors.ServingError], int] = {
     errors.InvalidRequest: 400,
     HttpFault: 400,
     MethodNotAllowed: 405,
+    Forbidden: 403,
     TooLarge: 413,
     TooSlow: 408,
     errors.NotServed: 404,

@@ -9,6 +9,7 @@ import structlog
 
 from services.worker.agents.execution import EXECUTION_PATH, read_reply, write_request
 from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
+from services.worker.agents.progress import Standing
 from services.worker.metrics import Metrics
 from shared.arena import Column
 from shared.errors import AgentLost, MemoryNotShared, Refused, ServingError, Unavailable
@@ -145,6 +146,20 @@ class Agents:
     def holding(self, what: ServableVersion) -> int:
         """How many agents hold ``what``, ready for batches."""
         return sum(agent.holds(what) for agent in self._agents.values())
+
+    def standings(self, what: ServableVersion) -> list[Standing]:
+        """How far each agent that is there is with ``what``."""
+        return [
+            Standing(
+                agent.holdings.get(what),
+                any(
+                    other.servable == what.servable and other != what and agent.holds(other)
+                    for other in agent.holdings
+                ),
+            )
+            for agent in self._agents.values()
+            if agent.link.connected
+        ]
 
     def signatures(self, what: ServableVersion) -> dict[str, ModelSignature]:
         """What the models of ``what`` take, by model key; empty until an agent has loaded them."""

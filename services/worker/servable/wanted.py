@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A servable by name, at one version or (0) at the newest there is."""
+    """A servable by name, at one version or (0) at those that the policy chooses."""
 
     name: str
     version: int = 0

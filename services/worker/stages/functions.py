@@ -55,7 +55,7 @@ class FunctionStages:
         self.paces.note(place, took, len(instances))
         return outcomes
 
-    def add(self, what: ServableVersion) -> None:
+    async def add(self, what: ServableVersion) -> None:
         """Nothing to do: its functions were imported here."""
 
     def forget(self, what: ServableVersion) -> None:

@@ -43,19 +43,71 @@ class StageProcesses:
         self._known: list[ServableVersion] = []
         self._idle: deque[StageHandle] = deque()
         self._waiting: deque[asyncio.Future[StageHandle]] = deque()
+        self._warm_handles: set[StageHandle] = set()
+        self._imports: dict[ServableVersion, asyncio.Future[None]] = {}
+        """Versions that not every process has yet."""
+        self._importing = False
         self._started = False
         self.paces = Paces()
 
-    def add(self, what: ServableVersion) -> None:
-        """Import a version in every process, before it is first called if they are idle."""
+    async def add(self, what: ServableVersion) -> None:
+        """Import a version in every process, one after the other: the others go on working.
+
+        Raises LoadFailed when one of them cannot.
+        """
         self._known.append(what)
         if not self._started:
             self._started = True
             for number in range(self._count):
                 self._scope.spawn(self._keep(number), name=f"stage process {number}")
-        while self._idle:
-            handle = self._idle.popleft()
-            self._scope.spawn(self._warm(handle), name=f"import of {what}")
+        done = self._imports[what] = asyncio.get_running_loop().create_future()
+        self._import_next()
+        try:
+            await done
+        finally:
+            del self._imports[what]
+
+    def _import_next(self) -> None:
+        """Let one idle process import what it has not; say what every one of them has."""
+        for what, done in self._imports.items():
+            has_it = [what in handle.loaded for handle in self._warm_handles]
+            if has_it and all(has_it) and not done.done():
+                done.set_result(None)
+        for handle in self._idle:
+            if self._imports_now(handle):
+                self._idle.remove(handle)
+                return
+
+    def _imports_now(self, handle: StageHandle) -> bool:
+        """Whether a process that has nothing to do begins to import what it has not."""
+        if self._importing or not handle.alive:
+            return False
+        for what, done in self._imports.items():
+            if not done.done() and what not in handle.loaded:
+                self._importing = True
+                self._scope.spawn(self._import(handle, what), name=f"import of {what}")
+                return True
+        return False
+
+    async def _import(self, handle: StageHandle, what: ServableVersion) -> None:
+        try:
+            await handle.load(what)
+        except LoadFailed as failure:
+            self._not_imported(what, failure)
+        except EOFError:
+            cause = await handle.process.cause()
+            ended = f"the stage process ended ({cause}) while it imported {what}"
+            self._not_imported(what, LoadFailed(ended))
+        self._importing = False
+        self._give_back(handle)
+        self._import_next()
+
+    def _not_imported(self, what: ServableVersion, failure: LoadFailed) -> None:
+        done = self._imports.get(what)
+        if done is None or done.done():
+            log.error("not imported in a stage process", reason=failure.message)
+        else:
+            done.set_exception(failure)
 
     def forget(self, what: ServableVersion) -> None:
         """A version is served no more."""
@@ -179,6 +231,8 @@ class StageProcesses:
             return
         for gone in handle.loaded - set(self._known):
             handle.forget(gone)
+        if self._imports_now(handle):
+            return
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -188,14 +242,16 @@ class StageProcesses:
 
     async def _warm(self, handle: StageHandle) -> None:
         """Import what is known, then let it work."""
-        try:
-            for what in tuple(self._known):
+        for what in tuple(self._known):
+            try:
                 await handle.load(what)
-        except LoadFailed as failure:
-            log.error("not imported in a stage process", reason=failure.message)
-        except EOFError:
-            return
+            except LoadFailed as failure:
+                self._not_imported(what, failure)
+            except EOFError:
+                return
+        self._warm_handles.add(handle)
         self._give_back(handle)
+        self._import_next()
 
     async def _wind_up(self, handle: StageHandle) -> None:
         """A caller left while its function runs."""
@@ -218,6 +274,8 @@ class StageProcesses:
                 async with spawn(self._directory) as handle:
                     await self._warm(handle)
                     await handle.ended.wait()
+                    self._warm_handles.discard(handle)
+                    self._import_next()
                     cause = await handle.process.cause()
                     log.error("a stage process ended", number=number, cause=cause)
                     worked = handle.worked

@@ -8,7 +8,7 @@ from services.master.spec import Spec, read_spec
 from shared.errors import InvalidRequest
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-SPECS = st.builds(Spec, TEXT, TEXT, st.integers(0, 2**64 - 1))
+SPECS = st.builds(Spec, TEXT, TEXT, st.integers(0, 2**64 - 1), st.just(""))
 
 
 def spec_message(spec):

@@ -1,6 +1,8 @@
 """Stage processes: real ones, which import a servable that a test wrote."""
 
 import asyncio
+import os
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -11,14 +13,19 @@ from services.worker.stages.messages import StagePlace
 from services.worker.stages.pool import StageProcesses
 from shared.arena import Arena
 from shared.declaration import load_servable
-from shared.errors import StageFailed
+from shared.errors import LoadFailed, StageFailed
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
 from shared.urgency import NOT_URGENT
+from tests.support.cluster import until
 
 WHAT = ServableVersion("toy", 1)
 WHERE = "Call it Failed, error msg: "
 CONFIG = """import os, signal, time
+
+if "IMPORTS" in os.environ:
+    open(os.path.join(os.environ["IMPORTS"], f"{os.getpid()}.{time.monotonic_ns()}"), "w").close()
+
 import numpy as np
 from mindspore_serving.server import register
 
@@ -94,7 +101,7 @@ class Models:
 
 class Running:
     def __init__(self, pool, servable):
-        self._pool = pool
+        self.pool = pool
         self._servable = servable
         self.models = Models()
 
@@ -102,7 +109,7 @@ class Running:
         stage = self._servable.methods[method].graph.stages[0]
         place = StagePlace(WHAT, method, 0)
         given = [(each,) for each in instances]
-        return await self._pool.run(place, stage, stage.call, WHERE, given, self.models, NOT_URGENT)
+        return await self.pool.run(place, stage, stage.call, WHERE, given, self.models, NOT_URGENT)
 
     async def values(self, method, *instances):
         """Values, and texts of failures."""
@@ -122,7 +129,7 @@ async def pool(tmp_path, count=1, hang_seconds=30.0):
     servable = await asyncio.to_thread(load_servable, tmp_path, "toy")
     async with task_scope() as scope:
         made = StageProcesses(count, scope, tmp_path, hang_seconds=hang_seconds)
-        made.add(WHAT)
+        await made.add(WHAT)
         yield Running(made, servable)
 
 
@@ -209,6 +216,57 @@ async def test_a_servable_that_cannot_be_imported_there_fails_its_instances(tmp_
         assert "SIGSEGV" in (await running.values("picky", 14))[0]
         (found,) = await running.values("plus", 1)
         assert "gone wrong" in found
+
+
+async def test_a_version_is_imported_everywhere_before_it_is_called(tmp_path, monkeypatch):
+    for name in ("meeting", "imports"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name.upper(), str(tmp_path / name))
+    async with pool(tmp_path, count=2) as running:
+        assert await running.values("meet", 1, 2) == [2, 2]
+        await running.pool.add(ServableVersion("toy", 2))
+        imports = Counter(each.name.split(".")[0] for each in (tmp_path / "imports").iterdir())
+    del imports[str(os.getpid())]
+    assert list(imports.values()) == [2, 2]
+
+
+async def test_a_process_that_never_rests_still_imports_a_new_version(tmp_path):
+    async with pool(tmp_path) as running:
+        called = 0
+
+        async def caller():
+            nonlocal called
+            while True:
+                assert await running.values("plus", 1) == [2]
+                called += 1
+
+        async with task_scope() as scope:
+            for _ in range(3):
+                scope.spawn(caller(), name="caller")
+            await until(lambda: called > 3, what="the callers to keep it at work")
+            async with asyncio.timeout(60):
+                await running.pool.add(ServableVersion("toy", 2))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("raise RuntimeError('gone wrong')", "gone wrong"),
+        ("import os; os._exit(3)", "the stage process ended (exit code 3) while it imported"),
+    ],
+)
+async def test_a_version_that_cannot_be_imported_takes_nothing_away(tmp_path, config, reason):
+    async with pool(tmp_path) as running:
+        second = ServableVersion("toy", 2)
+        file = tmp_path / "toy" / "servable_config.py"
+        file.write_text(config)
+        async with asyncio.timeout(60):
+            with pytest.raises(LoadFailed) as failed:
+                await running.pool.add(second)
+        assert reason in failed.value.message
+        running.pool.forget(second)
+        file.write_text(CONFIG)
+        assert await running.values("plus", 1) == [2]
 
 
 def test_values_travel_in_messages_and_in_memory():

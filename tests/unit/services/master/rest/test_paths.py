@@ -18,6 +18,9 @@ from shared.errors import InvalidRequest, NotServed
         ("/model/toy/version/0:predict", Spec("toy", "predict", 0)),
         ("/model/toy/version/4294967294:predict", Spec("toy", "predict", 4294967294)),
         ("/model/toy/version/000000000001:predict", None),
+        ("/model/toy/label/stable:predict", Spec("toy", "predict", 0, "stable")),
+        ("/label/a.b-c/model/toy:predict", Spec("toy", "predict", 0, "a.b-c")),
+        ("/model/label/label/model:predict", Spec("label", "predict", 0, "model")),
         # Names that hold the words themselves, which the original cannot serve.
         ("/model/model:version", Spec("model", "version", 0)),
         ("/model/version/version/1:model", Spec("version", "model", 1)),
@@ -53,6 +56,8 @@ def test_paths_of_calls(path, spec):
         ("/model/toy/version/4294967295:predict", "please check url, version number range failed"),
         (f"/model/toy/version/{'9' * 3000}:predict", "please check url, version number range"),
         ("/model/toy/more:predict", "please check url, it holds more than"),
+        ("/model/toy/version/1/label/a:predict", "please check url, it names a version and a"),
+        ("/model/toy/label/:predict", "please check url, the keyword:[label] must not be empty"),
         ("/model/toy/other/1:predict", "please check url, it holds more than"),
         ("/model/toy/model/toy:predict", "please check url, it holds more than"),
         ("/model/toy/version:predict", "please check url, it holds more than"),
@@ -79,6 +84,8 @@ def test_a_path_without_a_model_is_not_found_and_one_with_half_a_model_is_wrong(
 def test_what_is_known_of_a_servable_is_asked_for_without_a_method():
     assert read_servable("/model/toy") == Spec("toy")
     assert read_servable("/model/toy/version/2") == Spec("toy", "", 2)
+    with pytest.raises(InvalidRequest, match="a GET names no label"):
+        read_servable("/model/toy/label/stable")
     with pytest.raises(InvalidRequest, match="a GET names no method"):
         read_servable("/model/toy:predict")
 

@@ -24,7 +24,7 @@ def test_an_object_is_one_instance_and_a_list_as_many_as_it_holds(instances, exp
     message = read_request(SPEC, {"instances": instances, "other": "ignored"})
     request = pb.PredictRequest.FromString(message)
     spec = request.servable_spec
-    assert (spec.name, spec.method_name, spec.version_number) == SPEC
+    assert (spec.name, spec.method_name, spec.version_number, "") == SPEC
     found = [{name: plain(item) for name, item in each.items.items()} for each in request.instances]
     assert found == expected
 
