@@ -123,8 +123,8 @@ def test_a_script_with_a_wrong_key_is_told_so_and_nothing_is_left(tmp_path, mind
     said, complained = script.communicate(timeout=SECONDS)
     assert script.returncode == 1
     assert (
-        b"RuntimeError: Fail to start workers: servable secret: agent: servable 'secret' version 1:"
-        b" model file 'net.mindir' cannot be decrypted: dec_key or dec_mode (AES-GCM) is not the"
+        b"servable name: 'secret', version number 1, load error details: servable 'secret' version"
+        b" 1: model file 'net.mindir' cannot be decrypted: dec_key or dec_mode (AES-GCM) is not the"
         b" one it was exported with, or the file is damaged" in complained
     )
     logs = b"".join(path.read_bytes() for path in (tmp_path / "serving_logs").iterdir())
