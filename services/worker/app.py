@@ -118,7 +118,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 unfit=unfit,
             )
             registrar = Registrar(servings.agents, settings.lease_seconds)
-            functions = _function_stages(settings, scope)
+            functions = _function_stages(settings, scope, metrics)
             pipelines = Pipelines(
                 settings.pipeline_threads,
                 scope,
@@ -196,12 +196,15 @@ async def _wait(never_fits: asyncio.Future[NoReturn]) -> None:
     await never_fits
 
 
-def _function_stages(settings: WorkerSettings, scope: TaskScope) -> FunctionStages | StageProcesses:
+def _function_stages(
+    settings: WorkerSettings, scope: TaskScope, metrics: Metrics
+) -> FunctionStages | StageProcesses:
     if not settings.stage_processes:
         return FunctionStages(settings.stage_threads, scope)
     return StageProcesses(
         settings.stage_processes,
         scope,
         settings.servable_directory,
+        metrics,
         hang_seconds=settings.stage_hang_seconds,
     )

@@ -49,6 +49,16 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
+        self.stage_processes = Gauge(
+            "mindserve_worker_stage_processes", "Stage processes that live.", registry=registry
+        )
+        self.stage_process_ends = Counter(
+            "mindserve_worker_stage_process_ends",
+            "Stage processes that ended by themselves, each started again, by cause: a signal, an"
+            " exit code, or not started.",
+            ["cause"],
+            registry=registry,
+        )
         handovers = Counter(
             "mindserve_worker_handovers",
             "Batches handed to agents, by where their tensors were.",

@@ -5,6 +5,7 @@ fails in a stage drops out; the others go on.
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from services.worker.metrics import Metrics
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
 from services.worker.stages.paces import Paces
+from services.worker.stages.work import StageWork
 from shared.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -24,7 +26,7 @@ from shared.errors import (
     ServingError,
 )
 from shared.servable import ServableVersion
-from shared.stage_graph import FunctionCall, ModelCall, Stage
+from shared.stage_graph import ModelCall
 from shared.tasks import task_scope
 from shared.tensors import Value
 from shared.urgency import Urgency
@@ -37,17 +39,8 @@ _PART_SECONDS = 1e-3
 class Functions(Protocol):
     """Whoever calls Python stages."""
 
-    async def run(
-        self,
-        place: StagePlace,
-        stage: Stage,
-        call: FunctionCall,
-        where: str,
-        instances: Sequence[Values],
-        models: Models,
-        urgency: Urgency,
-    ) -> list[Outcome]:
-        """An outcome for each instance; ``models`` are what the function may call."""
+    async def run(self, work: StageWork, instances: Sequence[Values]) -> list[Outcome]:
+        """An outcome for each instance, in order."""
 
     @property
     def paces(self) -> Paces:
@@ -80,6 +73,7 @@ class GraphRunner:
     def __init__(self, functions: Functions, metrics: Metrics) -> None:
         self._functions = functions
         self._metrics = metrics
+        self._numbers = itertools.count()
 
     async def run(
         self,
@@ -93,14 +87,15 @@ class GraphRunner:
 
         Raises Refused only when no stage has begun: the request may go elsewhere.
         """
+        request = _Request(next(self._numbers), what, plan, models, urgency)
         size = self._part_size(what, plan) if len(instances) > 1 and plan.flows else 0
         if not 0 < size < len(instances):
-            return await self._walk(what, plan, models, instances, urgency)
+            return await self._walk(request, instances)
         parts = [instances[at : at + size] for at in range(0, len(instances), size)]
         async with task_scope() as scope:
             walks = [
                 scope.spawn(
-                    self._walk_or_refusal(what, plan, models, part, urgency),
+                    self._walk_or_refusal(request, part),
                     name=f"part of {plan.method.name}",
                 )
                 for part in parts
@@ -119,29 +114,17 @@ class GraphRunner:
         )
         return max(1, int(_PART_SECONDS / slowest)) if slowest else 0
 
-    async def _walk(
-        self,
-        what: ServableVersion,
-        plan: MethodPlan,
-        models: Models,
-        instances: Sequence[Values],
-        urgency: Urgency,
-    ) -> list[Outcome]:
-        walk = _Walk(self._functions, self._metrics, what, plan, models, urgency)
-        walk.instances = [_Instance(values, plan.places) for values in instances]
+    async def _walk(self, request: "_Request", instances: Sequence[Values]) -> list[Outcome]:
+        walk = _Walk(self._functions, self._metrics, request)
+        walk.instances = [_Instance(values, request.plan.places) for values in instances]
         await walk.run()
         return [walk.outcome(instance) for instance in walk.instances]
 
     async def _walk_or_refusal(
-        self,
-        what: ServableVersion,
-        plan: MethodPlan,
-        models: Models,
-        instances: Sequence[Values],
-        urgency: Urgency,
+        self, request: "_Request", instances: Sequence[Values]
     ) -> list[Outcome] | Refused:
         try:
-            return await self._walk(what, plan, models, instances, urgency)
+            return await self._walk(request, instances)
         except Refused as refusal:
             return refusal
 
@@ -163,24 +146,42 @@ def _joined(
     return outcomes
 
 
-class _Walk:
-    """One request."""
+class _Request:
+    """What all parts of a request have in common."""
 
     def __init__(
         self,
-        functions: Functions,
-        metrics: Metrics,
+        number: int,
         what: ServableVersion,
         plan: MethodPlan,
         models: Models,
         urgency: Urgency,
     ) -> None:
+        self._number = number
+        self.what = what
+        self.plan = plan
+        self.models = models
+        self.urgency = urgency
+        self._works: dict[int, StageWork] = {}
+
+    def work(self, plan: StagePlan) -> StageWork:
+        """One of its Python stages; the same for all parts, which tells them from others."""
+        work = self._works.get(plan.index)
+        if work is None:
+            place = StagePlace(self.what, self.plan.method.name, plan.index)
+            work = StageWork(self._number, place, plan.stage, plan.where, self.models, self.urgency)
+            self._works[plan.index] = work
+        return work
+
+
+class _Walk:
+    """Instances of one request on their way through its stages together."""
+
+    def __init__(self, functions: Functions, metrics: Metrics, request: _Request) -> None:
         self._functions = functions
         self._metrics = metrics
-        self._what = what
-        self._plan = plan
-        self._models = models
-        self._urgency = urgency
+        self._request = request
+        self._plan = request.plan
         self._finished_stages = 0
         self.instances: list[_Instance] = []
 
@@ -215,9 +216,9 @@ class _Walk:
             # Stages have run: whoever sent this must not send it elsewhere.
             outcomes = [ExecutionFailed(refusal.message)] * len(living)
         self._finished_stages += 1
-        self._metrics.stage(self._what.servable, self._plan.method.name, plan.stage.tag).observe(
-            loop.time() - began
-        )
+        self._metrics.stage(
+            self._request.what.servable, self._plan.method.name, plan.stage.tag
+        ).observe(loop.time() - began)
         for instance, outcome in zip(living, outcomes, strict=True):
             if isinstance(outcome, ServingError):
                 instance.failure = instance.failure or outcome
@@ -231,16 +232,15 @@ class _Walk:
         call = plan.stage.call
         if isinstance(call, ModelCall):
             rows = [tuple([each.values[place] for place in plan.reads]) for each in living]
-            return await self._models.run(call, plan.where, rows, self._urgency)
+            request = self._request
+            return await request.models.run(call, plan.where, rows, request.urgency)
         given = [tuple([each.read_writable(place) for place in plan.reads]) for each in living]
-        place = StagePlace(self._what, self._plan.method.name, plan.index)
-        running = self._functions.run(
-            place, plan.stage, call, plan.where, given, self._models, self._urgency
-        )
-        if self._urgency.deadline is None or self._urgency.is_kept:
+        running = self._functions.run(self._request.work(plan), given)
+        urgency = self._request.urgency
+        if urgency.deadline is None or urgency.is_kept:
             return await running
         try:
-            async with asyncio.timeout_at(self._urgency.deadline.at):
+            async with asyncio.timeout_at(urgency.deadline.at):
                 return await running
         except TimeoutError:
             return [DeadlineExceeded(f"{plan.where}the deadline passed")] * len(living)

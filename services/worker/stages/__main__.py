@@ -1,4 +1,4 @@
-"""``python -m services.worker.stages SOCKET INBOX OUTBOX DIRECTORY``: started by the worker."""
+"""``python -m services.worker.stages SOCKET DIRECTORY INBOX OUTBOX ...``: by the worker."""
 
 import sys
 

@@ -7,14 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from services.worker.instances import Outcome, Values
 from services.worker.stages.chunks import call_function
-from services.worker.stages.messages import StagePlace
-from services.worker.stages.model_calls import Models, StageCaller
+from services.worker.stages.model_calls import StageCaller
 from services.worker.stages.paces import Paces
+from services.worker.stages.work import StageWork
 from shared.model_calls import calls_answered_by
 from shared.servable import ServableVersion
-from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope
-from shared.urgency import Urgency
 
 
 class FunctionStages:
@@ -25,34 +23,22 @@ class FunctionStages:
         self._scope = scope
         self.paces = Paces()
 
-    async def run(
-        self,
-        place: StagePlace,
-        stage: Stage,
-        call: FunctionCall,
-        where: str,
-        instances: Sequence[Values],
-        models: Models,
-        urgency: Urgency,
-    ) -> list[Outcome]:
-        """An outcome for each instance, in order; ``where`` begins the text of failures.
-
-        ``models`` answer what the function asks with ``Model.call``, as urgently as it is.
-        """
+    async def run(self, work: StageWork, instances: Sequence[Values]) -> list[Outcome]:
+        """An outcome for each instance, in order."""
         loop = asyncio.get_running_loop()
-        caller = StageCaller(self._scope, models, urgency)
+        caller = StageCaller(self._scope, work.models, work.urgency)
 
         def run() -> tuple[list[Outcome], float]:
             began = time.perf_counter()
             with calls_answered_by(caller):
-                outcomes = call_function(stage, call, where, instances)
+                outcomes = call_function(work.stage, work.call, work.where, instances)
             return outcomes, time.perf_counter() - began
 
         try:
             outcomes, took = await loop.run_in_executor(self._threads, run)
         finally:
             caller.close()
-        self.paces.note(place, took, len(instances))
+        self.paces.note(work.place, took, len(instances))
         return outcomes
 
     async def add(self, what: ServableVersion) -> None:

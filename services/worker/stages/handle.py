@@ -8,50 +8,33 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
-from services.worker.instances import Outcome, Values
-from services.worker.stages.mailbox import pack, unpack
-from services.worker.stages.messages import (
-    ANSWER,
-    ASK,
-    FORGET,
-    LOAD,
-    LOADED,
-    OUTCOMES,
-    OVER,
-    RUN,
-    SECONDS,
-    StagePlace,
-)
-from services.worker.stages.model_calls import Models, execute
+from services.worker.instances import Values
+from services.worker.stages.mailbox import pack
+from services.worker.stages.messages import FORGET, LOAD, LOADED, MEMORIES, OVER, RUN
+from services.worker.stages.turn import Memory, Run, Turn
+from services.worker.stages.work import StageWork
 from shared.arena import Arena
 from shared.child_process import ChildProcess, child_process
 from shared.errors import LoadFailed
 from shared.frames import Frame, FrameReader
 from shared.servable import ServableVersion
-from shared.stage_graph import ModelCall
-from shared.urgency import Urgency
 
 
 class StageHandle(asyncio.Protocol):
-    """One living process, which does one thing at a time.
+    """One living process, which does one thing after another.
 
     Whoever waits for it gets EOFError when it ends.
     """
 
-    def __init__(self, process: ChildProcess, inbox: Arena, outbox: Arena) -> None:
+    def __init__(self, process: ChildProcess, memories: Sequence[Memory]) -> None:
         self.process = process
-        self._inbox = inbox
-        self._outbox = outbox
+        self._free = list(memories)
         self._reader = FrameReader()
-        self._frames: deque[Frame] = deque()
-        self._heard = asyncio.Event()
+        self._turns: deque[Turn] = deque()
+        """What it was asked for and has not done yet; it works on the first."""
         self._transport: asyncio.Transport | None = None
         self.ended = asyncio.Event()
-        self._owed = b""
-        """The kind of frame that ends what it works on; empty when it is idle."""
         self.loaded: set[ServableVersion] = set()
-        self.took = 0.0
-        """Seconds of the latest run, Python's own in the process."""
         self.worked = False
         """Whether it has done anything yet."""
 
@@ -64,8 +47,8 @@ class StageHandle(asyncio.Protocol):
         """Import a servable; raises LoadFailed."""
         if what in self.loaded:
             return
-        self._send(Frame(LOAD, _named(what)), owed=LOADED)
-        failure = (await self._next()).head.decode()
+        turn = self._ask(Frame(LOAD, _named(what)), LOADED)
+        failure = (await turn.next()).head.decode()
         if failure:
             raise LoadFailed(failure)
         self.loaded.add(what)
@@ -76,70 +59,47 @@ class StageHandle(asyncio.Protocol):
             self.loaded.discard(what)
             self._send(Frame(FORGET, _named(what)))
 
-    async def run(
-        self,
-        place: StagePlace,
-        where: str,
-        instances: Sequence[Values],
-        models: Models,
-        urgency: Urgency,
-    ) -> AsyncIterator[list[Outcome]]:
-        """Outcomes as they come, for some instances after the others; OSError without memory."""
-        payload, _ = pack(self._inbox, list(instances), 0)
-        head = {"method": place.method, "stage": place.stage, "where": where}
-        self._send(Frame(RUN, _named(place.what, **head), payload), owed=OVER)
-        while (frame := await self._next()).kind != OVER:
-            if frame.kind == OUTCOMES:
-                yield unpack(self._outbox, frame.payload)
-            elif frame.kind == ASK:
-                await self._answer(frame, models, urgency)
-        (self.took,) = SECONDS.unpack(frame.head)
+    def begin(self, work: StageWork, instances: Sequence[Values]) -> Run:
+        """Have it work on instances, at once or after what it has: ``MEMORIES`` runs at most.
 
-    async def _answer(self, frame: Frame, models: Models, urgency: Urgency) -> None:
-        call = ModelCall(**json.loads(frame.head))
-        answer: object
+        Raises OSError without memory, EOFError without a process.
+        """
+        memory = self._free.pop()
+        place = work.place
         try:
-            answer = await execute(models, call, unpack(self._outbox, frame.payload), urgency)
-        except RuntimeError as failure:
-            answer = str(failure)
-        payload, _ = pack(self._inbox, answer, 0)
-        self._send(Frame(ANSWER, b"", payload))
+            payload, _ = pack(memory.inbox, list(instances), 0)
+            head = {"method": place.method, "stage": place.stage, "where": work.where}
+            named = _named(place.what, memory=memory.number, **head)
+            turn = self._ask(Frame(RUN, named, payload), OVER)
+        except BaseException:
+            self._free.append(memory)
+            raise
+        return Run(turn, memory, work, send=self._send, over=self._free.append)
 
-    async def wind_up(self) -> None:
-        """Wait until what it does for nobody is over; its calls of models fail."""
-        while self._owed:
-            if (await self._next()).kind == ASK:
-                payload, _ = pack(self._inbox, "the request ended", 0)
-                self._send(Frame(ANSWER, b"", payload))
+    def _ask(self, frame: Frame, ends: bytes) -> Turn:
+        self._send(frame)
+        turn = Turn(ends)
+        self._turns.append(turn)
+        return turn
 
-    def _send(self, frame: Frame, *, owed: bytes = b"") -> None:
+    def _send(self, frame: Frame) -> None:
         if self._transport is None:
             raise EOFError
-        self._owed = owed or self._owed
         self._transport.writelines(frame.packed())
-
-    async def _next(self) -> Frame:
-        while not self._frames:
-            if self._transport is None:
-                raise EOFError
-            self._heard.clear()
-            await self._heard.wait()
-        frame = self._frames.popleft()
-        if frame.kind == self._owed:
-            self._owed = b""
-            self.worked = True
-        return frame
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._frames.extend(self._reader.feed(data))
-        self._heard.set()
+        for frame in self._reader.feed(data):
+            if self._turns[0].heard(frame):
+                self._turns.popleft()
+                self.worked = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._heard.set()
+        for number, turn in enumerate(self._turns):
+            turn.lose(at_work=number == 0)
         self.ended.set()
 
 
@@ -150,15 +110,17 @@ def _named(what: ServableVersion, **more: object) -> bytes:
 @asynccontextmanager
 async def spawn(directory: Path) -> AsyncIterator[StageHandle]:
     """A stage process for the servables of ``directory``, ended on leaving."""
-    inbox, outbox = Arena.create(), Arena.create()
+    memories = [Memory(number, Arena.create(), Arena.create()) for number in range(MEMORIES)]
+    arenas = [arena for _, *both in memories for arena in both]
+    descriptors = [arena.fd for arena in arenas]
     try:
         async with child_process(
             "services.worker.stages",
-            [inbox.fd, outbox.fd, directory],
-            lambda process: StageHandle(process, inbox, outbox),
-            passed=[inbox.fd, outbox.fd],
+            [directory, *descriptors],
+            lambda process: StageHandle(process, memories),
+            passed=descriptors,
         ) as handle:
             yield handle
     finally:
-        inbox.close()
-        outbox.close()
+        for arena in arenas:
+            arena.close()

@@ -11,7 +11,8 @@ LOAD = b"L"
 FORGET = b"X"
 """Head: the same. Nothing is answered."""
 RUN = b"R"
-"""Head: JSON with servable, version, method, stage and where; payload: instances."""
+"""Head: JSON with servable, version, method, stage, where and memory; payload: instances.
+The next one may come before the OVER of this one, with another memory."""
 ANSWER = b"A"
 """Payload: outputs of each instance, or the text of a failure."""
 # From it: for a LOAD one LOADED, for a RUN any number of OUTCOMES and ASKs, then one OVER.
@@ -25,6 +26,8 @@ OVER = b"V"
 """Nothing more comes of this RUN. Head: seconds that it took."""
 
 SECONDS = struct.Struct("<d")
+MEMORIES = 4
+"""Of each process: one for the run it works on, the others for runs that wait there."""
 
 
 class StagePlace(NamedTuple):

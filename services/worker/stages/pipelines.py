@@ -8,16 +8,14 @@ from typing import Any
 from services.worker.instances import Outcome, Values, as_given
 from services.worker.stages.chunks import call_function
 from services.worker.stages.functions import FunctionStages
-from services.worker.stages.messages import StagePlace
-from services.worker.stages.model_calls import Models
 from services.worker.stages.paces import Paces
 from services.worker.stages.pool import StageProcesses
 from services.worker.stages.thread_calls import ThreadCalls
 from services.worker.stages.values import UnusableValue, value_of
+from services.worker.stages.work import StageWork
 from shared.errors import ServingError
 from shared.method_calls import CalledMethod, methods_called_by
 from shared.servable import ServableVersion
-from shared.stage_graph import FunctionCall, Stage
 from shared.tasks import TaskScope, task_scope
 from shared.tensors import Value
 from shared.urgency import Urgency
@@ -55,53 +53,27 @@ class Pipelines:
         return self._functions.paces
 
     def run(
-        self,
-        place: StagePlace,
-        stage: Stage,
-        call: FunctionCall,
-        where: str,
-        instances: Sequence[Values],
-        models: Models,
-        urgency: Urgency,
+        self, work: StageWork, instances: Sequence[Values]
     ) -> Coroutine[Any, Any, list[Outcome]]:
         """An outcome for each instance, in order: see ``functions.FunctionStages``."""
-        if call.is_pipeline:
-            return self._run_all(place, stage, call, where, instances, urgency)
-        return self._functions.run(place, stage, call, where, instances, models, urgency)
+        if work.call.is_pipeline:
+            return self._run_all(work, instances)
+        return self._functions.run(work, instances)
 
-    async def _run_all(
-        self,
-        place: StagePlace,
-        stage: Stage,
-        call: FunctionCall,
-        where: str,
-        instances: Sequence[Values],
-        urgency: Urgency,
-    ) -> list[Outcome]:
+    async def _run_all(self, work: StageWork, instances: Sequence[Values]) -> list[Outcome]:
         async with task_scope() as scope:
             running = [
-                scope.spawn(
-                    self._run_one(place.what, stage, call, where, each, urgency),
-                    name=place.method,
-                )
-                for each in instances
+                scope.spawn(self._run_one(work, each), name=work.place.method) for each in instances
             ]
             return await asyncio.gather(*running)
 
-    async def _run_one(
-        self,
-        what: ServableVersion,
-        stage: Stage,
-        call: FunctionCall,
-        where: str,
-        instance: Values,
-        urgency: Urgency,
-    ) -> Outcome:
-        caller = _PipelineCaller(self._scope, self._run_method, what, urgency)
+    async def _run_one(self, work: StageWork, instance: Values) -> Outcome:
+        what = work.place.what
+        caller = _PipelineCaller(self._scope, self._run_method, what, work.urgency)
 
         def run() -> Outcome:
             with methods_called_by(caller):
-                (outcome,) = call_function(stage, call, where, [instance])
+                (outcome,) = call_function(work.stage, work.call, work.where, [instance])
             return outcome
 
         try:

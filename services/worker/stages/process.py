@@ -1,9 +1,9 @@
 """The stage process: imports servables, calls their functions one after another."""
 
-import itertools
 import json
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,15 @@ class StageProcess:
     """Answers messages from the worker until that closes the socket."""
 
     def __init__(
-        self, connection: socket.socket, inbox: Arena, outbox: Arena, directory: Path
+        self, connection: socket.socket, memories: Sequence[tuple[Arena, Arena]], directory: Path
     ) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb")
-        self._inbox = inbox
-        self._outbox = outbox
+        self._ahead: deque[Frame] = deque()
+        """What came while this one waited for an answer."""
+        self._memories = memories
+        self._inbox, self._outbox = memories[0]
+        """Those of the run that it works on."""
         self._end = 0
         """Of what this run has put into the outbox."""
         self._directory = directory
@@ -55,16 +58,30 @@ class StageProcess:
                 self._servables.pop(_what(json.loads(frame.head)), None)
             else:
                 began = time.perf_counter()
-                self._run_stage(frame)
-                self._send(Frame(OVER, SECONDS.pack(time.perf_counter() - began)))
+                last = self._run_stage(frame)
+                # Together, because each message wakes the worker.
+                self._send(*last, Frame(OVER, SECONDS.pack(time.perf_counter() - began)))
 
     def _frames(self) -> Iterator[Frame]:
-        while prefix := self._reader.read(PREFIX.size):
-            kind, head_size, payload_size = PREFIX.unpack(prefix)
-            yield Frame(kind, self._reader.read(head_size), self._reader.read(payload_size))
+        while frame := self._ahead.popleft() if self._ahead else self._next():
+            yield frame
 
-    def _send(self, frame: Frame) -> None:
-        self._connection.sendall(b"".join(frame.packed()))
+    def _next(self) -> Frame | None:
+        prefix = self._reader.read(PREFIX.size)
+        if not prefix:
+            return None
+        kind, head_size, payload_size = PREFIX.unpack(prefix)
+        return Frame(kind, self._reader.read(head_size), self._reader.read(payload_size))
+
+    def _next_answer(self) -> Frame:
+        while frame := self._next():
+            if frame.kind == ANSWER:
+                return frame
+            self._ahead.append(frame)
+        raise SystemExit("the worker is gone")
+
+    def _send(self, *frames: Frame) -> None:
+        self._connection.sendall(b"".join(piece for each in frames for piece in each.packed()))
 
     def _load(self, head: bytes) -> str:
         named = json.loads(head)
@@ -74,15 +91,23 @@ class StageProcess:
             return failure.message
         return ""
 
-    def _run_stage(self, frame: Frame) -> None:
+    def _run_stage(self, frame: Frame) -> list[Frame]:
+        """Send outcomes as they come; gives the last ones, which are not sent yet."""
         about = json.loads(frame.head)
         stage = self._servables[_what(about)].methods[about["method"]].graph.stages[about["stage"]]
         assert isinstance(stage.call, FunctionCall)
+        self._inbox, self._outbox = self._memories[about["memory"]]
         instances = unpack(self._inbox, frame.payload)
         self._end = 0
+        done = 0
         with calls_answered_by(self):
             for outcomes in outcomes_in_chunks(stage, stage.call, about["where"], instances):
-                self._send(Frame(OUTCOMES, b"", self._pack(outcomes)))
+                found = Frame(OUTCOMES, b"", self._pack(outcomes))
+                done += len(outcomes)
+                if done == len(instances):
+                    return [found]
+                self._send(found)
+        return []
 
     def _pack(self, values: Any) -> bytes:
         message, self._end = pack(self._outbox, values, self._end)
@@ -98,10 +123,7 @@ class StageProcess:
             raise RuntimeError(str(failure)) from failure
         head = json.dumps({"model": model, "subgraph": subgraph}).encode()
         self._send(Frame(ASK, head, self._pack(rows)))
-        frame = next(self._frames(), None)
-        if frame is None or frame.kind != ANSWER:
-            raise SystemExit("the worker is gone")
-        answer = unpack(self._inbox, frame.payload)
+        answer = unpack(self._inbox, self._next_answer().payload)
         if isinstance(answer, str):
             raise RuntimeError(answer)
         outputs: list[tuple[Array, ...]] = answer
@@ -113,8 +135,8 @@ def _what(named: dict[str, Any]) -> tuple[str, int]:
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Work for the worker: descriptors of socket, inbox and outbox, then the directory."""
-    connection, inbox, outbox = map(int, itertools.islice(arguments, 3))
-    StageProcess(
-        socket.socket(fileno=connection), Arena(inbox), Arena(outbox), Path(arguments[3])
-    ).run()
+    """Work for the worker: its socket, the directory, then descriptors of the memories."""
+    arenas = [Arena(int(each)) for each in arguments[2:]]
+    memories = list(zip(arenas[::2], arenas[1::2], strict=True))
+    connection = socket.socket(fileno=int(arguments[0]))
+    StageProcess(connection, memories, Path(arguments[1])).run()

@@ -8,6 +8,7 @@ import pytest
 
 from services.worker.stages.chunks import call_function
 from services.worker.stages.functions import FunctionStages
+from services.worker.stages.work import StageWork
 from shared.errors import StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
 from shared.tasks import task_scope
@@ -150,7 +151,7 @@ async def test_a_caller_who_leaves_before_its_turn_never_runs():
         functions = FunctionStages(1, scope)
 
         def run(made, value):
-            return functions.run(None, made, made.call, WHERE, [(value,)], NO_MODELS, NOT_URGENT)
+            return functions.run(StageWork(0, None, made, WHERE, NO_MODELS, NOT_URGENT), [(value,)])
 
         try:
             first = asyncio.create_task(run(blocking, "x"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.worker.stages.functions import FunctionStages
+from services.worker.stages.work import StageWork
 from shared.deadline import Deadline
 from shared.declaration import Model
 from shared.errors import ExecutionFailed, InvalidRequest, StageFailed
@@ -64,7 +65,7 @@ async def stages():
 def run(functions, models, function, *, urgency=NOT_URGENT, value="x"):
     call = FunctionCall("toy.it", function, None)
     made = Stage(call, (Source(METHOD_INPUTS, 0),), 1, "it")
-    return functions.run(None, made, call, WHERE, [(value,)], models, urgency)
+    return functions.run(StageWork(0, None, made, WHERE, models, urgency), [(value,)])
 
 
 async def outcome(function, models=None):

@@ -10,6 +10,7 @@ import pytest
 from services.worker.stages.functions import FunctionStages
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.pipelines import Pipelines
+from services.worker.stages.work import StageWork
 from shared.deadline import Deadline
 from shared.declaration_pipeline import PipelineServable
 from shared.errors import ExecutionFailed, NotServed, StageFailed
@@ -64,7 +65,7 @@ def run(made, function, values=(1,), *, is_pipeline=True, urgency=NOT_URGENT):
     call = FunctionCall("toy.it", function, None, is_pipeline=is_pipeline)
     stage = Stage(call, (Source(METHOD_INPUTS, 0),), 1, "Pipeline")
     instances = [(value,) for value in values]
-    return made.run(PLACE, stage, call, WHERE, instances, None, urgency)
+    return made.run(StageWork(0, PLACE, stage, WHERE, None, urgency), instances)
 
 
 async def test_steps_of_a_pipeline_are_methods_asked_for_by_its_version():

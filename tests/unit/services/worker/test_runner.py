@@ -31,8 +31,8 @@ class Inline:
             for index in range(3):
                 self.paces.note(StagePlace(WHAT, "it", index), seconds, 1)
 
-    async def run(self, place, stage, call, where, instances, models, urgency):
-        return call_function(stage, call, where, instances)
+    async def run(self, work, instances):
+        return call_function(work.stage, work.call, work.where, instances)
 
 
 class Models:

@@ -1,16 +1,20 @@
 """Stage processes: real ones, which import a servable that a test wrote."""
 
 import asyncio
+import itertools
 import os
 from collections import Counter
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
+from services.worker.metrics import Metrics
 from services.worker.stages.mailbox import pack, unpack
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.pool import StageProcesses
+from services.worker.stages.work import StageWork
 from shared.arena import Arena
 from shared.declaration import load_servable
 from shared.errors import LoadFailed, StageFailed
@@ -100,25 +104,51 @@ class Models:
 
 
 class Running:
-    def __init__(self, pool, servable):
+    def __init__(self, pool, servable, metrics):
         self.pool = pool
+        self._numbers = itertools.count()
+        self.metrics = metrics
         self._servable = servable
         self.models = Models()
 
-    async def outcomes(self, method, *instances):
+    def work(self, method):
         stage = self._servable.methods[method].graph.stages[0]
         place = StagePlace(WHAT, method, 0)
-        given = [(each,) for each in instances]
-        return await self.pool.run(place, stage, stage.call, WHERE, given, self.models, NOT_URGENT)
+        return StageWork(next(self._numbers), place, stage, WHERE, self.models, NOT_URGENT)
+
+    async def outcomes(self, method, *instances):
+        return await self.pool.run(self.work(method), [(each,) for each in instances])
+
+    async def in_parts(self, method, *instances):
+        """As a request whose instances go through their stages one by one."""
+        work = self.work(method)
+        parts = [self.pool.run(work, [(np.asarray(each),)]) for each in instances]
+        return [plain(outcome) for (outcome,) in await asyncio.gather(*parts)]
+
+    def ends(self):
+        """Processes that ended, by cause."""
+        (family,) = self.metrics.stage_process_ends.collect()
+        return {
+            each.labels["cause"]: each.value
+            for each in family.samples
+            if each.name.endswith("_total")
+        }
+
+    def living(self):
+        (family,) = self.metrics.stage_processes.collect()
+        return family.samples[0].value
 
     async def values(self, method, *instances):
         """Values, and texts of failures."""
         async with asyncio.timeout(60):
             found = await self.outcomes(method, *map(np.asarray, instances))
-        return [
-            each.message.removeprefix(WHERE) if isinstance(each, StageFailed) else each[0].tolist()
-            for each in found
-        ]
+        return [plain(each) for each in found]
+
+
+def plain(outcome):
+    if isinstance(outcome, StageFailed):
+        return outcome.message.removeprefix(WHERE)
+    return outcome[0].tolist()
 
 
 @asynccontextmanager
@@ -128,9 +158,10 @@ async def pool(tmp_path, count=1, hang_seconds=30.0):
     (folder / "servable_config.py").write_text(CONFIG)
     servable = await asyncio.to_thread(load_servable, tmp_path, "toy")
     async with task_scope() as scope:
-        made = StageProcesses(count, scope, tmp_path, hang_seconds=hang_seconds)
+        metrics = Metrics(CollectorRegistry())
+        made = StageProcesses(count, scope, tmp_path, metrics, hang_seconds=hang_seconds)
         await made.add(WHAT)
-        yield Running(made, servable)
+        yield Running(made, servable, metrics)
 
 
 async def test_functions_run_in_another_process_with_arrays_of_any_size(tmp_path):
@@ -207,6 +238,42 @@ async def test_a_caller_who_leaves_the_line_takes_no_process_along(tmp_path):
         second.cancel()
         assert await first == [2]
         assert await running.values("plus", 3) == [4]
+
+
+async def test_a_crash_costs_nothing_to_what_waits_in_the_same_process(tmp_path):
+    async with pool(tmp_path) as running:
+        await running.values("picky", 0)  # from now on it is known to be quick
+        found = await running.in_parts("picky", 1, 14, *range(20, 30))
+        assert found == [1, "the stage process ended (SIGSEGV)", *range(20, 30)]
+
+
+async def test_runs_wait_in_a_process_while_the_first_asks_a_model(tmp_path):
+    async with pool(tmp_path) as running:
+        await running.values("asks", 0)
+        assert await running.in_parts("asks", *range(20)) == [2 * each for each in range(20)]
+
+
+async def test_a_caller_who_leaves_takes_what_waits_in_a_process_along(tmp_path):
+    async with pool(tmp_path) as running:
+        await running.values("plus", 0)
+        leaving = asyncio.create_task(running.in_parts("plus", *range(50)))
+        while not running.pool._runs._callers:
+            await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert await running.in_parts("plus", *range(9)) == list(range(1, 10))
+        assert not running.pool._runs._callers
+
+
+async def test_processes_that_end_are_counted_by_cause(tmp_path):
+    async with pool(tmp_path, count=2) as running:
+        await running.values("picky", 14)
+        await running.values("picky", 14)
+        async with asyncio.timeout(60):
+            while running.living() < 2 or sum(running.ends().values()) < 2:
+                await asyncio.sleep(0.01)
+        assert running.ends() == {"SIGSEGV": 2}
 
 
 async def test_a_servable_that_cannot_be_imported_there_fails_its_instances(tmp_path):
