@@ -1,0 +1,134 @@
+"""The throughput document's four steps on our services, beside its figures and the ideal.
+
+    python -m benchmarks.seed_002 --rounds 3 --write
+
+The document labels 100 images a request with ResNet-50 and moves work around: the client
+preprocesses; the server does; two devices; two devices and four extra workers for Python.
+Here the same stages take the same times on the ``reference`` backend: preprocess 12 ms that
+do not hold a core, device 2.15 ms, postprocess 0.32 ms that do. The services are real
+processes; ``--stage-processes`` is the document's number of workers, 1, 2 and 6.
+
+The ideal of a step is a pipeline whose stages overlap perfectly and whose other costs are
+nothing. A worker process runs one function at a time and each image needs 12.32 ms of one,
+a device takes one image at a time for 2.15 ms; the slower of both sets the pace:
+``max(12.32 / workers, 2.15 / devices)``, so 12.32, 6.16 and 2.05 ms per image. In the first
+step the script itself preprocesses all images, sends one request and postprocesses, so
+nothing overlaps: ``12.32 + 2.15``. The ideal knows no first and no last image: with 6 workers
+the last ones of 100 leave some idle, and that counts against us.
+
+Afterwards the real ResNet-50 is called by a bare loop and by way of all services, in turns.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, pages
+from benchmarks.peers.environment import ROOT
+from benchmarks.processes import adopt_orphans
+from benchmarks.rounds import FAILURES, say
+from benchmarks.seed_steps import tables
+from benchmarks.seed_steps.client import WrongAnswer, step_times
+from benchmarks.seed_steps.real import turns
+from benchmarks.seed_steps.steps import IMAGES, PAYLOADS, STEPS, StepTime, Turn, described
+
+RESULT = ROOT / "benchmarks" / "results" / "seed_002.json"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.seed_002", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    shown = "default: %(default)s"
+    parser.add_argument("--steps", default="1,2,3,4", help=shown)
+    parser.add_argument("--payloads", default=",".join(each.key for each in PAYLOADS), help=shown)
+    parser.add_argument("--images", type=int, default=IMAGES, help="of a request; " + shown)
+    parser.add_argument("--rounds", type=int, default=3, help=shown)
+    parser.add_argument("--turns", type=int, default=6, help="of the real model; " + shown)
+    parser.add_argument("--turn-images", type=int, default=128, help=shown)
+    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "seed_002.json")
+    parser.add_argument(
+        "--write", action="store_true", help="replace the committed result and its tables"
+    )
+    parser.add_argument("--render", action="store_true", help="only the tables, once more")
+    return parser.parse_args()
+
+
+def measure_steps(given: argparse.Namespace, found: list[StepTime], failures: list[str]) -> None:
+    """Every step with every payload, in interleaved rounds."""
+    wanted = [int(each) for each in given.steps.split(",")]
+    for number in range(1, given.rounds + 1):
+        for payload in PAYLOADS:
+            for step in STEPS:
+                if step.number not in wanted or payload.key not in given.payloads.split(","):
+                    continue
+                where = f"round {number}, {payload.key}, step {step.number}"
+                try:
+                    for each in step_times(step, payload, given.images, number=number):
+                        found.append(each)
+                        say(f"{where}: {each.ms_per_image:.2f} ms, ideal {step.ideal_ms:.2f}")
+                except (*FAILURES, WrongAnswer) as failure:
+                    failures.append(f"{where}: {type(failure).__doc__}")
+                    say(f"{where} FAILED: {failure}")
+
+
+def measure_turns(given: argparse.Namespace, found: list[Turn], failures: list[str]) -> None:
+    """The real model, where MindSpore can be had."""
+    try:
+        for turn in turns(given.turns, given.turn_images) if given.turns else ():
+            found.append(turn)
+            say(f"turn {turn.round}: {turn.stack_per_second:.2f} of {turn.loop_per_second:.2f}")
+    except (*FAILURES, WrongAnswer) as failure:
+        failures.append(f"ResNet-50: {type(failure).__doc__}")
+        say(f"ResNet-50 FAILED: {failure}")
+
+
+def run(given: argparse.Namespace) -> int:
+    times: list[StepTime] = []
+    loops: list[Turn] = []
+    failures: list[str] = []
+    measure_steps(given, times, failures)
+    measure_turns(given, loops, failures)
+    result: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine.described(),
+        "rounds": given.rounds,
+        "images": given.images,
+        "failures": failures,
+        "steps": [described(each) for each in times],
+        "turns": [described(each) for each in loops],
+    }
+    print(tables.page(result))
+    pages.save(result, given.result)
+    if given.write:
+        pages.save(result, RESULT)
+        render(result)
+    return 1 if failures else 0
+
+
+def render(result: dict[str, Any]) -> None:
+    """Put the tables into the page."""
+    pages.put(tables.BEGIN, tables.END, tables.page(result))
+
+
+def main() -> int:
+    given = arguments()
+    if given.render:
+        render(json.loads(RESULT.read_text()))
+        return 0
+    adopt_orphans()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return run(given)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The four steps of the throughput document: what each deploys, and what it could reach."""
