@@ -11,9 +11,16 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -26,6 +33,7 @@ from pydantic_settings import (
 from shared import logs
 from shared.addresses import HostPort
 from shared.membership import DEFAULT_LEASE_SECONDS
+from shared.wire.tls import PeerTls
 
 # What --help calls values, by the type that pydantic-settings names.
 _METAVARS = {
@@ -98,10 +106,35 @@ class ServiceSettings(BaseSettings):
     """How long a silent member stays a member of this service."""
     wire: Literal["native", "grpcio"] = "native"
     """What carries calls: our own HTTP/2, or gRPC's own library, which costs more per call."""
+    peer_tls_certificate: Path | None = None
+    """Who this service is among the others (PEM); with it, services speak mutual TLS alone."""
+    peer_tls_key: Path | None = None
+    """The certificate's key (PEM), without a password."""
+    peer_tls_ca: Path | None = None
+    """Authorities (PEM) of all services: whoever has no certificate of theirs is turned away."""
+    peer_tls_name: str = ""
+    """What the certificates of the others say; empty: the host of the address that is called."""
     drain_seconds: Seconds = 30.0
     """How long accepted work may take to finish after SIGTERM."""
     stop_with_stdin: bool = False
     """Drain and stop when standard input closes, so that no service outlives its parent."""
+
+    @model_validator(mode="after")
+    def _check_peer_tls(self) -> Self:
+        files = (self.peer_tls_certificate, self.peer_tls_key, self.peer_tls_ca)
+        if any(files) and not all(files):
+            raise ValueError("peer_tls_certificate, peer_tls_key and peer_tls_ca come together")
+        if self.peer_tls_name and not any(files):
+            raise ValueError("peer_tls_name is of no use without peer_tls_certificate")
+        return self
+
+    @property
+    def peer_tls(self) -> PeerTls | None:
+        """Whether services speak TLS with one another, and with which files."""
+        certificate, key, ca = self.peer_tls_certificate, self.peer_tls_key, self.peer_tls_ca
+        if certificate is None or key is None or ca is None:
+            return None
+        return PeerTls(certificate, key, ca, self.peer_tls_name)
 
     @classmethod
     def settings_customise_sources(

@@ -23,6 +23,7 @@ from shared.tasks import task_scope
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Membership
+from shared.wire.mutual import between_services
 from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ class Agent:
 @asynccontextmanager
 async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
     """An agent that keeps joining its worker while inside."""
-    wire = wire_named(settings.wire)
+    wire = between_services(wire_named(settings.wire), settings.peer_tls)
     registry = new_registry()
     board = HealthBoard()
     member_id = uuid.uuid4().hex

@@ -28,6 +28,7 @@ from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import ConnectionAge, Server
 from shared.wire.membership import Registrar
+from shared.wire.mutual import between_services
 from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
 
@@ -133,6 +134,7 @@ def _serve_admin_rest(
 async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     """A master that listens while inside."""
     wire = wire_named(settings.wire)
+    peers = between_services(wire, settings.peer_tls)
     registry = shared_metrics.new_registry()
     metrics = Metrics(registry)
     health = HealthBoard()
@@ -150,7 +152,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
             workers = Workers(
-                wire, scope, router, health, metrics, max_outstanding=settings.max_requests
+                peers, scope, router, health, metrics, max_outstanding=settings.max_requests
             )
             registrar = Registrar(workers, settings.lease_seconds)
             requests = Requests(
@@ -163,7 +165,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
             door = FrontDoor(requests)
             admin = Admin(wire, workers, router, timeout_seconds=settings.admin_timeout_seconds)
             async with (
-                wire.serve(
+                peers.serve(
                     registrar.routes | health_routes(health), [settings.membership_address]
                 ) as membership,
                 wire.serve(

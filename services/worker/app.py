@@ -35,6 +35,7 @@ from shared.wire.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from shared.wire.health import health_routes
 from shared.wire.interface import Server
 from shared.wire.membership import Membership, Registrar
+from shared.wire.mutual import between_services
 from shared.wire.predict_service import SERVICE_NAME
 from shared.wire.wires import wire_named
 
@@ -79,6 +80,7 @@ class Worker:
 async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
     """A worker that listens, and stays registered with its masters, while inside."""
     wire = wire_named(settings.wire)
+    peers = between_services(wire, settings.peer_tls)
     registry = shared_metrics.new_registry()
     metrics = Metrics(registry)
     health = HealthBoard()
@@ -106,7 +108,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     never_fits.set_exception(failure)
 
             servings = Servings(
-                wire,
+                peers,
                 scope,
                 metrics,
                 min_agents=settings.min_agents,
@@ -138,7 +140,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             )
             try:
                 async with (
-                    wire.serve(
+                    peers.serve(
                         door.routes
                         | registrar.routes
                         | RepositoryDoor(rollout).routes
@@ -156,7 +158,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     advertised = settings.advertise or str(bound.as_seen_from_afar)
                     hello = Hello(uuid.uuid4().hex, advertised)
                     membership = Membership(
-                        wire,
+                        peers,
                         lambda: hello,
                         servings.offers,
                         lambda: requests.outstanding,

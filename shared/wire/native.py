@@ -27,7 +27,13 @@ from shared.wire.interface import (
     Stream,
 )
 from shared.wire.reflection import reflection_routes
-from shared.wire.tls import ClientTls, ServerTls, client_context, server_context
+from shared.wire.tls import (
+    ClientTls,
+    ServerTls,
+    client_context,
+    handshake_reason,
+    server_context,
+)
 
 _CONNECT_SECONDS = 5.0
 _BACKLOG = 1024
@@ -253,6 +259,8 @@ class _NativeChannel:
             if deadline is not None and deadline.expired(loop.time()):
                 raise DeadlineExceeded("the deadline passed while connecting") from None
             raise PeerLost("failed to connect: no answer") from None
+        except ssl.SSLError as failure:
+            raise PeerLost(f"failed to connect: {handshake_reason(failure)}") from None
         except OSError as failure:
             raise PeerLost(f"failed to connect: {failure.strerror or failure}") from None
 

@@ -32,6 +32,28 @@ class ClientTls:
     """The name in the server's certificate, when it is not the one in the address."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerTls:
+    """Who a service is among the others, and whom it believes; PEM files."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+    """Authorities of all services."""
+    name: str = ""
+    """What the certificates of others say; empty: the host of the address that is called."""
+
+    @property
+    def server(self) -> ServerTls:
+        """Where it is called by them."""
+        return ServerTls(self.certificate, self.key, self.ca)
+
+    def client_of(self, address: str) -> ClientTls:
+        """Where it calls one of them; a Unix socket is on this host."""
+        name = self.name or ("localhost" if address.startswith("unix") else None)
+        return ClientTls(self.ca, self.certificate, self.key, name)
+
+
 class TlsFault(OSError):
     """Files that cannot be used, named."""
 
@@ -61,6 +83,15 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     elif tls.certificate is not None or tls.key is not None:
         raise TlsFault("a TLS certificate and its key come together")
     return context
+
+
+def handshake_reason(failure: ssl.SSLError) -> str:
+    """What a client says of a handshake that failed."""
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"the peer's certificate is not believed: {failure.verify_message}"
+    if failure.reason == "WRONG_VERSION_NUMBER":
+        return "the peer speaks no TLS"
+    return f"TLS handshake: {failure.reason or failure}"
 
 
 def content(file: Path) -> bytes:

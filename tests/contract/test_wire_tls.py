@@ -15,15 +15,25 @@ from grpclib.config import Configuration
 from structlog.testing import capture_logs
 
 from mindspore_serving.client import Client, SSLConfig
+from services.agent.settings import AgentSettings
 from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.deadline import Deadline
-from shared.errors import ServingError
+from shared.errors import ServingError, Unavailable
+from shared.settings import SettingsError, read
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.http2.limits import Limits
 from shared.wire.interface import Routes
+from shared.wire.mutual import between_services
 from shared.wire.native import NativeWire
-from shared.wire.tls import ClientTls, ServerTls, TlsFault, client_context, server_context
+from shared.wire.tls import (
+    ClientTls,
+    PeerTls,
+    ServerTls,
+    TlsFault,
+    client_context,
+    server_context,
+)
 from tests.support.certificates import make_certificates
 
 ECHO, TALK = "/test.Service/Echo", "/test.Service/Talk"
@@ -397,3 +407,66 @@ def test_a_health_probe_names_the_file_it_cannot_use():
     assert (
         ended.stderr == "127.0.0.1:1: TLS file no.pem cannot be read: No such file or directory\n"
     )
+
+
+async def test_a_caller_hears_which_side_speaks_no_tls_or_is_not_believed(serving, ours, theirs):
+    stranger = ClientTls(ours.ca, theirs.client_certificate, theirs.client_key)
+    doubter = ClientTls(theirs.ca, ours.client_certificate, ours.client_key)
+    async with (
+        asyncio.timeout(30),
+        serving.serve(ROUTES, ["127.0.0.1:0"], tls=ours.picky_server) as safe,
+        serving.serve(ROUTES, ["127.0.0.1:0"]) as plain,
+    ):
+        for server, tls, reason in (
+            (safe, None, "before it said anything: it may speak TLS"),
+            (plain, ours.named_client, "failed to connect: the peer speaks no TLS"),
+            (safe, stranger, "it may want another certificate than this side has"),
+            (safe, doubter, "the peer's certificate is not believed: .*"),
+        ):
+            async with NativeWire().connect(server.addresses[0], tls=tls) as channel:
+                with pytest.raises(ServingError, match=reason):
+                    await channel.call(ECHO, b"hello", deadline=soon(3))
+
+
+async def test_services_among_themselves_show_certificates_on_every_connection(
+    serving, calling, ours, theirs, tmp_path
+):
+    peers = PeerTls(ours.certificate, ours.key, ours.ca, "localhost")
+    strangers = PeerTls(theirs.certificate, theirs.key, ours.ca, "localhost")
+    addresses = ["127.0.0.1:0", f"unix:{tmp_path}/socket"]
+    async with (
+        asyncio.timeout(30),
+        between_services(serving, peers).serve(ROUTES, addresses) as server,
+    ):
+        for address in server.addresses:
+            async with between_services(calling, peers).connect(address) as channel:
+                assert await channel.call(ECHO, b"hello", deadline=soon()) == b"hello"
+            for outsider in (calling, between_services(calling, strangers)):
+                async with outsider.connect(address) as channel:
+                    with pytest.raises(ServingError):
+                        await channel.call(ECHO, b"hello", deadline=soon(3))
+
+
+async def test_files_that_are_gone_when_a_peer_is_called_again_are_a_reason_not_an_end(
+    calling, ours, tmp_path
+):
+    gone = PeerTls(tmp_path / "gone.pem", ours.key, ours.ca)
+    with pytest.raises(Unavailable, match=r"gone\.pem cannot be read"):
+        async with between_services(calling, gone).connect("127.0.0.1:1"):
+            pass
+
+
+def test_without_certificates_services_speak_plain_text(serving):
+    assert between_services(serving, None) is serving
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--peer-tls-key", "a.key"], "peer_tls_certificate, peer_tls_key and peer_tls_ca come"),
+        (["--peer-tls-name", "us"], "peer_tls_name is of no use without"),
+    ],
+)
+def test_half_an_identity_among_services_is_refused(options, reason):
+    with pytest.raises(SettingsError, match=reason):
+        read(AgentSettings, options)

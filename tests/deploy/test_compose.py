@@ -7,12 +7,18 @@ from contextlib import ExitStack
 import grpc
 import numpy as np
 import pytest
+import yaml
 
 from protos.ms_service import ms_service_pb2 as pb
+from services.agent.settings import AgentSettings
+from services.master.settings import MasterSettings
+from services.worker.settings import WorkerSettings
 from tests.deploy.deployment import COMPOSE_FILE, SERVICES, Deployment, exit_codes, moments
 from tests.deploy.engine import NotToBeHad, open_engine, run, until
 from tests.deploy.image import built
 from tests.support.cluster import add_servable, outputs
+
+SETTINGS = {"master": MasterSettings, "worker": WorkerSettings, "agent": AgentSettings}
 
 on_docker = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -107,11 +113,27 @@ class TestOnDocker:
         assert codes == dict.fromkeys(SERVICES, 0)
 
 
-def test_the_compose_file_is_what_compose_v2_reads_too():
+@pytest.mark.parametrize("file", sorted(COMPOSE_FILE.parent.glob("*.yml")), ids=lambda f: f.name)
+def test_compose_files_are_what_compose_v2_reads_too(file):
     run(
         sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec",
-        COMPOSE_FILE, seconds=60,
+        file, seconds=60,
     )  # fmt: skip
+
+
+def test_with_tls_every_service_and_probe_has_its_files():
+    """Settings that name what the service knows, and nothing that compose would add twice."""
+    plain, tls = (
+        yaml.safe_load(file.read_text())["services"]
+        for file in (COMPOSE_FILE, COMPOSE_FILE.with_suffix(".tls.yml"))
+    )
+    assert set(tls) == set(plain) == set(SERVICES)
+    for name, service in tls.items():
+        kind = name.partition("-")[0]
+        known = SETTINGS[kind].model_fields
+        prefix = f"MINDSERVE_{kind.upper()}_"
+        options = {each.removeprefix(prefix).lower() for each in service["environment"]}
+        assert options == {each for each in known if each.startswith("peer_tls_")}
 
 
 def predict(deployment, *rows, servable="toy"):

@@ -68,6 +68,7 @@ class ClientConnection(Carrier[Response]):
         self._calls: dict[int, _Call] = {}
         self._blocks: dict[str, bytes] = {}
         self._heard = True
+        self._ever_heard = False
         self._keepalive_seconds = limits.keepalive_seconds
         self._forgiven = int(limits.keepalive_seconds * limits.forgiven_per_second)
         self._timer: asyncio.TimerHandle | None = None
@@ -86,7 +87,7 @@ class ClientConnection(Carrier[Response]):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._heard = self._ever_heard = True
         try:
             self._core.receive(data)
         except ProtocolFault as fault:
@@ -96,8 +97,18 @@ class ClientConnection(Carrier[Response]):
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        reason = "the connection broke" if self._ever_heard else self._unheard_reason()
         self._transport = None
-        self._lose(PeerLost("the connection broke"))
+        self._lose(PeerLost(reason))
+
+    def _unheard_reason(self) -> str:
+        """Why a peer closes a connection before it says anything, as far as can be told."""
+        if self._scheme == b"http":
+            return "the peer closed the connection before it said anything: it may speak TLS"
+        return (
+            "the peer closed the connection before it said anything:"
+            " it may want another certificate than this side has"
+        )
 
     def close(self) -> None:
         """End the connection; calls on it are lost."""

@@ -24,6 +24,8 @@ _SMALL_UPDATE = 1024
 _RESET_COSTS = 3
 _FAREWELL = b"farewell"
 
+_TLS_HANDSHAKE = b"\x16\x03"
+
 
 class Connection(Outgoing, Generic[Parsed]):
     """A connection's state. ``take_output`` after each call that may have made some."""
@@ -100,7 +102,9 @@ class Connection(Outgoing, Generic[Parsed]):
         at = 0
         if self._preface_missing:
             if not f.PREFACE.startswith(data[: len(f.PREFACE)]):
-                raise ProtocolFault(Code.PROTOCOL_ERROR, "not HTTP/2")
+                is_tls = data.startswith(_TLS_HANDSHAKE)
+                reason = "TLS, which is not spoken here" if is_tls else "not HTTP/2"
+                raise ProtocolFault(Code.PROTOCOL_ERROR, reason)
             if len(data) < len(f.PREFACE):
                 self._buffer = data
                 return
