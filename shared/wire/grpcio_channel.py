@@ -76,14 +76,20 @@ class _CalledStream:
             code = await self._call.code()
             if code is not grpc.StatusCode.OK:
                 name = _name_in(await self._call.trailing_metadata())
-                raise error_of(code.value[0], await self._call.details() or "", name)
+                raise error_of(code.value[0], _reason(await self._call.details()), name)
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure
 
 
 def _error_of(failure: grpc.aio.AioRpcError) -> ServingError:
     name = _name_in(failure.trailing_metadata())
-    return error_of(failure.code().value[0], failure.details() or "", name)
+    return error_of(failure.code().value[0], _reason(failure.details()), name)
+
+
+def _reason(details: str | None) -> str:
+    if details and details.startswith("failed to connect") and details.endswith("Socket closed"):
+        return details + " before the peer said anything: one side may speak TLS without the other"
+    return details or ""
 
 
 def _name_in(metadata: Any) -> str | None:
