@@ -101,19 +101,23 @@ def _serve_rest(
         return nullcontext()
     # Here, so that only masters that speak HTTP have its libraries in memory.
     from services.master.rest.app import RestDoor  # noqa: PLC0415 (see above)
+    from services.master.rest.large import LargeJson  # noqa: PLC0415 (see above)
     from services.master.rest.pages import Pages  # noqa: PLC0415 (see above)
     from services.master.rest.server import serve_rest  # noqa: PLC0415 (see above)
 
     door = RestDoor(
         requests,
         Pages(router, lambda: bool(health.get(""))),
+        LargeJson(scope),
         max_body_bytes=settings.rest_max_message_mb << 20,
         always_200=settings.rest_status == "compat",
+        gzip_from_bytes=settings.rest_gzip_from_bytes,
     )
     return serve_rest(
         door,
         settings.rest_address,
         scope,
+        max_connections=settings.rest_max_connections,
         tls=settings.rest_tls,
         reuse_port=settings.reuse_port,
     )

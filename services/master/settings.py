@@ -58,6 +58,10 @@ class MasterSettings(ServiceSettings):
     """Where clients call with JSON over HTTP/1.1; empty for nowhere."""
     rest_max_message_mb: Annotated[int, Field(ge=1, le=512)] = 100
     """Largest body that a client of the RESTful entrance may send, in MiB."""
+    rest_max_connections: Count = 10000
+    """Connections of the RESTful entrance at most; the next one gets 503 and is closed."""
+    rest_gzip_from_bytes: Annotated[int, Field(ge=0)] = 16384
+    """Answers of so many bytes are compressed for clients that accept gzip; 0 for none."""
     rest_status: Literal["honest", "compat"] = "honest"
     """honest: a failed request has a status that says so; compat: 200, as in the original."""
     rest_tls_certificate: Path | None = None

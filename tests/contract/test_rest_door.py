@@ -1,6 +1,7 @@
 """The RESTful entrance of a master, before a worker that does what a test says."""
 
 import asyncio
+import gzip
 import json
 import shutil
 import ssl
@@ -8,6 +9,7 @@ import subprocess
 from contextlib import asynccontextmanager
 
 import orjson
+import psutil
 import pytest
 from structlog.testing import capture_logs
 
@@ -486,3 +488,126 @@ async def test_the_example_of_the_documentation():
             subprocess.run, command, capture_output=True, timeout=30, check=True
         )
         assert json.loads(said.stdout) == {"instances": [{"x": [1.5, 2.5]}]}
+
+
+async def test_gzip_is_read_and_answered_where_it_is_asked_for_and_worth_it():
+    async with serving(rest_gzip_from_bytes=1000) as (master, _):
+        http = await Http.connect(master.rest_address)
+        large = orjson.dumps({"instances": {"x": [1.5] * 2000}})
+        answer = await http.ask("POST", CALL, gzip.compress(large), content_encoding="gzip")
+        assert answer.json == {"instances": [{"x": [1.5] * 2000}]}
+        assert "content-encoding" not in answer.headers
+        assert answer.headers["vary"] == "accept-encoding"
+        packed = await http.ask("POST", CALL, large, accept_encoding="gzip, br")
+        assert packed.headers["content-encoding"] == "gzip"
+        assert len(packed.body) < len(answer.body) / 10
+        assert gzip.decompress(packed.body) == answer.body
+        small = await http.ask("POST", CALL, ONE, accept_encoding="gzip")
+        assert "content-encoding" not in small.headers
+        http.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status", "reason"),
+    [
+        ("br", b"{}", 415, "expected gzip or none, got 'br'"),
+        ("gzip", b"{}", 400, "the body is no gzip"),
+        ("gzip", gzip.compress(b"{}" * 100)[:-4], 400, "ends before its gzip does"),
+        ("gzip", gzip.compress(bytes(5 << 20)), 413, "bigger than 1048576 when inflated"),
+        ("gzip", gzip.compress(b"{"), 400, "Illegal JSON"),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_refused(coding, body, status, reason):
+    async with serving(rest_max_message_mb=1) as (master, worker):
+        answer = await ask(master.rest_address, "POST", CALL, body, content_encoding=coding)
+        assert answer.status == status
+        assert reason in answer.json["error_msg"]
+        assert ("accept-encoding" in answer.headers) == (status == 415)
+        assert worker.asked == 0
+
+
+async def test_beyond_the_limit_of_connections_a_client_hears_503_and_neighbours_nothing():
+    async with serving(rest_max_connections=2) as (master, _):
+        first = await Http.connect(master.rest_address)
+        second = await Http.connect(master.rest_address)
+        for http in (first, second):
+            assert (await http.ask("POST", CALL, ONE)).status == 200
+        refused = await Http.connect(master.rest_address)
+        answer = await refused.read()
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        assert answer.json == {"error_msg": "the limit of 2 connections is reached"}
+        assert await refused.is_closed()
+        refused.hang_up()
+        assert (await first.ask("POST", CALL, ONE)).status == 200
+        second.hang_up()
+
+        async def has_room():
+            return (await ask(master.rest_address, "GET", "/healthz")).status == 200
+
+        await until(has_room, what="the place of the one that left")
+        first.hang_up()
+
+
+LARGE = {"instances": [{"x": [number + 0.5] * 100_000} for number in range(4)]}
+
+
+def json_processes():
+    below = psutil.Process().children(recursive=True)
+    return [each for each in below if "services.master.rest.large_process" in each.cmdline()]
+
+
+async def test_large_json_is_read_and_written_beside_the_master():
+    async with serving() as (master, _):
+        assert (await ask(master.rest_address, "POST", CALL, ONE)).status == 200
+        assert json_processes() == []
+        for _ in range(2):
+            answer = await ask(master.rest_address, "POST", CALL, LARGE)
+            assert answer.json == LARGE
+            assert len(json_processes()) == 1
+    assert json_processes() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "reason"),
+    [
+        (CALL, b"[" * (2 << 20), 400, "Illegal JSON format."),
+        (CALL, {"instances": [{"x": [1.5] * 400_000}, {"x": [[1], 2] * 200_000}]}, 400, "x"),
+        ("/model/", LARGE, 400, ""),
+        ("/model/toy:nothing", LARGE, 404, "nothing"),
+    ],
+)
+async def test_large_json_that_is_wrong_gets_the_same_answers(path, body, status, reason):
+    async with serving() as (master, _):
+        answer = await ask(master.rest_address, "POST", path, body)
+        assert (answer.status, reason in answer.json["error_msg"]) == (status, True)
+
+
+async def test_a_process_for_large_json_that_ends_is_started_again():
+    async with serving() as (master, worker):
+        assert (await ask(master.rest_address, "POST", CALL, LARGE)).status == 200
+        (first,) = json_processes()
+        worker.go_on.clear()
+        waiting = asyncio.create_task(ask(master.rest_address, "POST", CALL, LARGE))
+        await until(lambda: worker.asked == 2, what="the request to be read")
+        first.suspend()
+        worker.go_on.set()
+        first.kill()
+        answer = await waiting
+        assert answer.status in (200, 500)
+        if answer.status == 500:
+            assert "large JSON has ended" in answer.json["error_msg"]
+
+        async def answers():
+            return (await ask(master.rest_address, "POST", CALL, LARGE)).status == 200
+
+        await until(answers, what="another process")
+        assert json_processes() != [first]
+
+
+async def test_a_client_that_leaves_while_its_large_json_is_read_harms_no_neighbour():
+    async with serving() as (master, _):
+        leaving = await Http.connect(master.rest_address)
+        leaving.write("POST", CALL, orjson.dumps(LARGE))
+        await leaving.writer.drain()
+        leaving.hang_up()
+        assert (await ask(master.rest_address, "POST", CALL, LARGE)).json == LARGE

@@ -30,11 +30,12 @@ class Deployment:
     def __init__(self, engine: Engine, image: str, servables: Path) -> None:
         self.engine = engine
         self.project = f"mindserve-{secrets.token_hex(4)}"
-        self.port = free_port()
+        self.port, self.rest_port = free_port(), free_port()
         self._command = engine.compose_command()
         self._environment = engine.environment | {
             "MINDSERVE_IMAGE": image,
             "MINDSERVE_PORT": str(self.port),
+            "MINDSERVE_REST_PORT": str(self.rest_port),
             "SERVABLES": str(servables),
         }
         self._up = False

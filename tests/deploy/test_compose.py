@@ -1,6 +1,8 @@
 """The image and docker-compose.yml on a real engine, with the reference backend."""
 
+import json
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -80,6 +82,15 @@ class TestOnDocker:
     def test_a_client_on_the_host_is_answered_through_the_published_port(self, deployment):
         until_answered(deployment)
         assert predict(deployment, [1, 2], [3, 4]) == [[2, 4], [6, 8]]
+
+    def test_a_client_with_json_is_answered_at_the_other_port(self, deployment):
+        until_answered(deployment)
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{deployment.rest_port}/model/toy:predict",
+            json.dumps({"instances": {"x1": [1.5, 2.5]}}).encode(),
+        )
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            assert json.load(answer) == {"instances": [{"y": [3.0, 5.0]}]}
 
     @pytest.mark.parametrize("service", SERVICES)
     def test_a_container_runs_without_rights(self, deployment, service):

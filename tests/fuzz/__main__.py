@@ -21,7 +21,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import NAMES, Fuzz, Tally, target
+from tests.fuzz.tally import Tally
+from tests.fuzz.targets import NAMES, Fuzz, target
 from tests.fuzz.traffic import Spent
 
 _MOST_SHOWN = 5

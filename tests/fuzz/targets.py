@@ -7,7 +7,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import NotServed, ServingError
@@ -21,6 +20,8 @@ from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.server import ServerConnection
 from shared.wire.interface import Routes
+from tests.fuzz.rest import fuzz_rest
+from tests.fuzz.tally import Tally
 from tests.fuzz.traffic import ECHO, FAIL, IGNORE, SLOW, TALK, Traffic, cut
 
 LIMITS = Limits(
@@ -40,22 +41,6 @@ _FIRST = HeaderWriter().write(((b":status", b"200"),))
 _END = HeaderWriter().write(((b"grpc-status", b"0"),))
 # What a connection may keep of a peer's bytes, by LIMITS; objects cost more than their bytes.
 _MOST_KEPT = 2 * (LIMITS.connection_window + LIMITS.frame_bytes + LIMITS.max_header_bytes) + 20_000
-
-
-@dataclass
-class Tally:
-    """What has been tried."""
-
-    connections: int = 0
-    frames: int = 0
-    faults: int = 0
-    failures: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.connections} connections, {self.frames} frames, "
-            f"{self.faults} ended for a fault, {self.failures} failures"
-        )
 
 
 class User:
@@ -331,7 +316,7 @@ async def _stream(connection: ClientConnection) -> None:
 
 
 Fuzz = Callable[[random.Random, Tally], None]
-_IN_A_LOOP = {"server": fuzz_server, "client": fuzz_client}
+_IN_A_LOOP = {"server": fuzz_server, "client": fuzz_client, "rest": fuzz_rest}
 NAMES = ("core as server", "core as client", *_IN_A_LOOP)
 
 

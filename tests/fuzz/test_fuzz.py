@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import NAMES, Tally, target
+from tests.fuzz.tally import Tally
+from tests.fuzz.targets import NAMES, target
 
 
 @pytest.mark.parametrize("name", NAMES)

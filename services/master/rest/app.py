@@ -11,7 +11,9 @@ import structlog
 
 from services.master.requests import Requests
 from services.master.rest.body import Bodies, Receive, discard_body
+from services.master.rest.codings import deflate, inflate, is_gzip, takes_gzip
 from services.master.rest.connection import WHEN_LEFT
+from services.master.rest.large import LargeJson
 from services.master.rest.pages import Pages
 from services.master.rest.paths import read_call
 from services.master.rest.requests import read_json, read_request, write_failure, write_reply
@@ -19,6 +21,7 @@ from services.master.rest.statuses import (
     RETRY_AFTER_SECONDS,
     HttpFault,
     MethodNotAllowed,
+    UnknownCoding,
     may_be_sent_again,
     status_of,
     told,
@@ -34,8 +37,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 _PAGES = ("/healthz", "/readyz", "/openapi.json")
-# What takes about ten milliseconds of JSON is done on a thread.
+# What takes about ten milliseconds of JSON is done in a process of its own.
 _LARGE_BODY, _LARGE_REPLY = 1 << 20, 1 << 19
+# A kilobyte of gzip may be a megabyte; packing takes longer than unpacking.
+_LARGE_PACKED, _LARGE_UNPACKED = 1 << 12, 1 << 17
 # Bytes of bodies that are not complete; those that are pass through admission.
 _MOST_ON_THEIR_WAY = 1 << 30
 
@@ -50,12 +55,21 @@ class RestDoor:
     """Answers one HTTP request a call; see ``docs/protocol.md``."""
 
     def __init__(
-        self, requests: Requests, pages: Pages, *, max_body_bytes: int, always_200: bool
+        self,
+        requests: Requests,
+        pages: Pages,
+        large: LargeJson,
+        *,
+        max_body_bytes: int,
+        always_200: bool,
+        gzip_from_bytes: int,
     ) -> None:
         self._requests = requests
         self._pages = pages
+        self._large = large
         self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
         self._always_200 = always_200
+        self._gzip_from_bytes = gzip_from_bytes
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -77,10 +91,17 @@ class RestDoor:
         request_id = self._request_id(headers.get(b"x-request-id", b""))
         try:
             answer = await self._answer(scope, headers, receive, request_id)
-            await self._send(answer, request_id, scope["method"], receive, send)
+            packed = await self._packed(answer.body, headers.get(b"accept-encoding", b""))
+            await self._send(answer, packed, request_id, scope["method"], receive, send)
         except asyncio.CancelledError:
             if not left or task.uncancel():
                 raise
+
+    async def _packed(self, body: bytes, accepted: bytes) -> bytes | None:
+        """An answer as gzip where its client takes it and it is large."""
+        if not 0 < self._gzip_from_bytes <= len(body) or not takes_gzip(accepted):
+            return None
+        return await _run(deflate, body, in_thread=len(body) > _LARGE_UNPACKED)
 
     def _request_id(self, given: bytes) -> str:
         text = given.decode("latin-1")
@@ -117,19 +138,30 @@ class RestDoor:
             deadline, declared = urgency.deadline, headers.get(b"content-length")
             assert deadline is not None
             self._requests.check_room()
+            is_packed = is_gzip(headers.get(b"content-encoding", b""))
             body = await self._bodies.read(receive, declared, deadline)
             self._requests.check_room()
-            large = len(body) > _LARGE_BODY
-            asked = await _run(read_json, body, in_thread=large)
-            spec = read_call(path)
-            message = await _run(partial(read_request, spec), asked, in_thread=large)
+            if is_packed:
+                unpack = partial(inflate, max_bytes=self._bodies.max_bytes)
+                body = await _run(unpack, body, in_thread=len(body) > _LARGE_PACKED)
+            # What was packed is counted once more, because little may have become much.
+            with self._bodies.holding(len(body) if is_packed else 0):
+                if len(body) > _LARGE_BODY:
+                    message = await self._large.read(path, body)
+                    spec = read_call(path)
+                else:
+                    asked = read_json(body)
+                    spec = read_call(path)
+                    message = read_request(spec, asked)
+                    del asked
         except ServingError as failure:
             self._requests.refused(spec, failure, request_id)
             raise
         # Large ones are not kept while a model works.
-        del body, asked
+        del body
         reply = await self._requests.answer(message, urgency, request_id, spec.label)
-        written, status = await _run(write_reply, reply, in_thread=len(reply) > _LARGE_REPLY)
+        is_large = len(reply) > _LARGE_REPLY
+        written, status = await self._large.write(reply) if is_large else write_reply(reply)
         return _Answer(200 if self._always_200 else status, written)
 
     def _urgency(self, headers: Mapping[bytes, bytes]) -> Urgency:
@@ -149,14 +181,27 @@ class RestDoor:
         return self._requests.urgency(self._requests.deadline(seconds), priority)
 
     async def _send(
-        self, answer: _Answer, request_id: str, method: str, receive: Receive, send: Send
+        self,
+        answer: _Answer,
+        packed: bytes | None,
+        request_id: str,
+        method: str,
+        receive: Receive,
+        send: Send,
     ) -> None:
+        body = answer.body if packed is None else packed
         headers = [
             (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
         ]
         failure, ends = answer.failure, False
+        if packed is not None:
+            headers.append((b"content-encoding", b"gzip"))
+        if self._gzip_from_bytes:
+            headers.append((b"vary", b"accept-encoding"))
+        if isinstance(failure, UnknownCoding):
+            headers.append((b"accept-encoding", b"gzip"))
         if failure is not None and may_be_sent_again(failure):
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
         if isinstance(failure, MethodNotAllowed):
@@ -166,7 +211,7 @@ class RestDoor:
             headers.append((b"connection", b"close"))
         start = {"type": "http.response.start", "status": answer.status, "headers": headers}
         await send(start)
-        await send({"type": "http.response.body", "body": answer.body, "more_body": ends})
+        await send({"type": "http.response.body", "body": body, "more_body": ends})
         if ends:
             await discard_body(receive)
             await send({"type": "http.response.body", "body": b""})

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from services.master.rest.statuses import TooLarge, TooSlow
@@ -18,7 +19,7 @@ class Bodies:
     """Reads bodies; bounds each, and all that are on their way together."""
 
     def __init__(self, max_bytes: int, max_bytes_of_all: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._max_bytes_of_all = max_bytes_of_all
         self._held = 0
 
@@ -31,7 +32,7 @@ class Bodies:
         too much is on its way already, TooSlow at the deadline, and Cancelled when the client
         leaves.
         """
-        if declared is not None and declared.isdigit() and int(declared) > self._max_bytes:
+        if declared is not None and declared.isdigit() and int(declared) > self.max_bytes:
             raise self._too_large()
         body = bytearray()
         try:
@@ -41,7 +42,7 @@ class Bodies:
                     if message["type"] != "http.request":
                         raise Cancelled("the client left before its request was complete")
                     piece: bytes = message.get("body", b"")
-                    if len(body) + len(piece) > self._max_bytes:
+                    if len(body) + len(piece) > self.max_bytes:
                         raise self._too_large()
                     if not message.get("more_body", False):
                         return body + piece if body else piece
@@ -54,6 +55,15 @@ class Bodies:
         finally:
             self._held -= len(body)
 
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """While what a body became is in memory too; raises Overloaded."""
+        try:
+            self._hold(size)
+            yield
+        finally:
+            self._held -= size
+
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > self._max_bytes_of_all:
@@ -63,7 +73,7 @@ class Bodies:
             )
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"http message is bigger than {self._max_bytes}, the limit in bytes")
+        return TooLarge(f"http message is bigger than {self.max_bytes}, the limit in bytes")
 
 
 async def discard_body(receive: Receive) -> None:

@@ -1,10 +1,13 @@
 """One client's connection: uvicorn's, with bounds on what it may do while no request runs."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.master.rest.statuses import RETRY_AFTER_SECONDS
 
 WHEN_LEFT = "mindserve.when_left"
 """The extension of a scope that takes what to call when the client hangs up."""
@@ -15,10 +18,14 @@ _STUCK_SECONDS = 60.0
 
 
 class Connection(HttpToolsProtocol):
-    """Tells the running request that its client left, and ends clients that stall."""
+    """Tells the running request that its client left, and ends clients that stall.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Beyond ``max_connections`` a client is told so at once, and its connection ends.
+    """
+
+    def __init__(self, *args: Any, max_connections: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._max_connections = max_connections
         self._when_left: Callable[[], None] | None = None
         self._head_bytes = 0
         # Since when the client owes us the rest of a request's head; None: it owes nothing.
@@ -26,7 +33,16 @@ class Connection(HttpToolsProtocol):
         self._unread = 0
         self._unread_since = 0.0
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client, for whom there may be no room."""
+        super().connection_made(transport)
+        if len(self.connections) > self._max_connections:
+            self.connections.discard(self)
+            self._refuse(503, f"the limit of {self._max_connections} connections is reached")
+
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         owed_since = self._owes_since
         super().data_received(data)
         if owed_since is not None and self._owes_since == owed_since:
@@ -85,8 +101,10 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         body = orjson.dumps({"error_msg": reason})
+        headers = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        if status == 503:
+            headers += b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS
         self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[status], len(body), body)
+            b"%b%bconnection: close\r\n\r\n%b" % (STATUS_LINE[status], headers, body)
         )
         self.transport.close()

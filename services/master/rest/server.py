@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -65,6 +66,7 @@ async def serve_rest(
     address: str,
     scope: TaskScope,
     *,
+    max_connections: int = 1000,
     tls: ServerTls | None = None,
     reuse_port: bool = False,
 ) -> AsyncIterator[RestServer]:
@@ -76,7 +78,7 @@ async def serve_rest(
     listening = await _listen(address, reuse_port=reuse_port)
     config = uvicorn.Config(
         door,
-        http=Connection,
+        http=partial(Connection, max_connections=max_connections),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="off",

@@ -27,6 +27,12 @@ class TooLarge(HttpFault):
     ends_connection = True
 
 
+class UnknownCoding(HttpFault):
+    """The body is compressed in a way that is not known here."""
+
+    ends_connection = True
+
+
 class TooSlow(HttpFault):
     """The body did not come in time."""
 
@@ -41,6 +47,7 @@ STATUSES: dict[type[errors.ServingError], int] = {
     Forbidden: 403,
     TooLarge: 413,
     TooSlow: 408,
+    UnknownCoding: 415,
     errors.NotServed: 404,
     errors.Refused: 503,
     errors.Overloaded: 429,

@@ -41,6 +41,12 @@ class Transport:
     resume_reading = pause_reading
 
 
+def connected(config, state, most=10):
+    made = Connection(config=config, server_state=state, app_state={}, max_connections=most)
+    made.connection_made(Transport())
+    return made
+
+
 @pytest.fixture
 async def connection():
     async def app(scope, receive, send):
@@ -51,9 +57,7 @@ async def connection():
     config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
     config.load()
     state = ServerState()
-    made = Connection(config=config, server_state=state, app_state={})
-    made.transport = Transport()
-    made.connection_made(made.transport)
+    made = connected(config, state)
     made.left = left
     yield made
     for task in list(state.tasks):
@@ -109,3 +113,21 @@ async def test_the_running_request_hears_once_that_its_client_left(connection):
     await asyncio.sleep(0)
     connection.connection_lost(None)
     assert connection.left == ["/one"]
+
+
+async def test_beyond_the_limit_a_client_is_told_so_and_takes_no_place(connection):
+    config, state = connection.config, connection.server_state
+    second = connected(config, state, most=2)
+    for _ in range(3):
+        refused = connected(config, state, most=2)
+        assert refused.transport.written.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in refused.transport.written
+        assert refused.transport.written.endswith(
+            b'{"error_msg":"the limit of 2 connections is reached"}'
+        )
+        assert refused.transport.ended == "closed"
+        refused.data_received(b"GET /healthz HTTP/1.1\r\n\r\n")
+        refused.connection_lost(None)
+    assert not state.tasks
+    second.connection_lost(None)
+    assert not connected(config, state, most=2).transport.ended
