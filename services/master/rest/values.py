@@ -6,7 +6,7 @@ the original's. Lists are looked at level by level, never element by element in 
 
 import base64
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from math import prod
 from typing import Any
@@ -19,8 +19,6 @@ from shared.tensors import Array, Value
 
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 _MAX_DIMS = 32
-# Between two pieces other threads get their turn, the event loop's among them.
-_PIECE = 1 << 16
 _DTYPES: Mapping[type, Any] = {int: np.int32, float: np.float32, bool: np.bool_}
 
 
@@ -51,7 +49,7 @@ def write_value(value: Value) -> Any:
 
 def _read_list(value: list[Any]) -> Value:
     dims, leaves = _flatten(value)
-    kinds = {kind for piece in _pieces(leaves) for kind in set(map(type, piece))}
+    kinds = set(map(type, leaves))
     first = type(leaves[0])
     if first not in (str, dict) and first not in _DTYPES:
         raise InvalidRequest("json array, data should be number, bool, string or bytes")
@@ -81,7 +79,7 @@ def _flatten(value: list[Any]) -> tuple[list[int], list[Any]]:
             return dims, level
         if len(dims) == _MAX_DIMS:
             raise InvalidRequest(f"invalid json array: expected at most {_MAX_DIMS} dims, got more")
-        if {kind for piece in _pieces(level) for kind in set(map(type, piece))} != {list}:
+        if set(map(type, level)) != {list}:
             raise InvalidRequest("invalid json array: json type is not array")
         size = len(level[0])
         if not size:
@@ -96,9 +94,7 @@ def _flatten(value: list[Any]) -> tuple[list[int], list[Any]]:
 
 def _array(leaves: list[Any], kind: type) -> Array:
     """One-dimensional; raises InvalidRequest for a number that its dtype cannot hold."""
-    if len(leaves) <= _PIECE:
-        return _READERS[kind](leaves)
-    return np.concatenate([_READERS[kind](piece) for piece in _pieces(leaves)])
+    return _READERS[kind](leaves)
 
 
 def _read_ints(piece: list[int]) -> Array:
@@ -138,11 +134,3 @@ _READERS: Mapping[type, Callable[[list[Any]], Array]] = {
     float: _read_reals,
     bool: _read_bools,
 }
-
-
-def _pieces(elements: list[Any]) -> Iterator[list[Any]]:
-    if len(elements) <= _PIECE:
-        yield elements
-        return
-    for at in range(0, len(elements), _PIECE):
-        yield elements[at : at + _PIECE]
