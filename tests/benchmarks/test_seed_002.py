@@ -68,4 +68,4 @@ def test_a_short_run_of_every_step_answers_right(tmp_path):
     times = [StepTime(**each) for each in json.loads(found.read_text())["steps"]]
     measured = {(each.payload, each.step) for each in times}
     assert measured == {(payload.key, step.number) for payload in PAYLOADS for step in STEPS}
-    assert all(each.ms_per_image > 0 and each.server_cpu_ms > 0 for each in times)
+    assert all(each.ms_per_image > 0 for each in times)
