@@ -206,7 +206,11 @@ class Rollout:
         """Import, have agents hold it, warm it up; raises LoadFailed."""
         if what in self._retirements:
             await _all([self._retirements[what]])
-        serving = first or self._servings.add(await asyncio.to_thread(self._repository.load, what))
+        serving = first
+        if serving is None:
+            loaded = await asyncio.to_thread(self._repository.load, what)
+            await self._servings.vacated(what)
+            serving = self._servings.add(loaded)
         try:
             if not serving.warm:
                 await self._functions.add(what)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 # Time for masters to hear that a version is offered no more: what they sent meanwhile is served.
 _HEARD_SECONDS = 1.0
+_VACATE_SECONDS = 10.0
 _BEGINNING = Progress(VersionState.LOADING, "")
 
 
@@ -123,6 +125,8 @@ class Servings:
         self._reassigned = reassigned
         self._unfit = unfit
         self._servings: dict[ServableVersion, Serving] = {}
+        self._refreshed = asyncio.Event()
+        """Set, and replaced, when agents have changed."""
         self.draining = False
 
     def add(self, loaded: Loaded, *, keeps_trying: bool = False) -> Serving:
@@ -159,6 +163,17 @@ class Servings:
         """Its functions can be called without delay."""
         serving.warm = True
         self.refresh()
+
+    async def vacated(self, what: ServableVersion) -> None:
+        """Wait until agents have let go of a version that was served before.
+
+        What they still say of it would be taken for news of its next load. An agent that says
+        nothing more is not waited for.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VACATE_SECONDS):
+                while any(agent.holding for agent in self.agents.standings(what)):
+                    await self._refreshed.wait()
 
     async def retire(self, serving: Serving) -> None:
         """Offer a version no more, let its requests finish, and let agents drop it."""
@@ -215,6 +230,8 @@ class Servings:
 
     def refresh(self) -> None:
         """Agents changed: see anew which versions enough of them hold."""
+        self._refreshed.set()
+        self._refreshed = asyncio.Event()
         news = False
         for serving in self._servings.values():
             ready = self._is_ready(serving)
