@@ -8,7 +8,8 @@ from services.worker.metrics import Metrics
 from services.worker.servable.intent import Intent, changes
 from services.worker.servable.looks import Fingerprint, Found, Looks
 from services.worker.servable.repository import First, Repository
-from services.worker.servings import Serving, Servings
+from services.worker.serving import Serving
+from services.worker.servings import Servings
 from services.worker.stages.functions import FunctionStages
 from services.worker.stages.pool import StageProcesses
 from shared.errors import InternalError, LoadFailed, NotServed, ServingError
