@@ -8,7 +8,8 @@ from prometheus_client import Counter
 from services.worker.graph.plan import MethodPlan
 from services.worker.graph.runner import GraphRunner
 from services.worker.metrics import Metrics
-from services.worker.servings import Serving, Servings
+from services.worker.serving import Serving
+from services.worker.servings import Servings
 from shared.errors import (
     REAL_STATUSES,
     Draining,

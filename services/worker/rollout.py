@@ -8,7 +8,8 @@ from services.worker.metrics import Metrics
 from services.worker.servable.intent import Intent, changes
 from services.worker.servable.looks import Fingerprint, Found, Looks
 from services.worker.servable.repository import First, Repository
-from services.worker.servings import Serving, Servings
+from services.worker.serving import Serving
+from services.worker.servings import Servings
 from services.worker.stages.functions import FunctionStages
 from services.worker.stages.pool import StageProcesses
 from shared.errors import InternalError, LoadFailed, NotServed, ServingError
@@ -206,7 +207,11 @@ class Rollout:
         """Import, have agents hold it, warm it up; raises LoadFailed."""
         if what in self._retirements:
             await _all([self._retirements[what]])
-        serving = first or self._servings.add(await asyncio.to_thread(self._repository.load, what))
+        serving = first
+        if serving is None:
+            loaded = await asyncio.to_thread(self._repository.load, what)
+            await self._servings.vacated(what)
+            serving = self._servings.add(loaded)
         try:
             if not serving.warm:
                 await self._functions.add(what)

@@ -1,8 +1,8 @@
 """The servable versions that this worker serves, and which of them it can offer now."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -11,14 +11,15 @@ from services.worker.agents.progress import Progress, progress_of
 from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
-from services.worker.graph.plan import MethodPlan, plan_of
+from services.worker.graph.plan import plan_of
 from services.worker.metrics import Metrics
 from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
+from services.worker.serving import Serving
 from shared.errors import LoadFailed, NotServed, Unavailable
 from shared.membership import Assignment, Offer, Offers
 from shared.repository import VersionState
-from shared.servable import Servable, ServableVersion, request_text
+from shared.servable import ServableVersion, request_text
 from shared.tasks import TaskScope
 from shared.wire.interface import Wire
 
@@ -26,62 +27,7 @@ log = structlog.get_logger()
 
 # Time for masters to hear that a version is offered no more: what they sent meanwhile is served.
 _HEARD_SECONDS = 1.0
-_BEGINNING = Progress(VersionState.LOADING, "")
-
-
-@dataclass(slots=True, eq=False)
-class Serving:
-    """One servable version: its declaration, its queue, and whether it can be called."""
-
-    loaded: Loaded
-    queue: BatchQueue
-    models: ModelStages
-    plans: Mapping[str, MethodPlan]
-    offered: frozenset[str]
-    """The methods that clients may call; the others are for pipelines."""
-    priority_levels: int
-    """The most that any of its models has."""
-    warm: bool = True
-    """Whether whoever runs its functions has imported them."""
-    keeps_trying: bool = False
-    """Whether a failed load is tried again: what a worker starts with has nothing beside it."""
-    progress: Progress = _BEGINNING
-    """Of its load; READY from the first moment at which it can be called."""
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Its load has come to an end."""
-    ready: bool = False
-    retiring: bool = False
-    closed: bool = False
-    """It takes no request any more."""
-    outstanding: int = 0
-    unused: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def what(self) -> ServableVersion:
-        """Name and version."""
-        return self.loaded.what
-
-    @property
-    def servable(self) -> Servable:
-        """What its configuration declares."""
-        return self.loaded.servable
-
-    @property
-    def state(self) -> VersionState:
-        """What operators are told of it."""
-        if self.retiring:
-            return VersionState.RETIRING
-        if self.progress.state is VersionState.READY and not self.ready:
-            return VersionState.LOADING
-        return self.progress.state
-
-    def count(self, by: int) -> None:
-        """Requests that use it come (+1) and go (-1)."""
-        self.outstanding += by
-        if not self.outstanding:
-            self.unused.set()
-        elif self.outstanding == by:
-            self.unused.clear()
+_VACATE_SECONDS = 10.0
 
 
 class Servings:
@@ -123,6 +69,8 @@ class Servings:
         self._reassigned = reassigned
         self._unfit = unfit
         self._servings: dict[ServableVersion, Serving] = {}
+        self._refreshed = asyncio.Event()
+        """Set, and replaced, when agents have changed."""
         self.draining = False
 
     def add(self, loaded: Loaded, *, keeps_trying: bool = False) -> Serving:
@@ -159,6 +107,17 @@ class Servings:
         """Its functions can be called without delay."""
         serving.warm = True
         self.refresh()
+
+    async def vacated(self, what: ServableVersion) -> None:
+        """Wait until agents have let go of a version that was served before.
+
+        What they still say of it would be taken for news of its next load. An agent that says
+        nothing more is not waited for.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_VACATE_SECONDS):
+                while any(agent.holding for agent in self.agents.standings(what)):
+                    await self._refreshed.wait()
 
     async def retire(self, serving: Serving) -> None:
         """Offer a version no more, let its requests finish, and let agents drop it."""
@@ -215,6 +174,8 @@ class Servings:
 
     def refresh(self) -> None:
         """Agents changed: see anew which versions enough of them hold."""
+        self._refreshed.set()
+        self._refreshed = asyncio.Event()
         news = False
         for serving in self._servings.values():
             ready = self._is_ready(serving)

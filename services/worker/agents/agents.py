@@ -53,6 +53,10 @@ class _Agent:
         holding = self.holdings.get(what)
         return self.link.connected and holding is not None and holding.state == "ready"
 
+    def serves_beside(self, what: ServableVersion) -> bool:
+        others = [each for each in self.holdings if each.servable == what.servable]
+        return any(other != what and self.holds(other) for other in others)
+
     @property
     def busy(self) -> int:
         """Batches in its hands."""
@@ -149,17 +153,8 @@ class Agents:
 
     def standings(self, what: ServableVersion) -> list[Standing]:
         """How far each agent that is there is with ``what``."""
-        return [
-            Standing(
-                agent.holdings.get(what),
-                any(
-                    other.servable == what.servable and other != what and agent.holds(other)
-                    for other in agent.holdings
-                ),
-            )
-            for agent in self._agents.values()
-            if agent.link.connected
-        ]
+        here = [agent for agent in self._agents.values() if agent.link.connected]
+        return [Standing(agent.holdings.get(what), agent.serves_beside(what)) for agent in here]
 
     def signatures(self, what: ServableVersion) -> dict[str, ModelSignature]:
         """What the models of ``what`` take, by model key; empty until an agent has loaded them."""

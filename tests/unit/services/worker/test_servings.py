@@ -112,6 +112,22 @@ async def test_a_load_that_failed_is_settled_and_stays_failed(cluster):
     assert [each.what for each in servings.assignment().servables] == [ONE]
 
 
+async def test_a_version_is_not_loaded_again_before_agents_have_let_go_of_it(cluster):
+    servings, (one, _), agents = cluster
+    await agents.join("a")
+    first = servings.add(one)
+    agents.report("a", v1="ready")
+    servings.drop(first)
+    vacated = asyncio.create_task(servings.vacated(ONE))
+    agents.report("a", v1="ready", v2="loading")
+    await asyncio.sleep(0)
+    assert not vacated.done()
+    agents.report("a", v2="loading")
+    await vacated
+    again = servings.add(one)
+    assert again.state is VersionState.LOADING
+
+
 async def test_what_a_worker_starts_with_may_still_load_after_a_failure(cluster):
     servings, (one, _), agents = cluster
     await agents.join("a")

@@ -1,0 +1,70 @@
+"""A servable version that a worker serves, from its load to its last request."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.worker.agents.progress import Progress
+from services.worker.batching.queue import BatchQueue
+from services.worker.graph.models import ModelStages
+from services.worker.graph.plan import MethodPlan
+from services.worker.servable.loader import Loaded
+from shared.repository import VersionState
+from shared.servable import Servable, ServableVersion
+
+_BEGINNING = Progress(VersionState.LOADING, "")
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """One servable version: its declaration, its queue, and whether it can be called."""
+
+    loaded: Loaded
+    queue: BatchQueue
+    models: ModelStages
+    plans: Mapping[str, MethodPlan]
+    offered: frozenset[str]
+    """The methods that clients may call; the others are for pipelines."""
+    priority_levels: int
+    """The most that any of its models has."""
+    warm: bool = True
+    """Whether whoever runs its functions has imported them."""
+    keeps_trying: bool = False
+    """Whether a failed load is tried again: what a worker starts with has nothing beside it."""
+    progress: Progress = _BEGINNING
+    """Of its load; READY from the first moment at which it can be called."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its load has come to an end."""
+    ready: bool = False
+    retiring: bool = False
+    closed: bool = False
+    """It takes no request any more."""
+    outstanding: int = 0
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def what(self) -> ServableVersion:
+        """Name and version."""
+        return self.loaded.what
+
+    @property
+    def servable(self) -> Servable:
+        """What its configuration declares."""
+        return self.loaded.servable
+
+    @property
+    def state(self) -> VersionState:
+        """What operators are told of it."""
+        if self.retiring:
+            return VersionState.RETIRING
+        if self.progress.state is VersionState.READY and not self.ready:
+            return VersionState.LOADING
+        return self.progress.state
+
+    def count(self, by: int) -> None:
+        """Requests that use it come (+1) and go (-1)."""
+        self.outstanding += by
+        if not self.outstanding:
+            self.unused.set()
+        elif self.outstanding == by:
+            self.unused.clear()
