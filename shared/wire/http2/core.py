@@ -15,7 +15,7 @@ from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.nuisance import Nuisance
-from shared.wire.http2.opening import opening
+from shared.wire.http2.opening import check_preface, opening
 from shared.wire.http2.outgoing import OpenStream, Outgoing
 
 Parsed = TypeVar("Parsed")
@@ -23,8 +23,6 @@ _HALF = 2
 _SMALL_UPDATE = 1024
 _RESET_COSTS = 3
 _FAREWELL = b"farewell"
-
-_TLS_HANDSHAKE = b"\x16\x03"
 
 
 class Connection(Outgoing, Generic[Parsed]):
@@ -101,10 +99,7 @@ class Connection(Outgoing, Generic[Parsed]):
             data = self._buffer + data
         at = 0
         if self._preface_missing:
-            if not f.PREFACE.startswith(data[: len(f.PREFACE)]):
-                is_tls = data.startswith(_TLS_HANDSHAKE)
-                reason = "TLS, which is not spoken here" if is_tls else "not HTTP/2"
-                raise ProtocolFault(Code.PROTOCOL_ERROR, reason)
+            check_preface(data)
             if len(data) < len(f.PREFACE):
                 self._buffer = data
                 return

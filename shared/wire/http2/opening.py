@@ -1,8 +1,18 @@
 """(pure) What each side of a connection says first."""
 
 from shared.wire.http2 import frames as f
-from shared.wire.http2.frames import Setting
-from shared.wire.http2.limits import Limits
+from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.limits import Limits, ProtocolFault
+
+_TLS_HANDSHAKE = b"\x16\x03"
+
+
+def check_preface(data: bytes) -> None:
+    """What a client has said so far; raises ProtocolFault when it will be no preface."""
+    if not f.PREFACE.startswith(data[: len(f.PREFACE)]):
+        is_tls = data.startswith(_TLS_HANDSHAKE)
+        reason = "TLS, which is not spoken here" if is_tls else "not HTTP/2"
+        raise ProtocolFault(Code.PROTOCOL_ERROR, reason)
 
 
 def opening(limits: Limits, *, is_client: bool) -> list[bytes]:
