@@ -1,6 +1,6 @@
 """Who is a member right now: leases, with time as an argument."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shared.servable import ModelOptions, ServableVersion
@@ -30,11 +30,19 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferedMethod:
+    """What a method takes and gives, by name and in order."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
-    """A servable version that a worker serves."""
+    """A servable version that a worker serves, with its methods by name."""
 
     what: ServableVersion
-    methods: frozenset[str]
+    methods: Mapping[str, OfferedMethod]
     capacity: int
 
 

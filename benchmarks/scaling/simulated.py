@@ -13,7 +13,7 @@ import numpy as np
 import uvloop
 
 from protos.ms_service import ms_service_pb2 as pb
-from shared.membership import Hello, Offer, Offers
+from shared.membership import Hello, Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
 from shared.wire.exchange_server import Incoming, serve_exchange
@@ -23,7 +23,7 @@ from shared.wire.wires import WireName, wire_named
 
 DISPATCH_PATH = "/mindserve.serving.v1.Dispatch/Exchange"
 ALL_LINKED = "the master is linked to every worker"
-OFFERS = Offers((Offer(ServableVersion("bench", 1), frozenset({"predict"}), 1000),))
+OFFERS = Offers((Offer(ServableVersion("bench", 1), {"predict": OfferedMethod()}, 1000),))
 
 
 @lru_cache

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from services.master.labels import Label, pick, weights
 from services.master.spec import Spec
 from shared.errors import InvalidRequest, NotServed, Unavailable
-from shared.membership import Offers
+from shared.membership import OfferedMethod, Offers
 from shared.servable import request_text
 
+Methods = Mapping[str, OfferedMethod]
 # Workers of one servable version and the methods each offers.
-_Serving = Mapping[str, frozenset[str]]
+_Serving = Mapping[str, Methods]
 _NO_LABELS: Mapping[str, tuple[Label, ...]] = {}
 
 
@@ -38,11 +39,11 @@ class Router:
         self._chance = chance
         self._labels = dict(labels)
         self._offers: dict[str, Offers] = {}
-        self._serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
+        self._serving: dict[str, dict[int, dict[str, Methods]]] = {}
         # What a spec resolved to since the last change.
         self._shares: dict[Spec, tuple[_Share, ...]] = {}
         # Everything ever offered: tells "gone for now" from "never heard of".
-        self._known: dict[str, dict[int, frozenset[str]]] = {}
+        self._known: dict[str, dict[int, Methods]] = {}
 
     def update(self, worker: str, offers: Offers) -> None:
         """Replace what ``worker`` offers; a draining worker gets nothing new."""
@@ -58,7 +59,7 @@ class Router:
             self._index()
 
     def _index(self) -> None:
-        serving: dict[str, dict[int, dict[str, frozenset[str]]]] = {}
+        serving: dict[str, dict[int, dict[str, Methods]]] = {}
         for worker, offers in self._offers.items():
             if offers.draining:
                 continue
@@ -90,7 +91,7 @@ class Router:
         """Every servable ever offered, and whether somebody serves it now."""
         return {name: name in self._serving for name in self._known}
 
-    def served(self, servable: str, version: int = 0) -> Mapping[int, frozenset[str]]:
+    def served(self, servable: str, version: int = 0) -> Mapping[int, Methods]:
         """The versions of ``servable`` that somebody serves now, and their methods.
 
         With ``version``, that one alone. Raises NotServed for what nobody ever offered, and
@@ -101,7 +102,7 @@ class Router:
         if known is None or (version and version not in known):
             raise NotServed(f"{named} is not available")
         found = {
-            number: frozenset().union(*workers.values())
+            number: {name: each for methods in workers.values() for name, each in methods.items()}
             for number, workers in self._serving.get(servable, {}).items()
             if version in (0, number)
         }

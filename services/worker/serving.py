@@ -9,6 +9,7 @@ from services.worker.batching.queue import BatchQueue
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan
 from services.worker.servable.loader import Loaded
+from shared.membership import OfferedMethod
 from shared.repository import VersionState
 from shared.servable import Servable, ServableVersion
 
@@ -23,7 +24,7 @@ class Serving:
     queue: BatchQueue
     models: ModelStages
     plans: Mapping[str, MethodPlan]
-    offered: frozenset[str]
+    offered: Mapping[str, OfferedMethod]
     """The methods that clients may call; the others are for pipelines."""
     priority_levels: int
     """The most that any of its models has."""

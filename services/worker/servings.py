@@ -17,7 +17,7 @@ from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
 from services.worker.serving import Serving
 from shared.errors import LoadFailed, NotServed, Unavailable
-from shared.membership import Assignment, Offer, Offers
+from shared.membership import Assignment, Offer, OfferedMethod, Offers
 from shared.repository import VersionState
 from shared.servable import ServableVersion, request_text
 from shared.tasks import TaskScope
@@ -93,7 +93,10 @@ class Servings:
             queue,
             stages,
             plans,
-            frozenset(loaded.servable.offered),
+            {
+                name: OfferedMethod(method.input_names, method.output_names)
+                for name, method in loaded.servable.offered.items()
+            },
             max(levels, default=self._batching.priority_levels),
             warm=not loaded.servable.has_functions,
             keeps_trying=keeps_trying,

@@ -82,14 +82,21 @@ def _write_offer(offer: m.Offer) -> pb.Offer:
     return pb.Offer(
         servable=offer.what.servable,
         version=offer.what.version,
-        methods=sorted(offer.methods),
+        methods=[
+            pb.OfferedMethod(name=name, inputs=method.inputs, outputs=method.outputs)
+            for name, method in sorted(offer.methods.items())
+        ],
         capacity=offer.capacity,
     )
 
 
 def _read_offer(offer: pb.Offer) -> m.Offer:
     what = ServableVersion(offer.servable, offer.version)
-    return m.Offer(what, frozenset(offer.methods), offer.capacity)
+    methods = {
+        each.name: m.OfferedMethod(tuple(each.inputs), tuple(each.outputs))
+        for each in offer.methods
+    }
+    return m.Offer(what, methods, offer.capacity)
 
 
 def _write_holding(holding: m.Holding) -> pb.Holding:

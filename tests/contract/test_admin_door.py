@@ -13,7 +13,7 @@ from protos.serving.v1 import labels_pb2, repository_pb2
 from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.errors import LoadFailed
-from shared.membership import Hello, Offer, Offers
+from shared.membership import Hello, Offer, OfferedMethod, Offers
 from shared.ports import free_port
 from shared.repository import VersionState, VersionStatus
 from shared.servable import ServableVersion
@@ -67,7 +67,8 @@ class Worker:
             streams={"/mindserve.serving.v1.Dispatch/Exchange": self._exchange},
         )
         offered = [
-            Offer(ServableVersion("toy", v), frozenset({"predict"}), 10) for v in self.versions
+            Offer(ServableVersion("toy", v), {"predict": OfferedMethod()}, 10)
+            for v in self.versions
         ]
         wire = NativeWire()
         async with wire.serve(routes, ["127.0.0.1:0"]) as server:

@@ -18,7 +18,7 @@ from protos.ms_service import ms_service_pb2 as pb
 from protos.serving.v1 import dispatch_pb2
 from services.master.app import open_master
 from services.master.settings import MasterSettings
-from shared.membership import Hello, Offer, Offers
+from shared.membership import Hello, Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.wire.exchange_server import serve_exchange
 from shared.wire.grpcio import GrpcioWire
@@ -54,7 +54,7 @@ class Worker:
         self._master = master
         self.heads = []
         self.seconds_left = 0.0
-        self.offers = Offers((Offer(ServableVersion("toy", 1), frozenset({"predict"}), 10),))
+        self.offers = Offers((Offer(ServableVersion("toy", 1), {"predict": OfferedMethod()}, 10),))
 
     async def _answer(self, incoming):
         self.heads.append(dispatch_pb2.DispatchHead.FromString(incoming.head))

@@ -96,7 +96,7 @@ async def test_news_reaches_the_registrar_at_once():
     async with registrar(witness, lease_seconds=1000) as (_, address):
         async with member(address) as (membership, state):
             await witness.until("reported", "one", m.Offers())
-            state[0] = m.Offers((m.Offer(WHAT, frozenset({"add"}), 5),))
+            state[0] = m.Offers((m.Offer(WHAT, {"add": m.OfferedMethod()}, 5),))
             membership.changed()
             await witness.until("reported", "one", state[0])
 
@@ -193,7 +193,9 @@ def test_reports_and_notices_survive_the_wire():
     for report in (
         m.Hello("a", "h:1", "unix:/x", m.Device("CPU", 3)),
         m.Heartbeat(7),
-        m.Offers((m.Offer(WHAT, frozenset({"a", "b"}), 5),), draining=True),
+        m.Offers(
+            (m.Offer(WHAT, {"a": m.OfferedMethod(), "b": m.OfferedMethod()}, 5),), draining=True
+        ),
         m.Holdings((m.Holding(WHAT, "ready", "done", (signature,)), m.Holding(WHAT, "failed"))),
     ):
         assert read_report(write_report(report), peer_host="") == report

@@ -18,7 +18,7 @@ from protos.serving.v1 import dispatch_pb2
 from services.master.app import open_master
 from services.master.settings import MasterSettings
 from shared.errors import AgentLost, Draining, Overloaded, StageFailed
-from shared.membership import Hello, Offer, Offers
+from shared.membership import Hello, Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.wire.exchange_server import serve_exchange
 from shared.wire.interface import Routes
@@ -30,6 +30,7 @@ from tests.support.http1 import Http, ask
 
 CALL = "/model/toy:predict"
 ONE = {"instances": {"x": [1.5, 2.5]}}
+PREDICT = OfferedMethod(("x",), ("y",))
 
 
 class Worker:
@@ -39,8 +40,10 @@ class Worker:
         self._master = master
         self.offers = Offers(
             (
-                Offer(ServableVersion("toy", 1), frozenset({"predict"}), 10),
-                Offer(ServableVersion("toy", 2), frozenset({"predict", "other"}), 10),
+                Offer(ServableVersion("toy", 1), {"predict": PREDICT}, 10),
+                Offer(
+                    ServableVersion("toy", 2), {"predict": PREDICT, "other": OfferedMethod()}, 10
+                ),
             )
         )
         self.go_on = asyncio.Event()
@@ -362,11 +365,13 @@ async def test_health_and_what_is_served_can_be_read():
             assert (await ask(address, "GET", "/readyz")).json["servables"] == ["toy"]
             assert (await ask(address, "GET", "/readyz/toy")).json["versions"] == [1, 2]
             assert (await ask(address, "GET", "/readyz/none")).status == 404
+            predict = {"name": "predict", "inputs": ["x"], "outputs": ["y"]}
+            other = {"name": "other", "inputs": [], "outputs": []}
             assert (await ask(address, "GET", "/model/toy")).json == {
                 "servable": "toy",
                 "versions": [
-                    {"version": 1, "methods": ["predict"]},
-                    {"version": 2, "methods": ["other", "predict"]},
+                    {"version": 1, "methods": [predict]},
+                    {"version": 2, "methods": [other, predict]},
                 ],
             }
             one = await ask(address, "GET", "/model/toy/version/1")

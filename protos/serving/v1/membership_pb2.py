@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.serving.v1 import tensor_pb2 as protos_dot_serving_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/serving/v1/membership.proto\x12\x14mindserve.serving.v1\x1a\x1eprotos/serving/v1/tensor.proto\"\xda\x01\n\x06Report\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.mindserve.serving.v1.HelloH\x00\x12\x34\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.mindserve.serving.v1.HeartbeatH\x00\x12.\n\x06offers\x18\x03 \x01(\x0b\x32\x1c.mindserve.serving.v1.OffersH\x00\x12\x32\n\x08holdings\x18\x04 \x01(\x0b\x32\x1e.mindserve.serving.v1.HoldingsH\x00\x42\x08\n\x06report\"p\n\x05Hello\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rlocal_address\x18\x03 \x01(\t\x12,\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x1c.mindserve.serving.v1.Device\"\"\n\x06\x44\x65vice\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\r\" \n\tHeartbeat\x12\x13\n\x0boutstanding\x18\x01 \x01(\r\"G\n\x06Offers\x12+\n\x06offers\x18\x01 \x03(\x0b\x32\x1b.mindserve.serving.v1.Offer\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"M\n\x05Offer\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07methods\x18\x03 \x03(\t\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\r\"|\n\x06Notice\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.mindserve.serving.v1.WelcomeH\x00\x12\x36\n\nassignment\x18\x02 \x01(\x0b\x32 .mindserve.serving.v1.AssignmentH\x00\x42\x08\n\x06notice\"6\n\x07Welcome\x12\x14\n\x0cregistrar_id\x18\x01 \x01(\t\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\"F\n\nAssignment\x12\x38\n\tservables\x18\x01 \x03(\x0b\x32%.mindserve.serving.v1.ServableVersion\"f\n\x0fServableVersion\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x30\n\x06models\x18\x03 \x03(\x0b\x32 .mindserve.serving.v1.ModelFiles\"\xbf\x01\n\nModelFiles\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\x12\x16\n\x0ewith_batch_dim\x18\x04 \x01(\x08\x12 \n\x18without_batch_dim_inputs\x18\x05 \x03(\r\x12\x16\n\x0emax_batch_size\x18\x06 \x01(\r\x12\x33\n\x07options\x18\x08 \x01(\x0b\x32\".mindserve.serving.v1.ModelOptions\"\xd6\x01\n\x0cModelOptions\x12\x17\n\nthread_num\x18\x01 \x01(\rH\x00\x88\x01\x01\x12!\n\x19thread_affinity_core_list\x18\x02 \x03(\r\x12\x1c\n\x0f\x65nable_parallel\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x34\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32#.mindserve.serving.v1.DeviceOptions\x12\x13\n\x0b\x63onfig_file\x18\x05 \x01(\tB\r\n\x0b_thread_numB\x12\n\x10_enable_parallel\"\x8d\x01\n\rDeviceOptions\x12\x0c\n\x04type\x18\x01 \x01(\t\x12?\n\x06values\x18\x02 \x03(\x0b\x32/.mindserve.serving.v1.DeviceOptions.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x08Holdings\x12/\n\x08holdings\x18\x01 \x03(\x0b\x32\x1d.mindserve.serving.v1.Holding\"\xa5\x01\n\x07Holding\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".mindserve.serving.v1.HoldingState\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x34\n\x06models\x18\x05 \x03(\x0b\x32$.mindserve.serving.v1.ModelSignature\"m\n\x0eModelSignature\x12\x0b\n\x03key\x18\x01 \x01(\t\x12:\n\tsubgraphs\x18\x02 \x03(\x0b\x32\'.mindserve.serving.v1.SubgraphSignature\x12\x12\n\nbatch_size\x18\x03 \x01(\r\"x\n\x11SubgraphSignature\x12\x30\n\x06inputs\x18\x01 \x03(\x0b\x32 .mindserve.serving.v1.TensorSpec\x12\x31\n\x07outputs\x18\x02 \x03(\x0b\x32 .mindserve.serving.v1.TensorSpec*{\n\x0cHoldingState\x12\x1d\n\x19HOLDING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15HOLDING_STATE_LOADING\x10\x01\x12\x17\n\x13HOLDING_STATE_READY\x10\x02\x12\x18\n\x14HOLDING_STATE_FAILED\x10\x03\x32V\n\nMembership\x12H\n\x04Join\x12\x1c.mindserve.serving.v1.Report\x1a\x1c.mindserve.serving.v1.Notice\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/serving/v1/membership.proto\x12\x14mindserve.serving.v1\x1a\x1eprotos/serving/v1/tensor.proto\"\xda\x01\n\x06Report\x12,\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.mindserve.serving.v1.HelloH\x00\x12\x34\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.mindserve.serving.v1.HeartbeatH\x00\x12.\n\x06offers\x18\x03 \x01(\x0b\x32\x1c.mindserve.serving.v1.OffersH\x00\x12\x32\n\x08holdings\x18\x04 \x01(\x0b\x32\x1e.mindserve.serving.v1.HoldingsH\x00\x42\x08\n\x06report\"p\n\x05Hello\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x15\n\rlocal_address\x18\x03 \x01(\t\x12,\n\x06\x64\x65vice\x18\x04 \x01(\x0b\x32\x1c.mindserve.serving.v1.Device\"\"\n\x06\x44\x65vice\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\r\" \n\tHeartbeat\x12\x13\n\x0boutstanding\x18\x01 \x01(\r\"G\n\x06Offers\x12+\n\x06offers\x18\x01 \x03(\x0b\x32\x1b.mindserve.serving.v1.Offer\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"r\n\x05Offer\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x34\n\x07methods\x18\x03 \x03(\x0b\x32#.mindserve.serving.v1.OfferedMethod\x12\x10\n\x08\x63\x61pacity\x18\x04 \x01(\r\">\n\rOfferedMethod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0f\n\x07outputs\x18\x03 \x03(\t\"|\n\x06Notice\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.mindserve.serving.v1.WelcomeH\x00\x12\x36\n\nassignment\x18\x02 \x01(\x0b\x32 .mindserve.serving.v1.AssignmentH\x00\x42\x08\n\x06notice\"6\n\x07Welcome\x12\x14\n\x0cregistrar_id\x18\x01 \x01(\t\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\"F\n\nAssignment\x12\x38\n\tservables\x18\x01 \x03(\x0b\x32%.mindserve.serving.v1.ServableVersion\"f\n\x0fServableVersion\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x30\n\x06models\x18\x03 \x03(\x0b\x32 .mindserve.serving.v1.ModelFiles\"\xbf\x01\n\nModelFiles\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\x12\x16\n\x0ewith_batch_dim\x18\x04 \x01(\x08\x12 \n\x18without_batch_dim_inputs\x18\x05 \x03(\r\x12\x16\n\x0emax_batch_size\x18\x06 \x01(\r\x12\x33\n\x07options\x18\x08 \x01(\x0b\x32\".mindserve.serving.v1.ModelOptions\"\xd6\x01\n\x0cModelOptions\x12\x17\n\nthread_num\x18\x01 \x01(\rH\x00\x88\x01\x01\x12!\n\x19thread_affinity_core_list\x18\x02 \x03(\r\x12\x1c\n\x0f\x65nable_parallel\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12\x34\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32#.mindserve.serving.v1.DeviceOptions\x12\x13\n\x0b\x63onfig_file\x18\x05 \x01(\tB\r\n\x0b_thread_numB\x12\n\x10_enable_parallel\"\x8d\x01\n\rDeviceOptions\x12\x0c\n\x04type\x18\x01 \x01(\t\x12?\n\x06values\x18\x02 \x03(\x0b\x32/.mindserve.serving.v1.DeviceOptions.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x08Holdings\x12/\n\x08holdings\x18\x01 \x03(\x0b\x32\x1d.mindserve.serving.v1.Holding\"\xa5\x01\n\x07Holding\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".mindserve.serving.v1.HoldingState\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x34\n\x06models\x18\x05 \x03(\x0b\x32$.mindserve.serving.v1.ModelSignature\"m\n\x0eModelSignature\x12\x0b\n\x03key\x18\x01 \x01(\t\x12:\n\tsubgraphs\x18\x02 \x03(\x0b\x32\'.mindserve.serving.v1.SubgraphSignature\x12\x12\n\nbatch_size\x18\x03 \x01(\r\"x\n\x11SubgraphSignature\x12\x30\n\x06inputs\x18\x01 \x03(\x0b\x32 .mindserve.serving.v1.TensorSpec\x12\x31\n\x07outputs\x18\x02 \x03(\x0b\x32 .mindserve.serving.v1.TensorSpec*{\n\x0cHoldingState\x12\x1d\n\x19HOLDING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15HOLDING_STATE_LOADING\x10\x01\x12\x17\n\x13HOLDING_STATE_READY\x10\x02\x12\x18\n\x14HOLDING_STATE_FAILED\x10\x03\x32V\n\nMembership\x12H\n\x04Join\x12\x1c.mindserve.serving.v1.Report\x1a\x1c.mindserve.serving.v1.Notice\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEVICEOPTIONS_VALUESENTRY']._loaded_options = None
   _globals['_DEVICEOPTIONS_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_HOLDINGSTATE']._serialized_start=2024
-  _globals['_HOLDINGSTATE']._serialized_end=2147
+  _globals['_HOLDINGSTATE']._serialized_start=2125
+  _globals['_HOLDINGSTATE']._serialized_end=2248
   _globals['_REPORT']._serialized_start=93
   _globals['_REPORT']._serialized_end=311
   _globals['_HELLO']._serialized_start=313
@@ -47,31 +47,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFERS']._serialized_start=497
   _globals['_OFFERS']._serialized_end=568
   _globals['_OFFER']._serialized_start=570
-  _globals['_OFFER']._serialized_end=647
-  _globals['_NOTICE']._serialized_start=649
-  _globals['_NOTICE']._serialized_end=773
-  _globals['_WELCOME']._serialized_start=775
-  _globals['_WELCOME']._serialized_end=829
-  _globals['_ASSIGNMENT']._serialized_start=831
-  _globals['_ASSIGNMENT']._serialized_end=901
-  _globals['_SERVABLEVERSION']._serialized_start=903
-  _globals['_SERVABLEVERSION']._serialized_end=1005
-  _globals['_MODELFILES']._serialized_start=1008
-  _globals['_MODELFILES']._serialized_end=1199
-  _globals['_MODELOPTIONS']._serialized_start=1202
-  _globals['_MODELOPTIONS']._serialized_end=1416
-  _globals['_DEVICEOPTIONS']._serialized_start=1419
-  _globals['_DEVICEOPTIONS']._serialized_end=1560
-  _globals['_DEVICEOPTIONS_VALUESENTRY']._serialized_start=1515
-  _globals['_DEVICEOPTIONS_VALUESENTRY']._serialized_end=1560
-  _globals['_HOLDINGS']._serialized_start=1562
-  _globals['_HOLDINGS']._serialized_end=1621
-  _globals['_HOLDING']._serialized_start=1624
-  _globals['_HOLDING']._serialized_end=1789
-  _globals['_MODELSIGNATURE']._serialized_start=1791
-  _globals['_MODELSIGNATURE']._serialized_end=1900
-  _globals['_SUBGRAPHSIGNATURE']._serialized_start=1902
-  _globals['_SUBGRAPHSIGNATURE']._serialized_end=2022
-  _globals['_MEMBERSHIP']._serialized_start=2149
-  _globals['_MEMBERSHIP']._serialized_end=2235
+  _globals['_OFFER']._serialized_end=684
+  _globals['_OFFEREDMETHOD']._serialized_start=686
+  _globals['_OFFEREDMETHOD']._serialized_end=748
+  _globals['_NOTICE']._serialized_start=750
+  _globals['_NOTICE']._serialized_end=874
+  _globals['_WELCOME']._serialized_start=876
+  _globals['_WELCOME']._serialized_end=930
+  _globals['_ASSIGNMENT']._serialized_start=932
+  _globals['_ASSIGNMENT']._serialized_end=1002
+  _globals['_SERVABLEVERSION']._serialized_start=1004
+  _globals['_SERVABLEVERSION']._serialized_end=1106
+  _globals['_MODELFILES']._serialized_start=1109
+  _globals['_MODELFILES']._serialized_end=1300
+  _globals['_MODELOPTIONS']._serialized_start=1303
+  _globals['_MODELOPTIONS']._serialized_end=1517
+  _globals['_DEVICEOPTIONS']._serialized_start=1520
+  _globals['_DEVICEOPTIONS']._serialized_end=1661
+  _globals['_DEVICEOPTIONS_VALUESENTRY']._serialized_start=1616
+  _globals['_DEVICEOPTIONS_VALUESENTRY']._serialized_end=1661
+  _globals['_HOLDINGS']._serialized_start=1663
+  _globals['_HOLDINGS']._serialized_end=1722
+  _globals['_HOLDING']._serialized_start=1725
+  _globals['_HOLDING']._serialized_end=1890
+  _globals['_MODELSIGNATURE']._serialized_start=1892
+  _globals['_MODELSIGNATURE']._serialized_end=2001
+  _globals['_SUBGRAPHSIGNATURE']._serialized_start=2003
+  _globals['_SUBGRAPHSIGNATURE']._serialized_end=2123
+  _globals['_MEMBERSHIP']._serialized_start=2250
+  _globals['_MEMBERSHIP']._serialized_end=2336
 # @@protoc_insertion_point(module_scope)

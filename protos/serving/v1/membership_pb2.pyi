@@ -73,9 +73,19 @@ class Offer(_message.Message):
     CAPACITY_FIELD_NUMBER: _ClassVar[int]
     servable: str
     version: int
-    methods: _containers.RepeatedScalarFieldContainer[str]
+    methods: _containers.RepeatedCompositeFieldContainer[OfferedMethod]
     capacity: int
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., capacity: _Optional[int] = ...) -> None: ...
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[OfferedMethod, _Mapping]]] = ..., capacity: _Optional[int] = ...) -> None: ...
+
+class OfferedMethod(_message.Message):
+    __slots__ = ("name", "inputs", "outputs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    outputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., outputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Notice(_message.Message):
     __slots__ = ("welcome", "assignment")

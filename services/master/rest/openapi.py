@@ -3,13 +3,14 @@
 Source: https://spec.openapis.org/oas/v3.1.0
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from services.master.rest.statuses import STATUSES
+from shared.membership import OfferedMethod
 
-Served = Mapping[str, Mapping[int, frozenset[str]]]
+Served = Mapping[str, Mapping[int, Mapping[str, OfferedMethod]]]
 """Methods of each version of each servable."""
 
 _VALUE = {
@@ -19,7 +20,6 @@ _VALUE = {
         {"$ref": "#/components/schemas/Base64"},
     ],
 }
-_INSTANCE = {"type": "object", "minProperties": 1, "additionalProperties": _VALUE}
 _SCHEMAS: Mapping[str, Any] = {
     "Base64": {
         "type": "object",
@@ -31,28 +31,7 @@ _SCHEMAS: Mapping[str, Any] = {
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         },
     },
-    "Instance": _INSTANCE,
-    "Request": {
-        "type": "object",
-        "required": ["instances"],
-        "properties": {
-            "instances": {
-                "anyOf": [
-                    {"$ref": "#/components/schemas/Instance"},
-                    {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"$ref": "#/components/schemas/Instance"},
-                    },
-                ]
-            }
-        },
-    },
-    "Reply": {
-        "type": "object",
-        "required": ["instances"],
-        "properties": {"instances": {"type": "array", "items": {"type": "object"}}},
-    },
+    "Value": _VALUE,
     "Failure": {
         "type": "object",
         "required": ["error_msg"],
@@ -80,19 +59,22 @@ def describe(served: Served, labels: Mapping[str, Mapping[str, int]]) -> dict[st
             "get": _get(f"{servable}.readyz", f"Whether {servable} can be called.")
         }
         for version, methods in sorted(versions.items()):
-            for method in sorted(methods):
-                suffix = f":{quote(method, safe='')}"
-                paths[f"/model/{name}/version/{version}{suffix}"] = {
-                    "post": _call(f"{servable}.{version}.{method}", servable, method, version)
-                }
-                for label, labelled in labels.get(servable, {}).items():
-                    if labelled == version:
-                        paths[f"/model/{name}/label/{label}{suffix}"] = {
-                            "post": _call(f"{servable}.{label}.{method}", servable, method, version)
+            which = f"version {version}"
+            places = {f"/version/{version}": (f".{version}", which)} | {
+                f"/label/{label}": (f".{label}", which)
+                for label, labelled in labels.get(servable, {}).items()
+                if labelled == version
+            }
+            if version == max(versions):
+                places[""] = ("", "the version that the master chooses")
+            for method, names in sorted(methods.items()):
+                for place, (infix, words) in places.items():
+                    paths[f"/model/{name}{place}:{quote(method, safe='')}"] = {
+                        "post": {
+                            "operationId": f"{servable}{infix}.{method}",
+                            "summary": f"Calls {method} of {servable}, {words}.",
+                            **_call(names),
                         }
-                if version == max(versions):
-                    paths[f"/model/{name}{suffix}"] = {
-                        "post": _call(f"{servable}.{method}", servable, method, 0)
                     }
     return {
         "openapi": "3.1.0",
@@ -114,14 +96,11 @@ def _get(name: str, summary: str, schema: str = "") -> dict[str, Any]:
     }
 
 
-def _call(name: str, servable: str, method: str, version: int) -> dict[str, Any]:
-    which = f"version {version}" if version else "the version that the master chooses"
+def _call(names: OfferedMethod) -> dict[str, Any]:
     failures = {
         str(status): _answer("failed", "Failure") for status in sorted(set(STATUSES.values()))
     }
     return {
-        "operationId": name,
-        "summary": f"Calls {method} of {servable}, {which}.",
         "parameters": [
             {"name": "x-request-id", "in": "header", "schema": {"type": "string"}},
             {
@@ -137,8 +116,39 @@ def _call(name: str, servable: str, method: str, version: int) -> dict[str, Any]
                 "schema": {"type": "integer", "minimum": 0},
             },
         ],
-        "requestBody": {"required": True, "content": _content("Request")},
-        "responses": {"200": _answer("a value or an error for each instance", "Reply"), **failures},
+        "requestBody": {"required": True, "content": _json(_request(names.inputs))},
+        "responses": {
+            "200": {
+                "description": "outputs, or an error, for each instance",
+                "content": _json(_reply(names.outputs)),
+            },
+            **failures,
+        },
+    }
+
+
+def _request(inputs: Sequence[str]) -> dict[str, Any]:
+    instance = {
+        "type": "object",
+        "required": list(inputs),
+        "properties": {name: {"$ref": "#/components/schemas/Value"} for name in inputs},
+    }
+    several = {"type": "array", "minItems": 1, "items": instance}
+    return {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {"instances": {"anyOf": [instance, several]}},
+    }
+
+
+def _reply(outputs: Sequence[str]) -> dict[str, Any]:
+    names: dict[str, Any] = {name: {} for name in outputs} | {"error": {"type": "string"}}
+    return {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "instances": {"type": "array", "items": {"type": "object", "properties": names}}
+        },
     }
 
 
@@ -147,4 +157,8 @@ def _answer(description: str, schema: str) -> dict[str, Any]:
 
 
 def _content(schema: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return _json({"$ref": f"#/components/schemas/{schema}"})
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

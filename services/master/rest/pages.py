@@ -58,7 +58,13 @@ class Pages:
         page = {
             "servable": spec.servable,
             "versions": [
-                {"version": version, "methods": sorted(methods)}
+                {
+                    "version": version,
+                    "methods": [
+                        {"name": name, "inputs": list(each.inputs), "outputs": list(each.outputs)}
+                        for name, each in sorted(methods.items())
+                    ],
+                }
                 for version, methods in sorted(versions.items())
             ],
         }

@@ -13,7 +13,7 @@ from services.master.router import Router
 from services.master.spec import Spec
 from shared.deadline import Deadline
 from shared.errors import Draining, Overloaded, StageFailed, Unavailable, WorkerLost
-from shared.membership import Offer, Offers
+from shared.membership import Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.urgency import Urgency
 
@@ -43,7 +43,9 @@ class Workers:
 async def dispatch(workers, names=("a", "b"), **urgency):
     router = Router(random.Random(3))
     for name in names:
-        router.update(name, Offers((Offer(ServableVersion("toy", 1), frozenset({"predict"}), 9),)))
+        router.update(
+            name, Offers((Offer(ServableVersion("toy", 1), {"predict": OfferedMethod()}, 9),))
+        )
     dispatcher = Dispatcher(router, workers, Metrics(CollectorRegistry()))
     deadline = Deadline.after(5, now=asyncio.get_running_loop().time())
     return await dispatcher.dispatch(

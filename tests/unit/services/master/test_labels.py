@@ -12,7 +12,7 @@ from services.master.router import Choice, Router
 from services.master.settings import MasterSettings
 from services.master.spec import Spec
 from shared.errors import InvalidRequest, NotServed, Unavailable
-from shared.membership import Offer, Offers
+from shared.membership import Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.settings import SettingsError, read
 
@@ -32,7 +32,12 @@ class Draws(random.Random):
 
 
 def offers(*versions, methods=("run",)):
-    return Offers(tuple(Offer(ServableVersion("add", v), frozenset(methods), 9) for v in versions))
+    return Offers(
+        tuple(
+            Offer(ServableVersion("add", v), dict.fromkeys(methods, OfferedMethod()), 9)
+            for v in versions
+        )
+    )
 
 
 def router(*draws, labels=(STABLE, CANARY), **workers):

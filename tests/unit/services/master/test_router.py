@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 from services.master.router import Choice, Router
 from services.master.spec import Spec
 from shared.errors import NotServed, Unavailable
-from shared.membership import Offer, Offers
+from shared.membership import Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 
 
 def offers(*versions, name="add", methods=("run",), draining=False):
     return Offers(
-        tuple(Offer(ServableVersion(name, v), frozenset(methods), 10) for v in versions), draining
+        tuple(
+            Offer(ServableVersion(name, v), dict.fromkeys(methods, OfferedMethod()), 10)
+            for v in versions
+        ),
+        draining,
     )
 
 
@@ -128,14 +132,15 @@ def test_new_offers_replace_earlier_ones():
 
 def test_what_is_served_now_is_told_by_version():
     made = router(a=offers(1, 2), b=offers(2, methods=("run", "other")))
-    assert made.served("add") == {1: {"run"}, 2: {"run", "other"}}
-    assert made.served("add", 1) == {1: {"run"}}
+    run, both = {"run": OfferedMethod()}, dict.fromkeys(("run", "other"), OfferedMethod())
+    assert made.served("add") == {1: run, 2: both}
+    assert made.served("add", 1) == {1: run}
     with pytest.raises(NotServed, match="'add' version 3 is not available"):
         made.served("add", 3)
     with pytest.raises(NotServed, match="'none' is not available"):
         made.served("none")
     made.remove("a")
-    assert made.served("add") == {2: {"run", "other"}}
+    assert made.served("add") == {2: both}
     with pytest.raises(Unavailable, match="'add' version 1: no worker serves it now"):
         made.served("add", 1)
     made.remove("b")
