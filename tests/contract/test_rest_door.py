@@ -616,3 +616,15 @@ async def test_a_client_that_leaves_while_its_large_json_is_read_harms_no_neighb
         await leaving.writer.drain()
         leaving.hang_up()
         assert (await ask(master.rest_address, "POST", CALL, LARGE)).json == LARGE
+
+
+async def test_nobody_waits_for_large_json_beyond_the_deadline():
+    async with serving() as (master, _):
+        address = master.rest_address
+        assert (await ask(address, "POST", CALL, LARGE)).status == 200
+        (process,) = json_processes()
+        process.suspend()
+        late = await ask(address, "POST", CALL, LARGE, x_request_timeout="0.2")
+        assert (late.status, "while JSON was read" in late.json["error_msg"]) == (504, True)
+        process.resume()
+        assert (await ask(address, "POST", CALL, LARGE)).json == LARGE

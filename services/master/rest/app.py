@@ -147,7 +147,7 @@ class RestDoor:
             # What was packed is counted once more, because little may have become much.
             with self._bodies.holding(len(body) if is_packed else 0):
                 if len(body) > _LARGE_BODY:
-                    message = await self._large.read(path, body)
+                    message = await self._large.read(path, body, deadline)
                     spec = read_call(path)
                 else:
                     asked = read_json(body)
@@ -161,7 +161,9 @@ class RestDoor:
         del body
         reply = await self._requests.answer(message, urgency, request_id, spec.label)
         is_large = len(reply) > _LARGE_REPLY
-        written, status = await self._large.write(reply) if is_large else write_reply(reply)
+        written, status = (
+            await self._large.write(reply, deadline) if is_large else write_reply(reply)
+        )
         return _Answer(200 if self._always_200 else status, written)
 
     def _urgency(self, headers: Mapping[bytes, bytes]) -> Urgency:

@@ -13,7 +13,8 @@ import structlog
 from services.master.rest.large_process import FAILED, READ, WRITE
 from services.master.rest.statuses import STATUSES
 from shared.child_process import ChildProcess, child_process
-from shared.errors import InternalError
+from shared.deadline import Deadline
+from shared.errors import DeadlineExceeded, InternalError
 from shared.frames import Frame, FrameReader
 from shared.tasks import TaskScope
 
@@ -70,21 +71,24 @@ class LargeJson:
         self._scope = scope
         self._started: asyncio.Future[_Child] | None = None
 
-    async def read(self, path: str, body: bytes | bytearray) -> bytes:
-        """The message of a request; raises what reading it raises."""
-        return (await self._ask(Frame(READ, path.encode(), bytes(body)))).payload
+    async def read(self, path: str, body: bytes | bytearray, deadline: Deadline) -> bytes:
+        """The message of a request; raises what reading it raises, and DeadlineExceeded."""
+        return (await self._ask(Frame(READ, path.encode(), bytes(body)), deadline)).payload
 
-    async def write(self, reply: bytes) -> tuple[bytes, int]:
-        """See ``requests.write_reply``."""
-        frame = await self._ask(Frame(WRITE, b"", reply))
+    async def write(self, reply: bytes, deadline: Deadline) -> tuple[bytes, int]:
+        """See ``requests.write_reply``; raises DeadlineExceeded too."""
+        frame = await self._ask(Frame(WRITE, b"", reply), deadline)
         return frame.payload, int(frame.head)
 
-    async def _ask(self, frame: Frame) -> Frame:
+    async def _ask(self, frame: Frame, deadline: Deadline) -> Frame:
         if self._started is None:
             self._started = asyncio.get_running_loop().create_future()
             self._scope.spawn(self._keep(self._started), name="large JSON")
         try:
-            answer = await (await asyncio.shield(self._started)).ask(frame)
+            async with asyncio.timeout_at(deadline.at):
+                answer = await (await asyncio.shield(self._started)).ask(frame)
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while JSON was read or written") from None
         except EOFError:
             raise InternalError("the process that reads and writes large JSON has ended") from None
         if answer.kind == FAILED:
