@@ -49,7 +49,7 @@ class Requests:
     def refused(self, spec: Any, failure: ServingError, request_id: str) -> None:
         pass
 
-    async def answer(self, message: bytes, urgency: Urgency, request_id: str) -> bytes:
+    async def answer(self, message: bytes, urgency: Urgency, request_id: str, label: str) -> bytes:
         for _ in range(self._rng.choice((0, 0, 1, 5))):
             await asyncio.sleep(0)
         if self._rng.random() < 0.1:
