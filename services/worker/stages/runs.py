@@ -29,6 +29,8 @@ _MOST_IMPORTS = 3
 _SHORT_SECONDS = 0.1
 # A process that has done all it was given within this time may get more of it.
 _SOON_SECONDS = 0.005
+# The step of the event loop's clock: timers may be early by so much.
+_CLOCK_SECONDS = 0.001
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +65,11 @@ class _Given:
         return any(part.wanted for part in self.parts)
 
 
+def _takes_more_at(given: Sequence[_Given]) -> float:
+    """When a process with these runs may get the next: one is always at hand, more only soon."""
+    return 0.0 if len(given) == 1 else given[-1].ends_at - _SOON_SECONDS
+
+
 class StageRuns:
     """Has stage processes work on parts of requests.
 
@@ -84,6 +91,7 @@ class StageRuns:
         """Every process that may be given work, with what it has: the first it works on."""
         self._callers: dict[Part[StageWork], _Caller] = {}
         self._starts_soon = False
+        self._later: asyncio.TimerHandle | None = None
         self.paces = Paces()
         self._line = Line[StageWork](
             processes,
@@ -138,9 +146,13 @@ class StageRuns:
 
     def _start(self) -> None:
         """Give parts to processes while there are both."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         while (work := self._line.next_work()) is not None:
             handle = self._free_for(work)
             if handle is None:
+                self._start_later(work)
                 return
             parts = self._line.take()
             count = sum(len(part.rest) for part in parts)
@@ -152,31 +164,33 @@ class StageRuns:
             before.append(given)
             given.task = self._scope.spawn(self._serve(given), name="run of a stage")
 
+    def _start_later(self, work: StageWork) -> None:
+        """At the moment from which on a process may have it at hand."""
+        moments = [at for given in self._with_work(work) if (at := _takes_more_at(given)) > 0]
+        if moments:
+            self._later = asyncio.get_running_loop().call_at(min(moments), self._start)
+
     def _free_for(self, work: StageWork) -> StageHandle | None:
-        """An idle process, or the one that will be the first to have done its short run."""
-        best: _Given | None = None
+        """An idle process, or the one that will be the first to have done its short runs."""
         for handle, given in self._given.items():
-            if not handle.alive:
-                continue
-            if not given:
+            if handle.alive and not given:
                 return handle
-            last = given[-1]
-            if self._may_wait_behind(given, work) and (best is None or last.ends_at < best.ends_at):
-                best = last
+        now = asyncio.get_running_loop().time() + _CLOCK_SECONDS
+        ready = [given[-1] for given in self._with_work(work) if _takes_more_at(given) <= now]
+        best = min(ready, key=lambda last: last.ends_at, default=None)
         return best.handle if best is not None else None
 
-    def _may_wait_behind(self, given: Sequence[_Given], work: StageWork) -> bool:
-        """Whether a process that has work may get more, of the same request, to have it at hand."""
-        last = given[-1]
-        return (
-            len(given) < MEMORIES
-            and last.run is not None
-            and last.parts[0].work.request == work.request
-            and 0 < last.seconds <= _SHORT_SECONDS
-            and (
-                len(given) == 1 or last.ends_at - asyncio.get_running_loop().time() < _SOON_SECONDS
-            )
-        )
+    def _with_work(self, work: StageWork) -> list[list[_Given]]:
+        """What those processes have that may get more of the same request, to have it at hand."""
+        return [
+            given
+            for handle, given in self._given.items()
+            if handle.alive
+            and 0 < len(given) < MEMORIES
+            and work.place.what in handle.loaded
+            and given[-1].parts[0].work.request == work.request
+            and 0 < given[-1].seconds <= _SHORT_SECONDS
+        ]
 
     async def _serve(self, given: _Given) -> None:
         handle, parts = given.handle, given.parts

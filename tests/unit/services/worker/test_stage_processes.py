@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from services.worker.metrics import Metrics
 from services.worker.stages.mailbox import pack, unpack
-from services.worker.stages.messages import StagePlace
+from services.worker.stages.messages import MEMORIES, StagePlace
 from services.worker.stages.pool import StageProcesses
 from services.worker.stages.work import StageWork
 from shared.arena import Arena
@@ -78,6 +78,12 @@ def meet(x):
     return len(os.listdir(folder))
 
 
+def held(x):
+    while x and not os.path.exists(os.environ["RELEASED"]):
+        time.sleep(0.005)
+    return x
+
+
 def method(function, batch_size=None):
     def it(x):
         return register.add_stage(function, x, outputs_count=1, batch_size=batch_size)
@@ -85,7 +91,7 @@ def method(function, batch_size=None):
     register.register_method(output_names=["y"])(it)
 
 
-for each in (plus, picky, where, asks, slow, meet):
+for each in (plus, picky, where, asks, slow, meet, held):
     method(each)
 method(pair, 2)
 """
@@ -245,6 +251,22 @@ async def test_a_crash_costs_nothing_to_what_waits_in_the_same_process(tmp_path)
         await running.values("picky", 0)  # from now on it is known to be quick
         found = await running.in_parts("picky", 1, 14, *range(20, 30))
         assert found == [1, "the stage process ended (SIGSEGV)", *range(20, 30)]
+
+
+async def test_a_process_that_should_soon_be_done_has_more_at_hand(tmp_path, monkeypatch):
+    """Although nothing happens meanwhile that would remind anybody."""
+    released = tmp_path / "released"
+    monkeypatch.setenv("RELEASED", str(released))
+    async with pool(tmp_path) as running:
+        await running.values("held", 0)  # from now on it is known to be quick
+        asking = asyncio.create_task(running.in_parts("held", *range(1, 60)))
+
+        def has_as_many_runs_as_memories():
+            return [len(given) for given in running.pool._runs._given.values()] == [MEMORIES]
+
+        await until(has_as_many_runs_as_memories, what="runs at hand")
+        await asyncio.to_thread(released.touch)
+        assert await asking == list(range(1, 60))
 
 
 async def test_runs_wait_in_a_process_while_the_first_asks_a_model(tmp_path):
