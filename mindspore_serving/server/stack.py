@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import grpc
-
 from mindspore_serving import log
 from mindspore_serving.server.child import Child, ServableKey
 from mindspore_serving.server.master.context import max_enqueued_requests
@@ -216,6 +214,9 @@ class Stack:
 
     def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
         """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
+        # Here, because servable_config.py imports this package too, and workers do without grpcio.
+        import grpc  # noqa: PLC0415 (see above)
+
         deadline = time.monotonic() + _READY_SECONDS
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
