@@ -98,11 +98,12 @@ def _device_ids(value: Any) -> tuple[int, ...]:
         raise RuntimeError(
             f"Parameter 'device_ids' should be int or tuple/list of int, but actually {type(value)}"
         )
-    for each in ids:
+    for position, each in enumerate(ids):
+        named = f"The item value '{each}' in parameter 'device_ids'"
         if each < 0:
-            raise RuntimeError(f"The item value '{each}' in parameter 'device_ids' should be >= 0")
-    if len(set(ids)) != len(ids):
-        raise RuntimeError("The item value in parameter 'device_ids' should not be repeated")
+            raise RuntimeError(f"{named} should be >= 0")
+        if each in ids[:position]:
+            raise RuntimeError(f"{named} should not be repeated")
     return tuple(ids)
 
 

@@ -65,7 +65,7 @@ class ModelStages:
         """See ``stages.model_calls.Models``."""
         spec = self._models.get(call.model)
         if spec is None:
-            raise InvalidRequest(f"the model '{call.model}' is not declared in this servable")
+            raise InvalidRequest(f"the model is not declared, model '{call.model}'")
         if not 0 <= call.subgraph < len(spec.files):
             raise InvalidRequest(
                 f"The model does not have subgraph of index {call.subgraph},"

@@ -45,7 +45,7 @@ def call_function(
 def _call_once(stage: Stage, function: Callable[..., Any], where: str, instance: Values) -> Outcome:
     try:
         return _outputs(function(*instance), stage.outputs_count)
-    except Exception as failure:
+    except BaseException as failure:
         return _failed(where, failure)
 
 
@@ -56,7 +56,7 @@ def _call_chunk(
     outcomes: list[Outcome] = []
     try:
         results = _iterate(function(list(chunk)))
-    except Exception as failure:
+    except BaseException as failure:
         return [_failed(where, failure)] * len(chunk)
     while len(outcomes) < len(chunk):
         try:
@@ -67,7 +67,7 @@ def _call_chunk(
             outcomes += [missing] * (len(chunk) - len(outcomes))
         except UnusableValue as failure:
             outcomes.append(_failed(where, failure))
-        except Exception as failure:
+        except BaseException as failure:
             outcomes.append(_failed(where, failure))
             break
     return outcomes
@@ -90,6 +90,9 @@ def _outputs(result: Any, count: int) -> Values:
     return tuple(value_of(each) for each in results)
 
 
-def _failed(where: str, failure: Exception) -> StageFailed:
+def _failed(where: str, failure: BaseException) -> StageFailed:
+    """What a function raised, were it ``SystemExit``: it may end no more than its instance."""
     kind = "" if isinstance(failure, UnusableValue) else f"{type(failure).__name__}: "
-    return StageFailed(f"{where}{kind}{failure}")
+    # Names of files may hold what is no Unicode.
+    text = f"{kind}{failure}".encode(errors="backslashreplace").decode()
+    return StageFailed(f"{where}{text}")

@@ -16,7 +16,9 @@ def value_of(given: Any) -> Value:
 
     Python's own numbers are int64 and float64, as in the original.
     """
-    if isinstance(given, str | bytes):
+    if isinstance(given, str):
+        return _unicode(given)
+    if isinstance(given, bytes):
         return given
     if isinstance(given, bool | int | float | np.generic):
         given = np.asarray(given)
@@ -29,3 +31,11 @@ def value_of(given: Any) -> Value:
     except ValueError as failure:
         raise UnusableValue(str(failure)) from None
     return np.ascontiguousarray(given).reshape(given.shape)
+
+
+def _unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as failure:
+        raise UnusableValue(f"cannot serve text that is no Unicode: {failure.reason}") from None
+    return text

@@ -67,6 +67,33 @@ def test_an_instance_that_raises_fails_alone_with_the_functions_own_exception():
     assert plain(outcomes) == [(1.0,), WHERE + "ZeroDivisionError: division by zero", (0.5,)]
 
 
+@pytest.mark.parametrize("batch_size", [None, 0])
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_function_that_wants_to_end_the_process_fails_its_instance(ending, batch_size):
+    def it(*_):
+        raise ending("enough")
+
+    assert plain(call(it, [("x",)], batch_size=batch_size)) == [f"{WHERE}{ending.__name__}: enough"]
+
+
+def test_a_generator_that_wants_to_end_the_process_fails_its_instance():
+    def it(instances):
+        for (text,) in instances:
+            if text == "end":
+                raise SystemExit(0)
+            yield text
+
+    given = [("a",), ("end",), ("b",)]
+    assert plain(call(it, given, batch_size=0)) == [("a",), f"{WHERE}SystemExit: 0", ("b",)]
+
+
+def test_a_failure_whose_text_is_no_unicode_is_told_all_the_same():
+    def it(_):
+        raise ValueError("no file \udcff")
+
+    assert plain(call(it, [("x",)])) == [f"{WHERE}ValueError: no file \\udcff"]
+
+
 def test_a_generator_that_raises_is_called_again_with_the_instances_after():
     def it(instances):
         for (a,) in instances:
@@ -130,6 +157,7 @@ def test_numbers_and_arrays_become_arrays_of_their_dtype(returned, kind, value):
         ({"a": 1}, "cannot serve a result of type dict"),
         (np.array(["a"]), "dtype <U1 cannot be served"),
         (("a", "b"), "expected 1 outputs, got 2"),
+        ("\udcff", "cannot serve text that is no Unicode: surrogates not allowed"),
     ],
 )
 def test_what_cannot_be_served_fails_that_instance(returned, reason):
