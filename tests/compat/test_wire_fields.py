@@ -40,6 +40,16 @@ TABLE = {
         "method_name": (2, "string"),
         "version_number": (3, "uint64"),
     },
+    "PingRequest": {"address": (1, "string")},
+    "PingReply": {"address": (1, "string")},
+    "PongRequest": {"address": (1, "string")},
+    "PongReply": {"address": (1, "string")},
+    "TensorInfo": {
+        "shape": (1, "TensorShape"),
+        "dtype": (2, "DataType"),
+        "size": (3, "uint64"),
+        "is_no_batch_dim": (4, "bool"),
+    },
 }
 TYPES = [
     "UNKNOWN", "BOOL", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64",
@@ -51,6 +61,7 @@ SCALARS = {
     "uint64": Field.TYPE_UINT64,
     "bytes": Field.TYPE_BYTES,
     "string": Field.TYPE_STRING,
+    "bool": Field.TYPE_BOOL,
 }
 
 

@@ -43,7 +43,10 @@ def test_devices_get_agents_and_parallel_workers_are_stage_processes(
         ({"device_ids": [0, 1.0]}, "'device_ids' should be int or tuple/list of int, but actually"),
         ({"device_ids": True}, "'device_ids' should be int or tuple/list of int, but actually"),
         ({"device_ids": (0, -1)}, "The item value '-1' in parameter 'device_ids' should be >= 0"),
-        ({"device_ids": (1, 1)}, "in parameter 'device_ids' should not be repeated"),
+        (
+            {"device_ids": (1, 1)},
+            "The item value '1' in parameter 'device_ids' should not be repeated",
+        ),
         (
             {"device_type": "TPU"},
             "Unsupported device type 'TPU', only support 'Ascend', 'GPU', 'CPU' and None, case"
