@@ -154,3 +154,28 @@ def test_what_was_said_of_devices_is_recorded_with_the_model():
 def test_a_model_that_is_to_keep_its_precision_asks_for_nothing():
     origin = model_options(register.GpuOptions(precision_mode="origin"), None, None)
     assert origin.named("GPU") == ()
+
+
+ASCEND_CHOICES = {
+    "input_format": ("ND", "NCHW", "NHWC", "CHWN", "NC1HWC0", "NHWC1C0"),
+    "output_type": ("FP32", "FP16", "UINT8"),
+    "precision_mode": (
+        *("force_fp16", "allow_fp32_to_fp16", "must_keep_origin_dtype", "allow_mix_precision"),
+    ),
+    "op_select_impl_mode": ("high_performance", "high_precision"),
+    "buffer_optimize_mode": ("l1_optimize", "l2_optimize", "off_optimize", "l1_and_l2_optimize"),
+}
+
+
+@pytest.mark.parametrize("name", ASCEND_CHOICES)
+def test_ascend_takes_the_originals_values_and_no_others(name):
+    for value in ASCEND_CHOICES[name]:
+        assert register.AscendDeviceInfo(**{name: value}).context_map[name] == value
+    with pytest.raises(RuntimeError, match=f"Ascend device info '{name}' can only be .* given 'x'"):
+        register.AscendDeviceInfo(**{name: "x"})
+
+
+def test_a_context_beside_options_is_what_counts():
+    context = register.Context(thread_num=2)
+    found = model_options(register.AclOptions(precision_mode="force_fp16"), context, None)
+    assert found == ModelOptions(thread_num=2)
