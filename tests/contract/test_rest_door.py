@@ -628,3 +628,12 @@ async def test_nobody_waits_for_large_json_beyond_the_deadline():
         assert (late.status, "while JSON was read" in late.json["error_msg"]) == (504, True)
         process.resume()
         assert (await ask(address, "POST", CALL, LARGE)).json == LARGE
+
+
+async def test_a_query_string_is_left_out_and_of_names_that_come_twice_the_last_counts():
+    async with serving() as (master, _):
+        address = master.rest_address
+        assert (await ask(address, "POST", f"{CALL}?a=1", ONE)).status == 200
+        twice = b'{"instances": {"x": 1}, "instances": {"t": {"b64": "AAAA", "b64": "AQI="}}}'
+        answer = await ask(address, "POST", CALL, twice)
+        assert answer.json == {"instances": [{"t": {"b64": "AQI="}}]}
