@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,12 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+
+
+def pytest_configure() -> None:
+    """Shells have background jobs ignore SIGINT, and the scripts that tests start would too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
