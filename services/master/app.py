@@ -108,7 +108,7 @@ def _serve_rest(
     door = RestDoor(
         requests,
         Pages(router, lambda: bool(health.get(""))),
-        LargeJson(scope),
+        LargeJson(scope, hang_seconds=settings.rest_json_hang_seconds),
         max_body_bytes=settings.rest_max_message_mb << 20,
         always_200=settings.rest_status == "compat",
         gzip_from_bytes=settings.rest_gzip_from_bytes,

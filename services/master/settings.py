@@ -62,6 +62,8 @@ class MasterSettings(ServiceSettings):
     """Connections of the RESTful entrance at most; the next one gets 503 and is closed."""
     rest_gzip_from_bytes: Annotated[int, Field(ge=0)] = 16384
     """Answers of so many bytes are compressed for clients that accept gzip; 0 for none."""
+    rest_json_hang_seconds: Seconds = 30.0
+    """A process that takes longer than this over one large body or answer is ended: it hangs."""
     rest_status: Literal["honest", "compat"] = "honest"
     """honest: a failed request has a status that says so; compat: 200, as in the original."""
     rest_tls_certificate: Path | None = None

@@ -609,6 +609,26 @@ async def test_a_process_for_large_json_that_ends_is_started_again():
         assert json_processes() != [first]
 
 
+async def test_a_process_for_large_json_that_hangs_is_ended_and_fails_one_request_alone():
+    # More than a process needs to start on a busy host.
+    async with serving(rest_json_hang_seconds=5.0) as (master, _):
+        address = master.rest_address
+        assert (await ask(address, "POST", CALL, LARGE)).status == 200
+        (hung,) = json_processes()
+        hung.suspend()
+        answers = await asyncio.gather(*(ask(address, "POST", CALL, LARGE) for _ in range(3)))
+        assert not hung.is_running()
+        failed, *others = sorted(answers, key=lambda each: -each.status)
+        assert failed.status == 500
+        assert failed.json == {
+            "error_msg": "the process that reads and writes large JSON did not finish in 5 s and"
+            " was ended"
+        }
+        assert [each.json for each in others] == [LARGE, LARGE]
+        assert (await ask(address, "POST", CALL, LARGE)).json == LARGE
+        assert len(json_processes()) == 1
+
+
 async def test_a_client_that_leaves_while_its_large_json_is_read_harms_no_neighbour():
     async with serving() as (master, _):
         leaving = await Http.connect(master.rest_address)

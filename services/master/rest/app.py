@@ -144,9 +144,10 @@ class RestDoor:
             if is_packed:
                 unpack = partial(inflate, max_bytes=self._bodies.max_bytes)
                 body = await _run(unpack, body, in_thread=len(body) > _LARGE_PACKED)
-            # What was packed is counted once more, because little may have become much.
-            with self._bodies.holding(len(body) if is_packed else 0):
-                if len(body) > _LARGE_BODY:
+            is_large = len(body) > _LARGE_BODY
+            # What was packed may have become much, and what is large waits for its turn.
+            with self._bodies.holding(len(body) if is_packed or is_large else 0):
+                if is_large:
                     message = await self._large.read(path, body, deadline)
                     spec = read_call(path)
                 else:
@@ -160,9 +161,10 @@ class RestDoor:
         # Large ones are not kept while a model works.
         del body
         reply = await self._requests.answer(message, urgency, request_id, spec.label)
-        is_large = len(reply) > _LARGE_REPLY
         written, status = (
-            await self._large.write(reply, deadline) if is_large else write_reply(reply)
+            await self._large.write(reply, deadline)
+            if len(reply) > _LARGE_REPLY
+            else write_reply(reply)
         )
         return _Answer(200 if self._always_200 else status, written)
 
