@@ -91,7 +91,8 @@ def check_value(spec: TensorSpec, value: Value, where: str) -> Array:
     Raises InvalidRequest that begins with ``where`` and names the input, what was expected
     and what came.
     """
-    if not isinstance(value, np.ndarray):
+    # A row of a vector is no array for NumPy, but fits where a scalar is expected.
+    if isinstance(value, str | bytes):
         got = "text" if isinstance(value, str) else "bytes"
         raise InvalidRequest(f"{where}input '{spec.name}' expected {spec}, got {got}")
     if value.dtype != spec.element_type.dtype or not dims_match(spec.dims, value.shape):

@@ -94,5 +94,13 @@ def _failed(where: str, failure: BaseException) -> StageFailed:
     """What a function raised, were it ``SystemExit``: it may end no more than its instance."""
     kind = "" if isinstance(failure, UnusableValue) else f"{type(failure).__name__}: "
     # Names of files may hold what is no Unicode.
-    text = f"{kind}{failure}".encode(errors="backslashreplace").decode()
+    text = f"{kind}{_text(failure)}".encode(errors="backslashreplace").decode()
     return StageFailed(f"{where}{text}")
+
+
+def _text(failure: BaseException) -> str:
+    """What an exception says, or that it cannot: its class is the servable's own."""
+    try:
+        return str(failure)
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
