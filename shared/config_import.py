@@ -25,7 +25,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from shared.errors import LoadFailed
+from shared.errors import LoadFailed, text_of
 
 _CONFIG = "servable_config"
 _FOLDERS_OF_A_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s'\"():]+/)*(?=[\w.])")
@@ -112,7 +112,7 @@ def _make_package(folder: Path) -> None:
 
 def _describe(failure: BaseException, folder: Path) -> str:
     """What failed and where in the servable, without the folders of any path."""
-    text = f"{type(failure).__name__}: {failure}".replace(f"{folder.parent}/", "")
+    text = f"{type(failure).__name__}: {text_of(failure)}".replace(f"{folder.parent}/", "")
     text = _FOLDERS_OF_A_PATH.sub("", text)
     for frame in reversed(traceback.extract_tb(failure.__traceback__)):
         file = Path(frame.filename)

@@ -33,8 +33,17 @@ class ServingError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        # What others say may be no Unicode, as names of files are; nobody could send it on.
+        self.message = message.encode(errors="backslashreplace").decode()
+        super().__init__(self.message)
+
+
+def text_of(failure: BaseException) -> str:
+    """What an exception of others' code says, or that it cannot say it."""
+    try:
+        return str(failure)
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
 
 
 class InvalidRequest(ServingError):

@@ -199,8 +199,9 @@ def test_a_request_may_not_name_shared_memory(stack, original, field):
 def test_what_is_wrong_with_a_tensor_is_said_in_the_originals_words(
     stack, original, change, reason
 ):
-    request = request_of(original, [[1, 2]])
-    tensor = request.instances[0].items["x"]
+    """Beside a good one too: what no tensor is refuses the request."""
+    request = request_of(original, [[3, 4], [1, 2]])
+    tensor = request.instances[1].items["x"]
     for field, value in change.items():
         if field == "dtype":
             tensor.dtype = value

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.worker.instances import Outcome, Values
 from services.worker.stages.values import UnusableValue, value_of
-from shared.errors import StageFailed
+from shared.errors import StageFailed, text_of
 from shared.stage_graph import FunctionCall, Stage
 
 
@@ -93,14 +93,4 @@ def _outputs(result: Any, count: int) -> Values:
 def _failed(where: str, failure: BaseException) -> StageFailed:
     """What a function raised, were it ``SystemExit``: it may end no more than its instance."""
     kind = "" if isinstance(failure, UnusableValue) else f"{type(failure).__name__}: "
-    # Names of files may hold what is no Unicode.
-    text = f"{kind}{_text(failure)}".encode(errors="backslashreplace").decode()
-    return StageFailed(f"{where}{text}")
-
-
-def _text(failure: BaseException) -> str:
-    """What an exception says, or that it cannot: its class is the servable's own."""
-    try:
-        return str(failure)
-    except Exception as worse:
-        return f"(its text cannot be had: {type(worse).__name__})"
+    return StageFailed(f"{where}{kind}{text_of(failure)}")

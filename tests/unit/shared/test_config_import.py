@@ -107,6 +107,23 @@ def test_a_failing_config_is_named_with_its_cause_and_line_but_no_folder(servabl
     assert str(servables.path) not in message
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("raise ValueError('no file \\udcff')", "ValueError: no file \\udcff"),
+        (
+            "class Speechless(Exception):\n    def __str__(self):\n        return None\n"
+            "raise Speechless",
+            "Speechless: (its text cannot be had: TypeError)",
+        ),
+    ],
+)
+def test_a_config_fails_with_words_that_can_be_sent_on(servables, text, cause):
+    servables.write("add/servable_config.py", text)
+    assert cause in refusal(servables)
+    refusal(servables).encode()
+
+
 def test_two_servables_keep_their_own_helpers(servables):
     for name, sign in (("add", 1), ("sub", -1)):
         servables.write(f"{name}/helper.py", f"SIGN = {sign}")

@@ -94,6 +94,21 @@ def test_a_failure_whose_text_is_no_unicode_is_told_all_the_same():
     assert plain(call(it, [("x",)])) == [f"{WHERE}ValueError: no file \\udcff"]
 
 
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("batch_size", [None, 0])
+def test_a_failure_that_cannot_say_what_it_is_is_told_by_its_class(batch_size):
+    def it(_):
+        raise Speechless
+
+    assert plain(call(it, [("x",)], batch_size=batch_size)) == [
+        f"{WHERE}Speechless: (its text cannot be had: RuntimeError)"
+    ]
+
+
 def test_a_generator_that_raises_is_called_again_with_the_instances_after():
     def it(instances):
         for (a,) in instances:
