@@ -36,6 +36,14 @@ class HostPort:
         return self.host in _WILDCARDS
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether this can be reached from its own host alone."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
     def as_seen_from_afar(self) -> "HostPort":
         """What a member says of itself: a wildcard host is left to those who see it."""
         return HostPort("" if self.is_wildcard else self.host, self.port)

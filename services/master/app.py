@@ -131,7 +131,12 @@ def _serve_admin_rest(
     from services.master.rest.admin import AdminRestDoor  # noqa: PLC0415 (as above)
     from services.master.rest.server import serve_rest  # noqa: PLC0415 (as above)
 
-    return serve_rest(AdminRestDoor(admin, requests.deadline), settings.admin_rest_address, scope)
+    return serve_rest(
+        AdminRestDoor(admin, requests.deadline),
+        settings.admin_rest_address,
+        scope,
+        tls=settings.admin_tls,
+    )
 
 
 @asynccontextmanager
@@ -177,6 +182,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     [settings.admin_address] if settings.admin_address else [],
                     max_message_bytes=_MAX_ADMIN_BYTES,
                     max_concurrent_calls=_MAX_ADMIN_CALLS,
+                    tls=settings.admin_tls,
                     reflect=[*ADMIN_SERVICE_NAMES, HEALTH_SERVICE_NAME],
                 ) as admin_server,
                 _serve_admin_rest(settings, admin, requests, scope) as admin_rest,

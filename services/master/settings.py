@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from services.master.labels import parse_labels
+from shared.addresses import HostPort
 from shared.settings import (
     Address,
     Count,
@@ -77,9 +78,17 @@ class MasterSettings(ServiceSettings):
     weights."""
     admin_address: AdminAddress = ""
     """Where operators load, unload and label versions, :PORT for the loopback; empty for nowhere.
-    Nobody has to show there who they are."""
+    Elsewhere than on the loopback operators must show certificates."""
     admin_rest_address: AdminAddress = ""
     """The same with JSON over HTTP/1.1; empty for nowhere."""
+    admin_tls_certificate: Path | None = None
+    """The certificate (PEM) that operators are shown, at both addresses; none: plain text."""
+    admin_tls_key: Path | None = None
+    """Its key (PEM), without a password."""
+    admin_tls_client_ca: Path | None = None
+    """Authorities (PEM) of operators; with it, they must show a certificate of theirs."""
+    admin_open: bool = False
+    """Take orders of whoever reaches the addresses, even from other hosts."""
     admin_timeout_seconds: Seconds = 600.0
     """How long an operator's load or unload is waited for; it goes on after that."""
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = 0.0
@@ -93,14 +102,40 @@ class MasterSettings(ServiceSettings):
     def _check_tls(self) -> Self:
         _check_files("", self.tls_certificate, self.tls_key, self.tls_client_ca)
         _check_files("rest_", self.rest_tls_certificate, self.rest_tls_key, self.rest_tls_client_ca)
+        _check_files(
+            "admin_", self.admin_tls_certificate, self.admin_tls_key, self.admin_tls_client_ca
+        )
         if not self.rest_address and self.rest_tls_certificate is not None:
             raise ValueError("rest_tls_certificate is of no use without rest_address")
+        return self
+
+    @model_validator(mode="after")
+    def _check_who_gives_orders(self) -> Self:
+        addresses = list(filter(None, (self.admin_address, self.admin_rest_address)))
+        if not addresses and self.admin_tls_certificate is not None:
+            raise ValueError(
+                "admin_tls_certificate is of no use without admin_address or admin_rest_address"
+            )
+        if self.admin_open or self.admin_tls_client_ca is not None:
+            return self
+        for each in addresses:
+            if not HostPort.parse(each).is_loopback:
+                raise ValueError(
+                    f"whoever reaches {each} from other hosts could load and unload: expected an"
+                    " address of the loopback, or admin_tls_client_ca (with admin_tls_certificate"
+                    " and admin_tls_key), or admin_open in a network of your own"
+                )
         return self
 
     @property
     def tls(self) -> ServerTls | None:
         """Whether clients are served over TLS, and with which files."""
         return _tls(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def admin_tls(self) -> ServerTls | None:
+        """Whether operators are served over TLS, and with which files."""
+        return _tls(self.admin_tls_certificate, self.admin_tls_key, self.admin_tls_client_ca)
 
     @property
     def rest_tls(self) -> ServerTls | None:

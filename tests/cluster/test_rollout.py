@@ -311,6 +311,26 @@ async def test_labels_split_requests_by_weight_and_a_canary_that_is_away_fails_n
         assert answers[ONE] == stable
 
 
+async def test_a_master_that_is_started_again_forgets_labels_and_workers_keep_their_orders(
+    cluster,
+):
+    for version, function in ((1, "identity"), (2, "double")):
+        add_servable(cluster.servables, version=version, function=function)
+    labels = ("--labels", "toy:stable=2")
+    await start(cluster, master=labels)
+    await order(cluster, "POST", "/servables/toy/version/1/load")
+    changed = b'{"stable": {"version": 1}, "canary": {"version": 2}}'
+    told = await order(cluster, "PUT", "/servables/toy/labels", changed)
+    assert set(told) == {"stable", "canary"}
+    cluster.end("master")
+    cluster.start_master("--admin-rest-address", cluster.admin_rest, *labels)
+    await cluster.ready("toy")
+    assert await states(cluster) == {1: "ready", 2: "ready"}
+    assert await order(cluster, "GET", "/servables/toy/labels") == {
+        "stable": {"version": 2, "weight": 0, "served": True}
+    }
+
+
 async def test_a_client_names_a_label(cluster):
     add_servable(cluster.servables, function="identity")
     add_servable(cluster.servables, version=2, function="double")

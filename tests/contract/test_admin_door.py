@@ -1,6 +1,7 @@
 """A master's operators' door, before workers that answer as a test says."""
 
 import asyncio
+import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
@@ -30,7 +31,9 @@ from shared.wire.repository_codec import (
     read_order,
     write_inventory,
 )
+from tests.support.certificates import make_certificates
 from tests.support.cluster import until
+from tests.support.http1 import Http
 
 REPOSITORY, LABELS = "mindserve.serving.v1.Repository", "mindserve.serving.v1.Labels"
 
@@ -200,5 +203,67 @@ async def test_reflection_describes_the_operators_door():
 
 def test_without_a_host_the_door_is_on_the_loopback():
     assert MasterSettings(admin_address=":5510").admin_address == "127.0.0.1:5510"
-    assert MasterSettings(admin_address="0.0.0.0:5510").admin_address == "0.0.0.0:5510"
+    for address in ("localhost:5510", "[::1]:5510", "127.0.0.2:5510"):
+        assert MasterSettings(admin_rest_address=address).admin_rest_address == address
     assert MasterSettings().admin_address == MasterSettings().admin_rest_address == ""
+
+
+@pytest.mark.parametrize("setting", ["admin_address", "admin_rest_address"])
+@pytest.mark.parametrize("address", ["0.0.0.0:5510", "[::]:5510", "192.0.2.1:5510", "host:5510"])
+def test_strangers_of_other_hosts_give_no_orders_unless_that_is_said(setting, address):
+    files = {"admin_tls_certificate": "server.pem", "admin_tls_key": "server.key"}
+    for settings in ({setting: address}, {setting: address, **files}):
+        with pytest.raises(ValueError, match="from other hosts could load and unload"):
+            MasterSettings(**settings)
+    for settings in ({"admin_tls_client_ca": "ca.pem", **files}, {"admin_open": True}):
+        assert getattr(MasterSettings(**{setting: address, **settings}), setting) == address
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"admin_tls_key": "a.pem"}, "admin_tls_certificate and admin_tls_key come together"),
+        ({"admin_tls_client_ca": "a.pem"}, "admin_tls_client_ca is of no use without"),
+        (
+            {"admin_tls_certificate": "a", "admin_tls_key": "b"},
+            "of no use without admin_address or admin_rest_address",
+        ),
+    ],
+)
+def test_files_that_are_of_no_use_are_refused(settings, reason):
+    with pytest.raises(ValueError, match=reason):
+        MasterSettings(**settings)
+
+
+async def test_operators_show_certificates_at_both_addresses(tmp_path):
+    ours = await asyncio.to_thread(make_certificates, tmp_path)
+    grpc_address, rest_address = (f"localhost:{free_port()}" for _ in range(2))
+    settings = MasterSettings(
+        listen="127.0.0.1:0", membership_address="127.0.0.1:0",
+        admin_address=grpc_address, admin_rest_address=rest_address,
+        admin_tls_certificate=ours.certificate, admin_tls_key=ours.key,
+        admin_tls_client_ca=ours.ca,
+    )  # fmt: skip
+    root, key, chain = (
+        path.read_bytes() for path in (ours.ca, ours.client_key, ours.client_certificate)
+    )
+    stranger = ssl.create_default_context(cafile=ours.ca)
+    known = ssl.create_default_context(cafile=ours.ca)
+    known.load_cert_chain(ours.client_certificate, ours.client_key)
+    async with asyncio.timeout(60), open_master(settings):
+        for credentials, is_known in (
+            (grpc.ssl_channel_credentials(root), False),
+            (grpc.ssl_channel_credentials(root, key, chain), True),
+        ):
+            async with grpc.aio.secure_channel(grpc_address, credentials) as channel:
+                try:
+                    index = await ask(channel, "Index", repository_pb2.IndexRequest())
+                    assert (is_known, list(index.versions)) == (True, [])
+                except grpc.aio.AioRpcError as refused:
+                    assert (is_known, refused.code()) == (False, grpc.StatusCode.UNAVAILABLE)
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            http = await Http.connect(rest_address, stranger)
+            await http.ask("GET", "/servables")
+        http = await Http.connect(rest_address, known)
+        assert (await http.ask("GET", "/servables")).status == 200
+        http.hang_up()
