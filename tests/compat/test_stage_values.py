@@ -81,6 +81,42 @@ CONFIG = """
         return register.add_stage(lambda x: ragged.call(x), x, outputs_count=1)
 
 
+    def add_one(x):
+        x += 1
+        return x.sum()
+
+
+    def add_one_to_each(instances):
+        for x, number in instances:
+            x += 1
+            yield x.sum()
+
+
+    def reshape(x):
+        x.shape = (-1,)
+        return x
+
+
+    def times_ten(x):
+        x *= 10
+        return x.sum()
+
+
+    @register.register_method(output_names=["sums", "x", "tens"])
+    def change(x):
+        one = register.add_stage(add_one, x, outputs_count=1)
+        two = register.add_stage(add_one_to_each, x, one, outputs_count=1, batch_size=0)
+        tens = register.add_stage(lambda x, two: times_ten(x), x, two, outputs_count=1)
+        return register.add_stage(lambda *sums: np.array(sums), one, two, outputs_count=1), x, tens
+
+
+    @register.register_method(output_names=["y", "x"])
+    def change_what_is_returned(x):
+        y = register.add_stage(reshape, x, outputs_count=1)
+        z = register.add_stage(times_ten, y, outputs_count=1)
+        return y, x
+
+
     class Unspeakable(Exception):
         def __str__(self):
             raise RuntimeError("no words")
@@ -310,6 +346,18 @@ def test_functions_make_scalars_and_empty_arrays(serving):
     assert post(serving, "made", {"x": x.tolist()}) == {
         "instances": [{"empty": [], "scalar": 15, "number": 15}]
     }
+
+
+@pytest.mark.parametrize("size", [2, 100_000])
+def test_what_a_function_changes_in_place_later_stages_see(serving, size):
+    """As in the original, with stage processes too: small in messages, large in memory."""
+    asked = [{"x": np.full(size, n, np.float64)} for n in range(3)]
+    for n, got in enumerate(infer(serving, "change", asked)):
+        assert got["sums"].tolist() == [size * (n + 1), size * (n + 2)]
+        assert got["tens"] == size * 10 * (n + 2)
+        assert np.array_equal(got["x"], np.full(size, 10 * (n + 2)))
+    (got,) = infer(serving, "change_what_is_returned", {"x": np.full((2, size), np.nan)})
+    assert got["y"].shape == got["x"].shape == (2 * size,)
 
 
 def test_instances_of_a_model_may_be_scalars(serving):

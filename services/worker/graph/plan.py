@@ -20,6 +20,8 @@ class StagePlan:
     """Stages that must have run before, by index."""
     where: str
     """What the texts of its failures begin with."""
+    read_again: tuple[int, ...]
+    """Of a function, numbers of the inputs that later stages read too, or the method returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +49,28 @@ def plan_of(method: Method) -> MethodPlan:
         begin = 0 if source.stage == METHOD_INPUTS else starts[source.stage]
         return begin + source.output
 
+    reads = [tuple(map(place, stage.inputs)) for stage in method.graph.stages]
+    outputs = tuple(map(place, method.graph.outputs))
     stages = tuple(
         StagePlan(
             stage,
             index,
-            tuple(map(place, stage.inputs)),
+            reads[index],
             slice(starts[index], starts[index + 1]),
             tuple(predecessors(stage)),
             f"Call {stage.tag} Failed, method: '{method.name}',"
             f" stage index(begin with 1): {index + 1}, error msg: ",
+            _read_again(stage, reads[index], {*outputs}.union(*reads[index + 1 :])),
         )
         for index, stage in enumerate(method.graph.stages)
     )
-    outputs = tuple(map(place, method.graph.outputs))
     return MethodPlan(method, stages, outputs, starts[-1], _is_chain(stages), _flows(stages))
+
+
+def _read_again(stage: Stage, reads: Sequence[int], later: set[int]) -> tuple[int, ...]:
+    if not isinstance(stage.call, FunctionCall):
+        return ()
+    return tuple(number for number, place in enumerate(reads) if place in later)
 
 
 def _is_chain(stages: Sequence[StagePlan]) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from services.worker.graph.plan import MethodPlan, StagePlan
 from services.worker.instances import Outcome, Values, as_given
 from services.worker.metrics import Metrics
+from services.worker.stages.changes import changed
 from services.worker.stages.messages import StagePlace
 from services.worker.stages.model_calls import Models
 from services.worker.stages.paces import Paces
@@ -55,6 +56,17 @@ class _Instance:
     def __init__(self, inputs: Values, places: int) -> None:
         self.values: list[Value] = [*inputs, *[_NOT_YET] * (places - len(inputs))]
         self.failure: ServingError | None = None
+
+    def take(self, plan: StagePlan, outcome: Values) -> None:
+        """What a stage gave for it: its outputs, and what it changed in place elsewhere."""
+        count = plan.stage.outputs_count
+        if len(outcome) not in (count, count + len(plan.read_again)):
+            wrong = f"{len(outcome)} outputs instead of {count}"
+            self.failure = InternalError(f"{plan.where}{wrong}")
+            return
+        self.values[plan.writes] = outcome[:count]
+        for number, value in changed(outcome[count:], plan.read_again).items():
+            self.values[plan.reads[number]] = value
 
     def read_writable(self, place: int) -> Value:
         """As a stage function gets it: bytes as a 1-D uint8 array, arrays writable.
@@ -169,7 +181,10 @@ class _Request:
         work = self._works.get(plan.index)
         if work is None:
             place = StagePlace(self.what, self.plan.method.name, plan.index)
-            work = StageWork(self._number, place, plan.stage, plan.where, self.models, self.urgency)
+            work = StageWork(
+                self._number, place, plan.stage, plan.where, self.models, self.urgency,
+                plan.read_again,
+            )  # fmt: skip
             self._works[plan.index] = work
         return work
 
@@ -222,11 +237,8 @@ class _Walk:
         for instance, outcome in zip(living, outcomes, strict=True):
             if isinstance(outcome, ServingError):
                 instance.failure = instance.failure or outcome
-            elif len(outcome) == plan.stage.outputs_count:
-                instance.values[plan.writes] = outcome
             else:
-                count = f"{len(outcome)} outputs instead of {plan.stage.outputs_count}"
-                instance.failure = InternalError(f"{plan.where}{count}")
+                instance.take(plan, outcome)
 
     async def _call(self, plan: StagePlan, living: Sequence[_Instance]) -> list[Outcome]:
         call = plan.stage.call

@@ -69,7 +69,8 @@ class StageHandle(asyncio.Protocol):
         try:
             payload, _ = pack(memory.inbox, list(instances), 0)
             head = {"method": place.method, "stage": place.stage, "where": work.where}
-            named = _named(place.what, memory=memory.number, **head)
+            again = work.read_again
+            named = _named(place.what, memory=memory.number, read_again=again, **head)
             turn = self._ask(Frame(RUN, named, payload), OVER)
         except BaseException:
             self._free.append(memory)

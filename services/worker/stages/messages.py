@@ -11,15 +11,15 @@ LOAD = b"L"
 FORGET = b"X"
 """Head: the same. Nothing is answered."""
 RUN = b"R"
-"""Head: JSON with servable, version, method, stage, where and memory; payload: instances.
-The next one may come before the OVER of this one, with another memory."""
+"""Head: JSON with servable, version, method, stage, where, memory and read_again; payload:
+instances. The next one may come before the OVER of this one, with another memory."""
 ANSWER = b"A"
 """Payload: outputs of each instance, or the text of a failure."""
 # From it: for a LOAD one LOADED, for a RUN any number of OUTCOMES and ASKs, then one OVER.
 LOADED = b"l"
 """Head: why it could not be loaded; empty when it was."""
 OUTCOMES = b"O"
-"""Payload: outcomes of the next instances."""
+"""Payload: outcomes of the next instances, behind their outputs what was changed in place."""
 ASK = b"Q"
 """Head: JSON with model and subgraph; payload: instances. The process waits for an ANSWER."""
 OVER = b"V"

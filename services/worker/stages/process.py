@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.worker.stages.changes import Changes
 from services.worker.stages.chunks import outcomes_in_chunks
 from services.worker.stages.mailbox import pack, unpack
 from services.worker.stages.messages import (
@@ -99,10 +100,11 @@ class StageProcess:
         self._inbox, self._outbox = self._memories[about["memory"]]
         instances = unpack(self._inbox, frame.payload)
         self._end = 0
+        changes = Changes(instances, about["read_again"])
         done = 0
         with calls_answered_by(self):
             for outcomes in outcomes_in_chunks(stage, stage.call, about["where"], instances):
-                found = Frame(OUTCOMES, b"", self._pack(outcomes))
+                found = Frame(OUTCOMES, b"", self._pack(changes.behind(outcomes)))
                 done += len(outcomes)
                 if done == len(instances):
                     return [found]

@@ -21,6 +21,8 @@ class StageWork:
     models: Models
     """Answer what the function asks with ``Model.call``, as urgently as the request."""
     urgency: Urgency
+    read_again: tuple[int, ...] = ()
+    """Numbers of the inputs that are read after it too: what it changes in place is seen there."""
 
     @property
     def call(self) -> FunctionCall:
