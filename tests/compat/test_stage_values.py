@@ -117,6 +117,11 @@ CONFIG = """
         return y, x
 
 
+    @register.register_method(output_names=["best"])
+    def best(x):
+        return register.add_stage("argmax_cpp", x, outputs_count=1)
+
+
     class Unspeakable(Exception):
         def __str__(self):
             raise RuntimeError("no words")
@@ -346,6 +351,16 @@ def test_functions_make_scalars_and_empty_arrays(serving):
     assert post(serving, "made", {"x": x.tolist()}) == {
         "instances": [{"empty": [], "scalar": 15, "number": 15}]
     }
+
+
+def test_the_builtin_function_finds_the_greatest(serving):
+    asked = [[1, 3, 2], [[0, 0], [0, 7]], []]
+    *found, failed = infer(serving, "best", [{"x": np.array(x, np.float32)} for x in asked])
+    assert [(each["best"].item(), each["best"].dtype.name) for each in found] == [
+        (1, "int64"),
+        (3, "int64"),
+    ]
+    assert failed["error"].startswith("Call Function 'argmax_cpp' Failed, method: 'best', stage")
 
 
 @pytest.mark.parametrize("size", [2, 100_000])

@@ -150,6 +150,19 @@ def test_errors_arrive_in_the_fields_of_the_table(stack, original):
     assert b"Request servable(toy) method(nothing) , method is not available" in error.error_msg
 
 
+def test_each_instance_has_an_error_of_its_own_or_all_of_them_one(stack, original):
+    some = predict(stack, original, request_of(original, [[1, 2], [-1, 0], [-2, 0]], "positive"))
+    assert [each.error_code for each in some.error_msg] == [0, 1, 1]
+    assert [b"is negative" in each.error_msg for each in some.error_msg] == [False, True, True]
+    assert [sorted(each.items) for each in some.instances] == [["x", "y"], [], []]
+    alike = predict(stack, original, request_of(original, [[-1, 0], [-1, 5]], "positive"))
+    (error,) = alike.error_msg
+    assert b"-1.0 is negative" in error.error_msg
+    assert not alike.instances
+    different = predict(stack, original, request_of(original, [[-1, 0], [-2, 0]], "positive"))
+    assert len(different.error_msg) == len(different.instances) == 2
+
+
 def test_every_field_of_the_table_is_ours_with_its_number_and_type(original):
     for name, fields in TABLE.items():
         ours = ms_service_pb2.DESCRIPTOR.message_types_by_name[name]
