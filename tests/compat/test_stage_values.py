@@ -196,6 +196,8 @@ TENSORS_CONFIG = """
 
     from mindspore_serving.server import register
 
+    model = register.declare_model(model_file="ragged.json", model_format="Reference")
+
 
     def tensors_of(x):
         import mindspore as ms
@@ -220,6 +222,12 @@ TENSORS_CONFIG = """
         import mindspore as ms
 
         return [ms.Parameter(ms.Tensor(x), name="weight")]
+
+
+    def doubled(x):
+        import mindspore as ms
+
+        return ms.Tensor(model.call(ms.Tensor(x)))
 
 
     def half_of(x):
@@ -247,6 +255,11 @@ TENSORS_CONFIG = """
     @register.register_method(output_names=["y"])
     def parameter(x):
         return register.add_stage(parameter_of, x, outputs_count=1)
+
+
+    @register.register_method(output_names=["y"])
+    def call(x):
+        return register.add_stage(doubled, x, outputs_count=1)
 
 
     @register.register_method(output_names=["y"])
@@ -495,6 +508,8 @@ def test_tensors_of_mindspore_are_served_like_arrays(serving):
     assert [each["y"].tolist() for each in chunk] == [(x + 1).tolist(), (x[0] + 1).tolist()]
     (parameter,) = infer(serving, "parameter", {"x": x}, "tensors")
     assert np.array_equal(parameter["y"], x)
+    (called,) = infer(serving, "call", {"x": x[0]}, "tensors")
+    assert np.array_equal(called["y"], 2 * x[0])
     answer = post(serving, "several", {"x": x.tolist()}, "tensors")
     assert answer == {"instances": [{"same": x.tolist(), "three": 3, "turned": x.T.tolist()}]}
 

@@ -142,6 +142,11 @@ async def test_an_object_a_list_and_base64_are_answered_in_order():
         ("POST", "/model/toy:none", ONE, 404, "method is not available"),
         ("POST", "/model/toy/version/7:predict", ONE, 404, "servable is not available"),
         ("POST", "/model/toy:predict", {}, 400, "Parser request failed, key 'instances'"),
+        # Method, body, URL, content, servable: the first of them that is wrong is told.
+        ("PUT", "/nowhere", b"{", 405, "http message only support POST right now"),
+        ("POST", "/nowhere", b"{", 400, "Illegal JSON format."),
+        ("POST", "/nowhere", {}, 404, "please check url, the keyword:[model] must contain."),
+        ("POST", "/model/none:predict", {}, 400, "Parser request failed, key 'instances'"),
         ("PUT", "/model/toy:predict", ONE, 405, "http message only support POST right now"),
         ("GET", "/model/toy:predict", b"", 405, "http message only support POST right now"),
     ],
