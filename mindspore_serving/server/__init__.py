@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
+from mindspore_serving import log
 from mindspore_serving.server import distributed, master, register
 from mindspore_serving.server._servable_local import merge_config
 from mindspore_serving.server.front import (
@@ -81,18 +82,31 @@ class _Running:
         """Keep this process, and what it started, alive until ``stop``."""
         if self._stack is not None and not self._watched:
             self._watched = True
-            threading.Thread(target=self._stack.watch, name="services").start()
+            threading.Thread(target=self._watch, args=[self._stack], name="services").start()
+
+    def _watch(self, stack: Stack) -> None:
+        if stack.watch() and self._stack is stack:
+            log.error("No servable of this script can be called any more: it stops serving")
+            self.stop()
 
     def stop(self) -> None:
         """End what was started; everything may be started again then."""
+        stack = self._stack
+        if stack is not None:
+            stack.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Have started nothing: a child made by fork owns none of its parent's services."""
         if self._stack is not None:
-            self._stack.stop()
-            self._stack = None
+            self._stack.let_go()
+        self._stack = None
         self._watched = False
         self._parts.clear()
 
 
 _running = _Running()
+os.register_at_fork(after_in_child=_running.forget)
 
 
 def _stops_all_on_failure(

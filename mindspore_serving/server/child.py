@@ -1,9 +1,11 @@
 """A service as a child process of the script: started, watched, started again, ended."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,13 @@ from pathlib import Path
 from shared.decryption import DecryptionKey
 
 LOG_FOLDER = Path("serving_logs")
-_STOP_SECONDS = 40.0
+STOP_SECONDS = 40.0
+"""How long a service may take to drain and end; the services' own limit is 30."""
+_TOO_MANY_FILES = (
+    "Maybe the parameter 'num_parallel_workers' is too large, and the number of open files exceeds"
+    " the system upper limit. Please check the workers logs in the serving_logs directory for more"
+    " details"
+)
 # Each start in a row waits twice as long, until a child has lived for a while.
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 30.0
 _STABLE_SECONDS = 10.0
@@ -38,12 +46,18 @@ class Child:
         key: ServableKey | None = None,
         *,
         now: float,
+        address: str = "",
+        part: str = "",
     ) -> None:
         LOG_FOLDER.mkdir(exist_ok=True)
         self.name = name
         self.service = service
         self.failure = failure
         """What it means when it ends while it starts."""
+        self.address = address
+        """Where its health can be asked; empty for nowhere."""
+        self.part = part
+        """The servable version that it serves with others; empty for a master."""
         self.is_kept = False
         """Whether it is started again when it crashes: it has worked before."""
         self._arguments = arguments
@@ -83,10 +97,16 @@ class Child:
         """Whether it ended otherwise than by being told to."""
         return self._process.poll() not in (None, 0)
 
+    @property
+    def left(self) -> bool:
+        """Whether it ended because somebody told it to: it drained, and stays away."""
+        return self._process.poll() == 0
+
     def start_again(self, now: float) -> bool:
         """Start a crashed child again once it has waited; whether it was started.
 
         Who has lived for a while waits a second, others twice as long each time.
+        Raises OSError when no process can be started now; the next call waits again.
         """
         if self._retry_at is None:
             if now - self._started_at > _STABLE_SECONDS:
@@ -110,8 +130,13 @@ class Child:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         said = next((line for line in reversed(lines) if line.strip()), "no reason given")
         reason = said.removeprefix(f"{self.service}: ")
-        if self._process.wait() < 0:
+        code = self._process.wait()
+        if code < 0:
             reason = f"death of one {self.service} ({self.cause()})"
+        elif code == 0:
+            reason = f"one {self.service} was told to end while it started"
+        elif os.strerror(errno.EMFILE) in reason:
+            reason = f"{reason}. {_TOO_MANY_FILES}"
         return f"{self.failure}: {reason} (more in {LOG_FOLDER / self._log.name})"
 
     def close(self) -> None:
@@ -119,13 +144,25 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    def wait(self) -> None:
-        """Wait for its end, and end it when that takes too long."""
+    def kill(self) -> None:
+        """End it at once: it does not answer."""
+        self._process.kill()
+
+    def wait(self, until: float) -> bool:
+        """Wait for its end, and end it at ``until`` (monotonic); whether it ended by itself."""
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
+            return False
+        return True
+
+
+def why_not_born(failure: OSError) -> str:
+    """Why there is no process, for one who started servables."""
+    text = failure.strerror or str(failure)
+    return f"{text}. {_TOO_MANY_FILES}" if failure.errno in (errno.EMFILE, errno.ENFILE) else text
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mindspore_serving import log
-from mindspore_serving.server.child import Child, ServableKey
+from mindspore_serving.server.attendance import Attendance, can_be_called, hang_seconds
+from mindspore_serving.server.child import STOP_SECONDS, Child, ServableKey, why_not_born
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
@@ -32,6 +33,7 @@ class _Master:
 class Stack:
     """Master, workers and agents of one script."""
 
+    _hang_seconds: float = field(default_factory=hang_seconds)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _children: list[Child] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Stack:
             *("--membership-address", master.membership),
             *("--max-requests", str(max_enqueued_requests())),
             *arguments,
+            address=master.membership,
         )
         self._wait([master.child], master.membership, SERVICE_NAME)
         self._wait_until_known()
@@ -123,6 +126,7 @@ class Stack:
         name, version = config.servable_name, config.version_number
         devices = config.device_ids or tuple(range(config.num_parallel_workers))
         failure = "Fail to start workers"
+        part = f"{name} version {version}"
         not_loaded = (
             f"{failure}: Load model failed, servable directory: '{config.servable_directory}',"
             f" servable name: '{name}', version number {version}, load error details"
@@ -139,6 +143,8 @@ class Stack:
             *("--agents-at-start", str(len(devices))),
             "--fail-fast",
             environment={"SERVING_DEVICE_ID": str(devices[0])},
+            address=address,
+            part=part,
         )
         agents = [
             self._start(
@@ -146,13 +152,16 @@ class Stack:
                 "agent",
                 not_loaded,
                 *("--worker", address),
+                *("--listen", listens),
                 *("--device-id", str(device)),
                 *("--device-type", _DEVICE_TYPES[config.device_type]),
                 "--first-load-must-succeed",
                 *for_agents,
                 key=None if config.decryption_key is None else (name, config.decryption_key),
+                address=listens,
+                part=part,
             )
-            for device in devices
+            for device, listens in ((each, free_address()) for each in devices)
         ]
         return name, address, [worker, *agents]
 
@@ -163,23 +172,23 @@ class Stack:
                 assert master.child is not None
                 self._wait([master.child], master.membership, name)
 
-    def watch(self) -> None:
-        """Keep this process alive, and children that crash, until ``stop``.
+    def watch(self) -> bool:
+        """Keep this process alive, and services that crash or hang, until ``stop``.
 
-        It also ends when every child has ended by being told to.
+        It also ends, with True, when what is left of the services can answer nobody: then they
+        are to be stopped.
         """
+        attendance = Attendance(self._hang_seconds)
         while not self._stopped.wait(_POLL_SECONDS):
             with self._lock:
-                if all(child.ended and not child.crashed for child in self._children):
+                if self._stopped.is_set():
                     break
-                for child in self._children:
-                    if child.crashed and child.is_kept and not self._stopped.is_set():
-                        self._start_again(child)
-
-    def _start_again(self, child: Child) -> None:
-        cause = child.cause()
-        if child.start_again(time.monotonic()):
-            log.error("%s ended (%s) and was started again", child.name, cause)
+                attendance.look(self._children, time.monotonic())
+                if not can_be_called(self._children):
+                    return True
+                asked = list(self._children)
+            attendance.ask(asked, time.monotonic())
+        return False
 
     def stop(self) -> None:
         """End every child, those that take requests first; each finishes what it has."""
@@ -189,12 +198,19 @@ class Stack:
             for service in ("master", "worker", "agent"):
                 self._end([child for child in self._children if child.service == service])
 
+    def let_go(self) -> None:
+        """Close this process's ends of what keeps its services alive; takes no lock."""
+        for child in self._children:
+            child.close()
+
     def _end(self, children: Sequence[Child]) -> None:
         with self._lock:
             for child in children:
                 child.close()
+            until = time.monotonic() + STOP_SECONDS
             for child in children:
-                child.wait()
+                if not child.wait(until):
+                    log.error("%s did not end in %.0f s and was killed", child.name, STOP_SECONDS)
                 if child in self._children:  # else a signal's handler was faster
                     self._children.remove(child)
 
@@ -206,9 +222,17 @@ class Stack:
         *arguments: str,
         environment: Mapping[str, str] = _NO_VARIABLES,
         key: ServableKey | None = None,
+        address: str,
+        part: str = "",
     ) -> Child:
         with self._lock:
-            child = Child(name, service, failure, arguments, environment, key, now=time.monotonic())
+            try:
+                child = Child(
+                    *(name, service, failure, arguments, environment, key),
+                    now=time.monotonic(), address=address, part=part,
+                )  # fmt: skip
+            except OSError as oserror:
+                raise RuntimeError(f"{failure}: {why_not_born(oserror)}") from oserror
             self._children.append(child)
             return child
 

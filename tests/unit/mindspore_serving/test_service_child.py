@@ -14,7 +14,7 @@ def crashing(tmp_path, monkeypatch):
     child = Child("front", "master", "It failed", ["--nonsense"], {}, now=0.0)
     yield child
     child.close()
-    child.wait()
+    child.wait(time.monotonic() + 40)
 
 
 def ended(child):
@@ -61,6 +61,6 @@ def test_a_service_that_was_told_to_end_has_not_crashed(tmp_path, monkeypatch):
     free = ["--listen", "127.0.0.1:0", "--membership-address", "127.0.0.1:0"]
     child = Child("front", "master", "It failed", free, {}, now=0.0)
     child.close()
-    child.wait()
+    child.wait(time.monotonic() + 40)
     assert child.ended
     assert not child.crashed

@@ -1,0 +1,133 @@
+"""What a script does about its services: those that crash come back, those that hang are ended."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Protocol
+
+from mindspore_serving import log
+from mindspore_serving.server.child import Child
+from shared.errors import ServingError
+from shared.wire.health import CHECK_PATH, check_request
+from shared.wire.native import NativeWire
+
+_HANG_VARIABLE = "MINDSERVE_SCRIPT_HANG_SECONDS"
+_HANG_SECONDS = 60.0
+# So many in a row without an answer are a hang: one may be a script that was itself stopped.
+_ASKED_IN_VAIN = 4
+_MOST_ASK_SECONDS = 4.0
+"""Below what a connection may take to be made, whose failure would look like an answer."""
+
+
+class Standing(Protocol):
+    """A service that was started, as far as it decides what can be called."""
+
+    @property
+    def service(self) -> str:
+        """Which one: master, worker or agent."""
+
+    @property
+    def part(self) -> str:
+        """The servable version that it serves with others; empty for a master."""
+
+    @property
+    def left(self) -> bool:
+        """Whether it ended for good."""
+
+
+def can_be_called(services: Iterable[Standing]) -> bool:
+    """Whether somebody can be answered, now or once crashed services are back.
+
+    That takes one of the masters, if there were any, and worker and agent of one servable, if
+    there were any.
+    """
+    started = list(services)
+    there = {(each.part, each.service) for each in started if not each.left}
+    masters = [each for each in started if each.service == "master"]
+    parts = {each.part for each in started if each.service != "master"}
+    return (not masters or ("", "master") in there) and (
+        not parts or any({(part, "worker"), (part, "agent")} <= there for part in parts)
+    )
+
+
+def hang_seconds() -> float:
+    """How long a service may not answer; 0: for ever. Raises RuntimeError for what is no time."""
+    text = os.environ.get(_HANG_VARIABLE, str(_HANG_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not isfinite(seconds) or seconds < 0:
+        raise RuntimeError(
+            f"Environment variable {_HANG_VARIABLE} should be seconds >= 0, but actually '{text}'"
+        )
+    return seconds
+
+
+class Attendance:
+    """Looks after the services that have worked."""
+
+    def __init__(self, hang_seconds: float) -> None:
+        self._hang_seconds = hang_seconds
+        self._ask_at = 0.0
+        self._in_vain: dict[Child, int] = {}
+        self._told: set[Child] = set()
+
+    def look(self, children: Iterable[Child], now: float) -> None:
+        """Start those again that crashed, each when it has waited; tell of those that left."""
+        for child in children:
+            if not child.is_kept:
+                continue
+            if child.crashed:
+                _start_again(child, now)
+            elif child.left and child not in self._told:
+                self._told.add(child)
+                log.warning("%s ended as it was told to, and is not started again", child.name)
+
+    def ask(self, children: Sequence[Child], now: float) -> None:
+        """Ask all for their health when it is time to, and end those that hang; may block.
+
+        Whatever the answer, who gives one lives.
+        """
+        if not self._hang_seconds or now < self._ask_at:
+            return
+        period = self._hang_seconds / _ASKED_IN_VAIN
+        self._ask_at = now + period
+        asked = [each for each in children if each.is_kept and each.address and not each.ended]
+        heard = asyncio.run(_all_heard(asked, min(period, _MOST_ASK_SECONDS)))
+        self._in_vain = {
+            child: 0 if answered else self._in_vain.get(child, 0) + 1
+            for child, answered in zip(asked, heard, strict=True)
+        }
+        for child, times in self._in_vain.items():
+            if times >= _ASKED_IN_VAIN:
+                log.error(
+                    "%s did not answer for %g s and is killed", child.name, self._hang_seconds
+                )
+                child.kill()
+
+
+def _start_again(child: Child, now: float) -> None:
+    cause = child.cause()
+    try:
+        if child.start_again(now):
+            log.error("%s ended (%s) and was started again", child.name, cause)
+    except OSError as failure:
+        log.error("%s ended (%s) and cannot be started now: %s", child.name, cause, failure)
+
+
+async def _all_heard(children: Iterable[Child], seconds: float) -> list[bool]:
+    return await asyncio.gather(*(_heard(child.address, seconds) for child in children))
+
+
+async def _heard(address: str, seconds: float) -> bool:
+    """Whether a service says or refuses anything: one that is stopped takes calls, silently."""
+    try:
+        async with asyncio.timeout(seconds), NativeWire().connect(address) as channel:
+            await channel.call(CHECK_PATH, check_request(""))
+    except TimeoutError:
+        return False
+    except (ServingError, OSError):
+        return True
+    return True

@@ -1,0 +1,111 @@
+"""Services of a running script that end, crash or hang: what it says and what clients see."""
+
+import signal
+import time
+
+import pytest
+
+from mindspore_serving.client import Client
+from shared.ports import free_port
+from tests.support.adding import CONFIG, INSTANCE, TWOS, infer, started
+from tests.support.scripts import RunningScript, alive_after, write_servable
+
+
+def one_of(script, service):
+    """The process of a service; of several agents the first."""
+    found = [each for each in script.children() if f"services.{service}" in each.cmdline()]
+    return min(found, key=lambda each: each.pid)
+
+
+def answered_again(script, address):
+    deadline = time.monotonic() + 60
+    while infer(address) != TWOS:
+        assert time.monotonic() < deadline, script.logs()
+        time.sleep(0.1)
+
+
+def test_an_agent_that_is_told_to_end_stays_away_and_the_other_serves_on(folder):
+    address = f"127.0.0.1:{free_port()}"
+    with started(folder, address, devices="(0, 1)") as script:
+        script.until("started")
+        one_of(script, "agent").terminate()
+        said = script.until("is not started again")
+        assert said.endswith(
+            "add_device0_version1 ended as it was told to, and is not started again"
+        )
+        assert infer(address) == TWOS
+        assert script.process.poll() is None
+
+
+@pytest.mark.parametrize("service", ["worker", "agent", "master"])
+def test_a_script_whose_last_service_of_a_kind_is_told_to_end_stops_serving(folder, service):
+    """Nothing will bring it back: better an end that somebody notices than a server without use."""
+    address = f"127.0.0.1:{free_port()}"
+    with started(folder, address) as script:
+        script.until("started")
+        below = script.children()
+        one_of(script, service).terminate()
+        script.until("ended as it was told to, and is not started again")
+        script.until("No servable of this script can be called any more: it stops serving")
+        assert script.process.wait(60) == 0
+        assert not alive_after(below)
+        assert "(14, 'unavailable')" in infer(address)["error"]
+
+
+TWO = """
+    from mindspore_serving import server
+
+    names = ("add", "other")
+    server.start_servables(
+        [server.ServableStartConfig("my servables", name, device_ids=0) for name in names]
+    )
+    server.start_grpc_server("127.0.0.1:PORT")
+"""
+
+
+def test_a_servable_whose_worker_was_told_to_end_leaves_the_others_alone(folder):
+    write_servable(folder / "my servables", CONFIG, name="other")
+    with RunningScript(folder, TWO) as script:
+        address = script.until("start success").rpartition(" ")[2]
+        one_of(script, "worker").terminate()
+        assert "add_worker_version1 ended as it was told to" in script.until("ended")
+        refused = "(14, 'unavailable'), Request servable(add) method(add_common) version(1) , no worker"
+        assert refused in infer(address)["error"]
+        with Client(address, "other", "add_common") as client:
+            assert client.infer(INSTANCE)[0]["y"].tolist() == TWOS
+
+
+def test_without_its_last_worker_a_script_answers_unavailable_until_it_is_back(folder):
+    config = folder / "my servables" / "add" / "servable_config.py"
+    begun = folder / "begun"
+    at_work = f"open({str(begun)!r}, 'x').close(); time.sleep(60)"
+    config.write_text(config.read_text().replace("time.sleep(1)", at_work))
+    address = f"127.0.0.1:{free_port()}"
+    with started(folder, address) as script:
+        script.until("started")
+        with Client(address, "add", "add_slowly") as client:
+            call = client.infer_async(INSTANCE)
+            deadline = time.monotonic() + 30
+            while not begun.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            one_of(script, "worker").kill()
+            assert "(14, 'unavailable'), the worker closed the conn" in call.result(30)["error"]
+        # It is started again after a second: nobody serves meanwhile.
+        refused = infer(address)["error"]
+        assert "(14, 'unavailable'), Request servable(add) method(add_common)" in refused
+        assert "no worker serves it now" in refused
+        script.until("add_worker_version1 ended (SIGKILL) and was started again")
+        answered_again(script, address)
+
+
+@pytest.mark.parametrize("service", ["worker", "agent", "master"])
+def test_a_service_that_hangs_is_killed_and_started_again(folder, service):
+    address = f"127.0.0.1:{free_port()}"
+    patience = {"MINDSERVE_SCRIPT_HANG_SECONDS": "4"}
+    with started(folder, address, environment=patience) as script:
+        script.until("started")
+        one_of(script, service).send_signal(signal.SIGSTOP)
+        assert "did not answer for 4 s and is killed" in script.until("did not answer")
+        script.until("ended (SIGKILL) and was started again")
+        answered_again(script, address)
