@@ -108,7 +108,9 @@ def _device_ids(value: Any) -> tuple[int, ...]:
 
 
 def _device_type(value: Any) -> str:
-    text = "none" if value is None else value.lower() if isinstance(value, str) else ""
+    if value is not None:
+        check_text("device_type", value)
+    text = "none" if value is None else value.lower()
     if text not in _DEVICE_TYPES:
         raise RuntimeError(
             f"Unsupported device type '{value}', only support 'Ascend', 'GPU', 'CPU' and None,"

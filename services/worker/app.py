@@ -27,7 +27,7 @@ from services.worker.stages.pipelines import Pipelines
 from services.worker.stages.pool import StageProcesses
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
-from shared.errors import LoadFailed
+from shared.errors import LoadFailed, ServingError
 from shared.health import HealthBoard
 from shared.membership import REPORTS_PER_LEASE, Hello
 from shared.tasks import TaskScope, task_scope
@@ -103,9 +103,9 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 called = bool(settings.clients_address) and not servings.draining
                 health.set_servables(servings.readiness() | {SERVICE_NAME: called})
 
-            def unfit(failure: LoadFailed) -> None:
+            def unfit(failure: ServingError) -> None:
                 if settings.fail_fast and not never_fits.done():
-                    never_fits.set_exception(failure)
+                    never_fits.set_exception(LoadFailed(failure.message))
 
             servings = Servings(
                 peers,
@@ -131,7 +131,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             methods = Methods(servings, runner)
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
-            rollout = Rollout(repository, servings, functions, scope, metrics)
+            rollout = Rollout(repository, servings, functions, scope, metrics, unfit=unfit)
             clients = ClientDoor(
                 requests,
                 servings,

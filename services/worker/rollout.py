@@ -1,6 +1,7 @@
 """Brings servable versions into service and out of it, while others are being called."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -24,7 +25,8 @@ class Rollout:
     """One task for each version that comes or goes; whatever is asked for meanwhile is heard.
 
     A version is loaded beside the others, offered once it is ready, and those that it supersedes
-    go when their requests are answered. One that cannot be loaded changes nothing.
+    go when their requests are answered. One that cannot be loaded changes nothing; ``unfit`` hears
+    why when it is one that the worker started with.
     """
 
     def __init__(
@@ -34,12 +36,15 @@ class Rollout:
         functions: FunctionStages | StageProcesses,
         scope: TaskScope,
         metrics: Metrics,
+        *,
+        unfit: Callable[[ServingError], None],
     ) -> None:
         self._repository = repository
         self._servings = servings
         self._functions = functions
         self._scope = scope
         self._metrics = metrics
+        self._unfit = unfit
         self._now = asyncio.get_running_loop().time
         self._intents: dict[str, Intent] = {}
         self._loads: dict[ServableVersion, asyncio.Task[None]] = {}
@@ -192,10 +197,11 @@ class Rollout:
         try:
             await self._bring_in(what, first)
         except ServingError as failure:
-            self._fail(what, failure)
+            self._fail(what, failure, first)
         except Exception:
             log.exception("not loaded", what=str(what))
-            self._fail(what, InternalError(f"{what}: internal error; the worker's log has it"))
+            internal = InternalError(f"{what}: internal error; the worker's log has it")
+            self._fail(what, internal, first)
         else:
             self._metrics.loads.labels(what.servable, "ok").inc()
             self._metrics.load_seconds.observe(self._now() - began)
@@ -223,7 +229,9 @@ class Rollout:
             self._servings.drop(serving)
             raise
 
-    def _fail(self, what: ServableVersion, failure: ServingError) -> None:
+    def _fail(self, what: ServableVersion, failure: ServingError, first: Serving | None) -> None:
+        if first is not None:
+            self._unfit(failure)
         self._functions.forget(what)
         self._failures[what] = failure
         self._metrics.loads.labels(what.servable, "failed").inc()

@@ -69,7 +69,9 @@ def test_a_servable_whose_worker_was_told_to_end_leaves_the_others_alone(folder)
         address = script.until("start success").rpartition(" ")[2]
         one_of(script, "worker").terminate()
         assert "add_worker_version1 ended as it was told to" in script.until("ended")
-        refused = "(14, 'unavailable'), Request servable(add) method(add_common) version(1) , no worker"
+        refused = (
+            "(14, 'unavailable'), Request servable(add) method(add_common) version(1) , no worker"
+        )
         assert refused in infer(address)["error"]
         with Client(address, "other", "add_common") as client:
             assert client.infer(INSTANCE)[0]["y"].tolist() == TWOS

@@ -14,7 +14,11 @@ import numpy as np
 from services.agent.backends.batch_dim import batch_size_of
 from services.agent.backends.mindspore_file import read_signature
 from services.agent.backends.mindspore_options import Configured
-from services.agent.backends.options import ignored, refuse_what_changes_answers
+from services.agent.backends.options import (
+    ignored,
+    refuse_what_changes_answers,
+    wrong_device,
+)
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
@@ -37,7 +41,7 @@ class MindSporeBackend:
         if device.type == "CPU":
             mindspore.set_device("CPU")
         else:
-            mindspore.set_device(device.type, device.id)
+            _set_device(mindspore, device)
         self._device = device
         self._configured = Configured(mindspore, device)
 
@@ -54,6 +58,19 @@ class MindSporeBackend:
             for path, subgraph in zip(files.paths, signatures, strict=True)
         ]
         return MindSporeModel(signature, graphs)
+
+
+def _set_device(ms: Any, device: Device) -> None:
+    try:
+        ms.set_device(device.type, device.id)
+    except Exception as failure:
+        known = {"CPU": "cpu", "GPU": "gpu", "Ascend": "ascend"}
+        there = [
+            kind for kind, name in known.items() if getattr(ms.device_context, name).is_available()
+        ]
+        if device.type in there:
+            raise LoadFailed(reason_of(failure)) from failure
+        raise wrong_device(device, there) from failure
 
 
 class MindSporeModel:

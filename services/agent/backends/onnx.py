@@ -13,7 +13,7 @@ import numpy as np
 
 from services.agent.backends.batch_dim import batch_size_of
 from services.agent.backends.encrypted import refuse_key
-from services.agent.backends.options import ignored
+from services.agent.backends.options import ignored, wrong_device
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
@@ -42,7 +42,7 @@ class OnnxBackend:
 
     def __init__(self, device: Device) -> None:
         if device.type != "CPU":
-            raise LoadFailed(f"ONNX models run on CPU here, not on {device.type}")
+            raise wrong_device(device, ["CPU"])
         try:
             import onnxruntime  # noqa: PLC0415 (only device processes that need it pay for it)
         except ImportError as failure:

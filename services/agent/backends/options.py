@@ -1,6 +1,6 @@
 """(pure) Which of a model's options a device cannot act on, and which it must not ignore."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from shared.errors import LoadFailed
 from shared.membership import Device, ModelFiles
@@ -26,3 +26,12 @@ def refuse_what_changes_answers(files: ModelFiles, device: Device) -> None:
                 " without it answers would differ; give it to the model's converter, or do in a"
                 " stage function what it does"
             )
+
+
+def wrong_device(device: Device, supported: Iterable[str]) -> LoadFailed:
+    """What a script of the original looks for where there is no such device."""
+    listed = " or ".join(["None", *(f"'{each.lower()}'" for each in supported)])
+    return LoadFailed(
+        f"The device type '{device.type.lower()}' is inconsistent with current running environment,"
+        f" supported device type: {listed}"
+    )

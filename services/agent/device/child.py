@@ -5,6 +5,8 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import cast
 
 from services.agent.device.channel import PROGRESS
@@ -115,17 +117,32 @@ class Child(asyncio.Protocol):
 
 @asynccontextmanager
 async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
-    """A device process, ended on leaving."""
+    """A device process with a working directory of its own; both are gone on leaving."""
     page = create_page()
     try:
         withdrawals = Withdrawals(page)
-        async with child_process(
-            "services.agent.device",
-            [page],
-            lambda process: Child(process, withdrawals),
-            passed=[page],
-            environment={"GLOG_v": "3"} | os.environ | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa},
-        ) as child:
+        async with (
+            _own_folder() as folder,
+            child_process(
+                "services.agent.device",
+                [page, folder],
+                lambda process: Child(process, withdrawals),
+                passed=[page],
+                environment={"GLOG_v": "3"}
+                | os.environ
+                | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa},
+            ) as child,
+        ):
             yield child
     finally:
         os.close(page)
+
+
+@asynccontextmanager
+async def _own_folder() -> AsyncIterator[str]:
+    """Where compilers leave what they make: ``kernel_meta``, ``rank_0``, and not for each alone."""
+    folder = await asyncio.to_thread(mkdtemp, prefix="mindserve-device-")
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(rmtree, folder, ignore_errors=True)

@@ -175,6 +175,11 @@ class StageProcesses:
                     worked = handle.worked
             except OSError as failure:
                 log.error("no stage process to be had", number=number, reason=failure.strerror)
+                # Versions that wait for this process would wait until there is one again.
+                for what, done in self._imports.items():
+                    if not done.done():
+                        reason = f"{what}: no stage process to be had: {failure.strerror}"
+                        done.set_exception(LoadFailed(reason))
                 cause, worked = "not started", False
             self._metrics.stage_process_ends.labels(cause).inc()
             if worked:

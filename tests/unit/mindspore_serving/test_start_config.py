@@ -52,7 +52,8 @@ def test_devices_get_agents_and_parallel_workers_are_stage_processes(
             "Unsupported device type 'TPU', only support 'Ascend', 'GPU', 'CPU' and None, case"
             " ignored",
         ),
-        ({"device_type": 5}, "Unsupported device type '5', only support"),
+        ({"device_type": 5}, "Parameter 'device_type' should be str, but actually <class 'int'>"),
+        ({"device_type": ""}, "Parameter 'device_type' should not be empty str"),
         ({"num_parallel_workers": 65}, "'num_parallel_workers' should be in range [0,64]"),
         ({"num_parallel_workers": -1}, "'num_parallel_workers' should be in range [0,64]"),
         ({"num_parallel_workers": 1.0}, "Parameter 'num_parallel_workers' should be int, but"),
