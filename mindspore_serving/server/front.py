@@ -77,11 +77,11 @@ def check_front(tag: str, address: Any, max_msg_mb_size: Any) -> None:
         raise RuntimeError("RESTful server does not support binding to unix domain socket")
     elif address == "unix:":
         raise RuntimeError("Serving Error: Empty grpc server unix domain socket address")
-    if (
-        not isinstance(max_msg_mb_size, int)
-        or isinstance(max_msg_mb_size, bool)
-        or not 1 <= max_msg_mb_size <= _MAX_MESSAGE_MB
-    ):
+    if not isinstance(max_msg_mb_size, int) or isinstance(max_msg_mb_size, bool):
+        raise RuntimeError(
+            f"Parameter 'max_msg_mb_size' should be int, but actually {type(max_msg_mb_size)}"
+        )
+    if not 1 <= max_msg_mb_size <= _MAX_MESSAGE_MB:
         raise RuntimeError(
             f"Parameter 'max_msg_mb_size' should be in range [1,{_MAX_MESSAGE_MB}],"
             f" but actually {max_msg_mb_size}"

@@ -28,6 +28,10 @@ def wrong(x):
     return model.call(x, subgraph=3)
 
 
+def undeclared(x):
+    return register.Model("nobody.json").call(x)
+
+
 @register.register_method(output_names=["y", "rounds"])
 def predict(x1):
     return register.add_stage(until_large, x1, outputs_count=2)
@@ -41,6 +45,11 @@ def pair(x1):
 @register.register_method(output_names=["y"])
 def fails(x1):
     return register.add_stage(wrong, x1, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def stranger(x1):
+    return register.add_stage(undeclared, x1, outputs_count=1)
 '''
 
 
@@ -56,3 +65,6 @@ async def test_functions_call_models_in_loops_and_in_batches(cluster):
     failed = await cluster.predict([1, 2], method="fails")
     assert "does not have subgraph of index 3" in failed.error_msg[0].error_msg.decode()
     assert "Call Function 'toy.wrong' Failed" in failed.error_msg[0].error_msg.decode()
+    failed = await cluster.predict([1, 2], method="stranger")
+    words = "Model(nobody.json).call() failed: the model is not declared, model 'nobody.json'"
+    assert words in failed.error_msg[0].error_msg.decode()

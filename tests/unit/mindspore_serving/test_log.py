@@ -19,8 +19,11 @@ say()
 
 
 def run(text, **environment):
-    known = ("GLOG_v", "GLOG_logtostderr", "GLOG_stderrthreshold", "GLOG_log_dir")
-    inherited = {name: value for name, value in os.environ.items() if name not in known}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GLOG_", "logger_"))
+    }
     return subprocess.run(
         [sys.executable, "-c", text],
         env=inherited | environment, capture_output=True, text=True, check=False,
@@ -51,6 +54,42 @@ def test_lines_go_to_a_file_and_the_severe_ones_to_standard_error_too(tmp_path):
     (file,) = folder.iterdir()
     assert [line.rsplit(" ", 1)[1] for line in file.read_text().splitlines()] == ["i", "w", "x"]
     assert len(ended.stderr.splitlines()) == 1
+
+
+ROTATING = """
+from mindspore_serving import log
+for number in range(100):
+    log.error("%03d", number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "kept"),
+    # A line is 100 to 130 bytes: one or two files of 1000 hold seven to ten each.
+    [("2", ["", ".1", ".2"], range(15, 31)), ("0", [""], range(100, 101))],
+)
+def test_a_file_is_turned_over_at_its_size_and_so_many_old_ones_stay(tmp_path, count, names, kept):
+    ended = run(
+        ROTATING, GLOG_logtostderr="0", GLOG_log_dir=str(tmp_path), GLOG_stderrthreshold="4",
+        logger_maxBytes="1000", logger_backupCount=count,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    files = sorted(tmp_path.iterdir())
+    assert [each.name.partition(".log")[2] for each in files] == names
+    lines = [line for each in reversed(files) for line in each.read_text().splitlines()]
+    numbers = [int(line[-3:]) for line in lines]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert len(numbers) in kept
+    if count != "0":  # without old files logging has nowhere to turn to, and goes on
+        assert all(each.stat().st_size <= 1000 for each in files)
+
+
+def test_without_limits_given_files_have_the_originals(tmp_path):
+    ended = run(
+        "from mindspore_serving import log; print(log.get_log_config())",
+        GLOG_logtostderr="0", GLOG_log_dir=str(tmp_path),
+    )  # fmt: skip
+    assert "'logger_maxBytes': '52428800', 'logger_backupCount': '30'" in ended.stdout
 
 
 @pytest.mark.parametrize(

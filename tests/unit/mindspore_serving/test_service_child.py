@@ -1,6 +1,9 @@
 """When a service that crashed is started again."""
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +67,72 @@ def test_a_service_that_was_told_to_end_has_not_crashed(tmp_path, monkeypatch):
     child.wait(time.monotonic() + 40)
     assert child.ended
     assert not child.crashed
+
+
+def started_master(**options):
+    """A master that goes on until it is told to end, once it hears that."""
+    free = ["--listen", "127.0.0.1:0", "--membership-address", "127.0.0.1:0"]
+    child = Child("front", "master", "It failed", free, {}, now=0.0, **options)
+    until(lambda: "listening" in log_of(child), "the master to listen")
+    return child
+
+
+def log_of(child):
+    return Path("serving_logs", f"log_{child.name}.log").read_text()
+
+
+def until(holds, what):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_ends_by_a_signal_that_it_heeds_has_left(tmp_path, monkeypatch, number):
+    monkeypatch.chdir(tmp_path)
+    child = started_master()
+    assert not child.left
+    os.kill(child._process.pid, number)
+    assert child.wait(time.monotonic() + 30)
+    assert child.left
+    assert not child.crashed
+    assert child.why_not_started().startswith(
+        "It failed: one master was told to end while it started"
+    )
+    child.close()
+
+
+def test_a_service_that_does_not_heed_its_closed_input_is_killed_at_the_deadline(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    child = started_master()
+    os.kill(child._process.pid, signal.SIGSTOP)
+    child.close()
+    began = time.monotonic()
+    assert not child.wait(began + 0.5)
+    assert 0.5 <= time.monotonic() - began < 10
+    assert child.cause() == "SIGKILL"
+    # A deadline that has passed is one: services are waited for one after the other.
+    assert child.wait(began)
+
+
+def test_a_log_is_begun_anew_by_a_script_and_goes_on_when_its_service_starts_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "serving_logs" / "log_front.log"
+    log.parent.mkdir()
+    log.write_text("of the script before\n")
+    child = started_master()
+    assert "of the script before" not in log_of(child)
+    first = log_of(child)
+    child.kill()
+    until(lambda: child.ended, "its end")
+    assert not child.start_again(100.0)
+    assert child.start_again(101.0)
+    until(lambda: log_of(child).count("listening") == 2, "the second master to listen")
+    assert log_of(child).startswith(first)
+    child.close()
+    assert child.wait(time.monotonic() + 30)

@@ -153,6 +153,14 @@ def test_one_file_whose_name_reads_like_two_is_the_same_model(servables):
             "Parameter 'tag' should be str, but actually <class 'int'>",
         ),
         (
+            ["return register.add_stage(add, x1, outputs_count=1, tag='')"],
+            "Parameter 'tag' should not be empty str",
+        ),
+        (
+            ["return register.add_stage(two, x1, x1, outputs_count=1, tag='')"],
+            "Parameter 'tag' should not be empty str",
+        ),
+        (
             [
                 "y = register.add_stage(add, x1, x2, outputs_count=1)",
                 "return register.add_stage(add, y, outputs_count=1)",
