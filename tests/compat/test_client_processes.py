@@ -64,7 +64,7 @@ FORKS = """
     server.start_servables(server.ServableStartConfig("my servables", "add", device_ids=0))
     server.start_grpc_server("127.0.0.1:PORT")
     pool = multiprocessing.get_context("fork").Pool(2)
-    multiprocessing.get_context("fork").Process(target=time.sleep, args=[600], daemon=True).start()
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=[120], daemon=True).start()
     print([each[0]["y"].tolist() for each in pool.map(call, (1, 2))])
     sys.stdin.readline()
     began = time.monotonic()
