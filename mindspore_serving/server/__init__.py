@@ -86,8 +86,8 @@ class _Running:
 
     def _watch(self, stack: Stack) -> None:
         if stack.watch() and self._stack is stack:
-            log.error("No servable of this script can be called any more: it stops serving")
             self.stop()
+            log.error("No servable of this script can be called any more: it has stopped serving")
 
     def stop(self) -> None:
         """End what was started; everything may be started again then."""

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Protocol
 
 from mindspore_serving import log
 from mindspore_serving.server.child import Child
+from shared.addresses import HostPort
 from shared.errors import ServingError
 from shared.wire.health import CHECK_PATH, check_request
 from shared.wire.native import NativeWire
@@ -94,8 +97,9 @@ class Attendance:
             return
         period = self._hang_seconds / _ASKED_IN_VAIN
         self._ask_at = now + period
-        asked = [each for each in children if each.is_kept and each.address and not each.ended]
-        heard = asyncio.run(_all_heard(asked, min(period, _MOST_ASK_SECONDS)))
+        asked = [child for child in children if child.is_kept and not child.ended]
+        addresses = [_by_number(child.address) for child in asked]
+        heard = asyncio.run(_all_heard(addresses, min(period, _MOST_ASK_SECONDS)))
         self._in_vain = {
             child: 0 if answered else self._in_vain.get(child, 0) + 1
             for child, answered in zip(asked, heard, strict=True)
@@ -117,12 +121,28 @@ def _start_again(child: Child, now: float) -> None:
         log.error("%s ended (%s) and cannot be started now: %s", child.name, cause, failure)
 
 
-async def _all_heard(children: Iterable[Child], seconds: float) -> list[bool]:
-    return await asyncio.gather(*(_heard(child.address, seconds) for child in children))
+def _by_number(address: str) -> str:
+    """The address without a name, if it is known.
+
+    Event loops look names up on threads, and there are no new ones once a script's main thread
+    has come to its end.
+    """
+    at = HostPort.parse(address)
+    try:
+        found = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    return str(replace(at, host=str(found[0][4][0])))
+
+
+async def _all_heard(addresses: Iterable[str], seconds: float) -> list[bool]:
+    return await asyncio.gather(*(_heard(each, seconds) for each in addresses))
 
 
 async def _heard(address: str, seconds: float) -> bool:
     """Whether a service says or refuses anything: one that is stopped takes calls, silently."""
+    if not address:
+        return True
     try:
         async with asyncio.timeout(seconds), NativeWire().connect(address) as channel:
             await channel.call(CHECK_PATH, check_request(""))

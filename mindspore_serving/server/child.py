@@ -46,7 +46,7 @@ class Child:
         key: ServableKey | None = None,
         *,
         now: float,
-        address: str = "",
+        address: str,
         part: str = "",
     ) -> None:
         LOG_FOLDER.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ class Child:
         self.failure = failure
         """What it means when it ends while it starts."""
         self.address = address
-        """Where its health can be asked; empty for nowhere."""
+        """Where its health is asked."""
         self.part = part
         """The servable version that it serves with others; empty for a master."""
         self.is_kept = False

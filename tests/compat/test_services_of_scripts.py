@@ -46,10 +46,37 @@ def test_a_script_whose_last_service_of_a_kind_is_told_to_end_stops_serving(fold
         below = script.children()
         one_of(script, service).terminate()
         script.until("ended as it was told to, and is not started again")
-        script.until("No servable of this script can be called any more: it stops serving")
+        script.until("No servable of this script can be called any more: it has stopped")
         assert script.process.wait(60) == 0
         assert not alive_after(below)
         assert "(14, 'unavailable')" in infer(address)["error"]
+
+
+GOES_ON = """
+    import sys
+    from mindspore_serving import server
+
+    config = server.ServableStartConfig("my servables", "add", device_ids=0)
+    server.start_servables(config)
+    print("started")
+    sys.stdin.readline()
+    server.start_servables(config)
+    server.start_grpc_server("127.0.0.1:PORT")
+    sys.stdin.readline()
+"""
+
+
+def test_a_script_that_goes_on_may_start_again_what_was_told_to_end(folder):
+    with RunningScript(folder, GOES_ON) as script:
+        script.until("started")
+        below = script.children()
+        one_of(script, "agent").terminate()
+        script.until("it has stopped serving")
+        assert not alive_after(below, seconds=1)
+        assert script.process.poll() is None
+        script.go_on()
+        address = script.until("start success").rpartition(" ")[2]
+        assert infer(address) == TWOS
 
 
 TWO = """
@@ -107,7 +134,53 @@ def test_a_service_that_hangs_is_killed_and_started_again(folder, service):
     patience = {"MINDSERVE_SCRIPT_HANG_SECONDS": "4"}
     with started(folder, address, environment=patience) as script:
         script.until("started")
-        one_of(script, service).send_signal(signal.SIGSTOP)
+        victim = one_of(script, service)
+        below = victim.children(recursive=True)
+        victim.send_signal(signal.SIGSTOP)
         assert "did not answer for 4 s and is killed" in script.until("did not answer")
         script.until("ended (SIGKILL) and was started again")
         answered_again(script, address)
+        assert not alive_after(below)
+
+
+APART = """
+    from mindspore_serving import server
+
+    server.start_servables(
+        server.ServableStartConfig("my servables", "add", device_ids=0, num_parallel_workers=2)
+    )
+    server.start_grpc_server("127.0.0.1:PORT")
+"""
+
+
+@pytest.mark.parametrize("service", ["worker", "agent"])
+def test_what_a_killed_service_had_started_ends_with_it(folder, service):
+    with RunningScript(folder, APART) as script:
+        address = script.until("start success").rpartition(" ")[2]
+        victim = one_of(script, service)
+        below = victim.children(recursive=True)
+        assert len(below) == {"worker": 2, "agent": 1}[service]
+        victim.kill()
+        assert not alive_after(below)
+        script.until("ended (SIGKILL) and was started again")
+        answered_again(script, address)
+        assert len(one_of(script, service).children(recursive=True)) == len(below)
+
+
+NAMED = """
+    from mindspore_serving import master
+
+    master.start_master_server("localhost", PORT)
+    master.start_grpc_server("localhost", PORT2)
+"""
+
+
+def test_a_service_at_an_address_with_a_name_is_looked_after_too(tmp_path):
+    """Event loops look names up on threads, and a script at its end gets no new ones."""
+    patience = {"MINDSERVE_SCRIPT_HANG_SECONDS": "4"}
+    with RunningScript(tmp_path, NAMED, environment=patience) as script:
+        script.until("gRPC server start success")
+        one_of(script, "master").send_signal(signal.SIGSTOP)
+        script.until("did not answer for 4 s and is killed")
+        script.until("ended (SIGKILL) and was started again")
+        assert script.process.poll() is None

@@ -10,11 +10,17 @@ import pytest
 from mindspore_serving.server.child import Child
 
 
+def master(arguments):
+    return Child("front", "master", "It failed", arguments, {}, now=0.0, address="127.0.0.1:1")
+
+
 @pytest.fixture
 def crashing(tmp_path, monkeypatch):
     """A master that ends at once, of a setting that is none."""
     monkeypatch.chdir(tmp_path)
-    child = Child("front", "master", "It failed", ["--nonsense"], {}, now=0.0)
+    child = Child(
+        "front", "master", "It failed", ["--nonsense"], {}, now=0.0, address="127.0.0.1:1"
+    )
     yield child
     child.close()
     child.wait(time.monotonic() + 40)
@@ -52,7 +58,7 @@ def test_a_failed_start_has_its_reason_and_where_its_log_is(crashing):
 
 def test_a_service_that_was_killed_while_it_started_is_told_as_dead(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    child = Child("front", "master", "It failed", [], {}, now=0.0)
+    child = master([])
     child._process.kill()
     assert child.cause() == "SIGKILL"
     assert child.why_not_started().startswith("It failed: death of one master (SIGKILL)")
@@ -62,17 +68,17 @@ def test_a_service_that_was_killed_while_it_started_is_told_as_dead(tmp_path, mo
 def test_a_service_that_was_told_to_end_has_not_crashed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     free = ["--listen", "127.0.0.1:0", "--membership-address", "127.0.0.1:0"]
-    child = Child("front", "master", "It failed", free, {}, now=0.0)
+    child = master(free)
     child.close()
     child.wait(time.monotonic() + 40)
     assert child.ended
     assert not child.crashed
 
 
-def started_master(**options):
+def started_master():
     """A master that goes on until it is told to end, once it hears that."""
     free = ["--listen", "127.0.0.1:0", "--membership-address", "127.0.0.1:0"]
-    child = Child("front", "master", "It failed", free, {}, now=0.0, **options)
+    child = master(free)
     until(lambda: "listening" in log_of(child), "the master to listen")
     return child
 
