@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mindspore_serving import log
 from mindspore_serving.server.attendance import Attendance, can_be_called, hang_seconds
-from mindspore_serving.server.child import STOP_SECONDS, Child, ServableKey, why_not_born
+from mindspore_serving.server.child import Child, ServableKey, why_not_born
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
@@ -207,10 +207,10 @@ class Stack:
         with self._lock:
             for child in children:
                 child.close()
-            until = time.monotonic() + STOP_SECONDS
+            began = time.monotonic()
             for child in children:
-                if not child.wait(until):
-                    log.error("%s did not end in %.0f s and was killed", child.name, STOP_SECONDS)
+                if not child.wait(began + child.stop_seconds):
+                    log.error("%s had not ended in %g s: killed", child.name, child.stop_seconds)
                 if child in self._children:  # else a signal's handler was faster
                     self._children.remove(child)
 

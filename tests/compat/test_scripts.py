@@ -68,7 +68,8 @@ def test_a_signal_while_servables_start_ends_them(folder):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         script.process.send_signal(signal.SIGINT)
-        assert script.process.wait(60) == -signal.SIGINT
+        # Nobody waits for a drain of what has never worked: the import would take a minute.
+        assert script.process.wait(30) == -signal.SIGINT
         assert not alive_after(below)
 
 
