@@ -22,11 +22,14 @@ CLIENTS = """
         answers = [client.infer([{"x1": x, "x2": x * n} for n in range(5)]) for _ in range(10)]
         later = [client.infer_async({"x1": x, "x2": x}) for _ in range(10)]
         for answer in answers:
+            assert isinstance(answer, list), answer
             assert [each["y"].tolist() for each in answer] == [
                 [[number * (n + 1)] * 2] * 2 for n in range(5)
             ], answer
         for each in later:
-            assert each.result()[0]["y"].tolist() == [[number * 2] * 2] * 2
+            answer = each.result()
+            assert isinstance(answer, list), answer
+            assert answer[0]["y"].tolist() == [[number * 2] * 2] * 2
         return number
 
     if __name__ == "__main__":
