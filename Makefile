@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 or 3.12.
-.PHONY: demo test bench bench-scaling bench-seed-002 lint format generate venv clean
+.PHONY: demo test bench bench-scaling bench-seed-000 bench-seed-002 lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -22,6 +22,10 @@ bench: venv
 # For instance: make bench-scaling ARGS="--parts callers,idle --rounds 1"
 bench-scaling: venv
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
+
+# For instance: make bench-seed-000 ARGS="--rounds 3 --steps 10 --pipelines 1"
+bench-seed-000: venv
+	@$(BIN)/python -m benchmarks.seed_000 $(ARGS)
 
 # For instance: make bench-seed-002 ARGS="--rounds 3 --turns 0"
 bench-seed-002: venv

@@ -51,10 +51,11 @@ def images(payload: Payload, count: int) -> list[bytes]:
 
 @contextmanager
 def ready(
-    address: str, method: str, processes: Processes, ask: Callable[[Client], object]
-) -> Iterator[Client]:
+    address: str, method: str, processes: Processes, ask: Callable[[Client], object],
+    *, servable: str = SERVABLE,
+) -> Iterator[Client]:  # fmt: skip
     """A client of services that answer by now; raises NotReady."""
-    with Client(address, SERVABLE, method, raise_on_error=True) as client:
+    with Client(address, servable, method, raise_on_error=True) as client:
         until = time.monotonic() + READY_SECONDS
         while True:
             processes.check()

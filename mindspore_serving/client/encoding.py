@@ -120,7 +120,8 @@ def decode_reply(reply: pb.PredictReply, *, instances_count: int) -> Result:
         )
     errors = errors or [None] * instances_count
     return [
-        {name: decode_value(tensor) for name, tensor in instance.items.items()}
+        # By name: a map on the wire has no order, and what is printed should not change.
+        {name: decode_value(instance.items[name]) for name in sorted(instance.items)}
         if error is None
         else {"error": error}
         for instance, error in zip(reply.instances, errors, strict=True)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.support.scripts import RunningScript, run_script, write_servable
+from tests.support.scripts import RunningScript, write_servable
 
-# The document on pipelines of version 1.3, with a model of two files on one device in place of a
-# distributed one.
+# After the document on pipelines of version 1.3, with more to go wrong; that itself is in
+# test_pipeline_document.py.
 CONFIG = '''
 import numpy as np
 from mindspore_serving.server import register
@@ -199,78 +199,3 @@ def test_a_pipeline_that_fails_fails_its_instance_alone(call, what, words):
         "Call Pipeline Failed, method: 'fails', stage index(begin with 1): 1, error msg: "
     )
     assert words in failed["error"]
-
-
-# The whole document on real MindSpore: its network, its configuration without the distributed
-# declaration, its client and what that prints.
-EXPORT = """
-    import sys
-    import numpy as np
-    import mindspore as ms
-    from mindspore import Tensor, Parameter, ops
-    from mindspore.nn import Cell
-
-    class Net(Cell):
-        def __init__(self, matmul_size, init_val):
-            super().__init__()
-            self.matmul_weight = Parameter(Tensor(np.full(matmul_size, init_val, np.float32)))
-            self.matmul = ops.MatMul()
-            self.neg = ops.Neg()
-
-        def construct(self, inputs):
-            return self.neg(self.matmul(inputs, self.matmul_weight))
-
-    ms.set_device("CPU")
-    for name in ("matmul_0", "matmul_1"):
-        x = Tensor(np.ones((128, 96), np.float32))
-        ms.export(Net((96, 16), 0.5), x, file_name=f"matmul/1/{name}", file_format="MINDIR")
-"""
-DOCUMENT = """
-    import numpy as np
-    from mindspore_serving.server import register
-    from mindspore_serving.server.register import PipelineServable
-
-    register.declare_servable(servable_file=["matmul_0.mindir", "matmul_1.mindir"],
-                              model_format="MindIR", with_batch_dim=False)
-
-    def add_preprocess(x):
-        x = np.add(x, x)
-        return x
-
-    @register.register_method(output_names=["y"])
-    def fun1(x):
-        x = register.call_preprocess(add_preprocess, x)
-        y = register.call_servable(x, subgraph=0)
-        return y
-
-    @register.register_method(output_names=["y"])
-    def fun2(x):
-        y = register.call_servable(x, subgraph=1)
-        return y
-
-    servable1 = PipelineServable(servable_name="matmul", method="fun1", version_number=0)
-    servable2 = PipelineServable(servable_name="matmul", method="fun2", version_number=0)
-
-    @register.register_pipeline(output_names=["x", "z"])
-    def predict(x, y):
-        x = servable1.run(x)
-        for i in range(10):
-            print(i)
-            z = servable2.run(y)
-        return x, z
-"""
-
-
-@pytest.mark.mindspore
-@pytest.mark.timeout(300)
-def test_the_documents_pipeline_gives_the_documents_numbers(tmp_path):
-    write_servable(tmp_path, DOCUMENT, name="matmul", functions=())
-    exported = run_script(tmp_path, EXPORT)
-    assert exported.returncode == 0, exported.stderr
-    instance = {"x": np.ones((128, 96), np.float32), "y": np.ones((128, 96), np.float32)}
-    with RunningScript(tmp_path, SCRIPT) as script:
-        address = script.until("gRPC server start success").rpartition(" ")[2]
-        with Client(address, "matmul", "predict") as client:
-            (result,) = client.infer(instance)
-    assert np.array_equal(result["x"], np.full((128, 16), -96, np.float32))
-    assert np.array_equal(result["z"], np.full((128, 16), -48, np.float32))
