@@ -1,5 +1,7 @@
 """The graphs as one servable, called by pipelines in both ways; its servable_config.py."""
 
+# ruff: noqa: RET504 (how many outputs a call has is read from the assignment)
+
 from mindspore_serving.server import register
 from mindspore_serving.server.register import PipelineServable
 

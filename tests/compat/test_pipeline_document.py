@@ -1,9 +1,9 @@
 """The document on pipelines of version 1.3, script by script, with its model on one device.
 
-Its network, its servable_config.py, its client and what that prints stand here as it prints them.
-Where it speaks of eight Ascends the one line changes that it names for that case: ``declare_servable``
-with a list of files in place of a distributed one. Its export script needs Ascends; ours calls the
-same network.
+Its network, its servable_config.py, its client and what that prints stand here as it prints
+them. Where it speaks of eight Ascends one line changes, to what it names for one device:
+``declare_servable`` with a list of files in place of a distributed one. Its export script needs
+Ascends; ours calls the same network.
 """
 
 import subprocess
