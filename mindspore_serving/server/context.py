@@ -24,7 +24,10 @@ _ASCEND_KEYWORDS = {
         *("l1_optimize", "l2_optimize"),
         *("off_optimize", "l1_and_l2_optimize"),
     ),
+    "provider": ("ge",),
+    "weight_group": _FREE_TEXT,
 }
+_GPU_KEYWORDS = {"precision_mode": _PRECISIONS, "provider": ("tensorrt",)}
 
 
 class _DeviceInfo:
@@ -56,10 +59,13 @@ class CPUDeviceInfo(_DeviceInfo):
 
 
 class GPUDeviceInfo(_DeviceInfo):
-    """precision_mode: "origin" or "fp16". Raises RuntimeError for anything else."""
+    """precision_mode: "origin" or "fp16"; provider: "tensorrt", an engine of MindSpore Lite.
+
+    Raises RuntimeError for anything else.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("gpu", {"precision_mode": _PRECISIONS}, "option", kwargs)
+        super().__init__("gpu", _GPU_KEYWORDS, "option", kwargs)
 
 
 class AscendDeviceInfo(_DeviceInfo):
@@ -67,6 +73,8 @@ class AscendDeviceInfo(_DeviceInfo):
 
     insert_op_cfg_path, input_format, input_shape, output_type, precision_mode,
     op_select_impl_mode, fusion_switch_config_path, buffer_optimize_mode.
+    For MindSpore Lite alone, and new: provider, "ge" for its engine of that name; weight_group,
+    a name: models of a servable that give the same one share their weights.
     Raises RuntimeError for other keywords and for values that the compiler does not know.
     """
 

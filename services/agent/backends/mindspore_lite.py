@@ -4,6 +4,7 @@ Written against the documented Python interface of MindSpore Lite 2.x; tests run
 stand-in. Source: https://www.mindspore.cn/lite/api/en/master/mindspore_lite.html
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from services.agent.backends.batch_dim import batch_size_of
-from services.agent.backends.mindspore_lite_context import ACTS_ON, lite_context
+from services.agent.backends.mindspore_lite_context import (
+    ACTS_ON,
+    check_rank,
+    lite_context,
+    provider_of,
+)
+from services.agent.backends.mindspore_lite_rank import Rank, rank_in
+from services.agent.backends.mindspore_lite_weights import WeightGroups
 from services.agent.backends.options import ignored, refuse_what_changes_answers
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
@@ -27,11 +35,15 @@ _OLD_FILE = ".ms"
 
 
 class MindSporeLiteBackend:
-    """Runs what MindSpore Lite's converter makes, on one device."""
+    """Runs what MindSpore Lite's converter makes, on one device.
+
+    ``rank``: which part of a distributed model this process runs; None: what the environment
+    says, as mpirun and start scripts of MindSpore do.
+    """
 
     formats: ClassVar[tuple[str, ...]] = ("mindir_lite",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, *, rank: Rank | None = None) -> None:
         try:
             import mindspore_lite  # noqa: PLC0415 (only device processes that need it pay for it)
         except ModuleNotFoundError as failure:
@@ -40,6 +52,9 @@ class MindSporeLiteBackend:
             raise LoadFailed(f"MindSpore Lite cannot be imported: {_reason(failure)}") from failure
         self._lite = mindspore_lite
         self._device = device
+        self._rank = rank or rank_in(os.environ)
+        check_rank(device, self._rank)
+        self._weights = WeightGroups(mindspore_lite)
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ACTS_ON)
@@ -51,13 +66,20 @@ class MindSporeLiteBackend:
                 " Lite's Python interface takes none"
             )
         refuse_what_changes_answers(files, self._device)
-        graphs = [self._build(Path(path), files) for path in files.paths]
+        models = [self._lite.Model() for _ in files.paths]
+        provider = provider_of(files, self._device, self._rank)
+        # Before any of them is built: from then on its weights lie where they lie.
+        self._weights.join(files, self._device, provider, models)
+        graphs = [
+            self._build(model, Path(path), files)
+            for model, path in zip(models, files.paths, strict=True)
+        ]
         signatures = tuple(graph.signature for graph in graphs)
         return LiteModel(
             ModelSignature(files.key, signatures, batch_size_of(files, signatures)), graphs
         )
 
-    def _build(self, path: Path, files: ModelFiles) -> "LiteGraph":
+    def _build(self, model: Any, path: Path, files: ModelFiles) -> "LiteGraph":
         where = f"model file '{path.name}'"
         types = self._lite.ModelType
         old = path.suffix == _OLD_FILE
@@ -68,14 +90,19 @@ class MindSporeLiteBackend:
             path.open("rb").close()
         except OSError as failure:
             raise LoadFailed(f"{where}: {failure.strerror}") from failure
-        model = self._lite.Model()
+        table = self._rank.rank_table_file if self._rank is not None else ""
+        # It goes before what the config file says.
+        more = {"config_dict": {"ascend_context": {"rank_table_file": table}}} if table else {}
         try:
             model.build_from_file(
                 str(path),
                 types.MINDIR_LITE if old else types.MINDIR,
-                lite_context(self._lite, self._device, files.options),
+                lite_context(self._lite, files, self._device, self._rank),
                 files.options.config_file,
+                **more,
             )
+        except LoadFailed as failure:
+            raise LoadFailed(f"{where}: {failure.message}") from failure
         except Exception as failure:
             raise LoadFailed(f"{where}: {_reason(failure)}") from failure
         return LiteGraph(model, path.name, files)
@@ -159,7 +186,8 @@ class LiteGraph:
                     f"{self._where}: '{tensor.name}' is {kind}, which cannot be served"
                 )
             dims = tuple(ANY_SIZE if size < 0 else size for size in tensor.shape)
-            yield TensorSpec(tensor.name, ElementType[kind], dims)
+            # Names may be padded with blanks.
+            yield TensorSpec(tensor.name.rstrip(), ElementType[kind], dims)
 
 
 def _example(spec: TensorSpec) -> Array:

@@ -1,5 +1,7 @@
 """Context: the target device, and what is set for each type of device."""
 
+import os
+
 from mindspore_lite.checks import check_list, check_type
 
 TARGETS = ("cpu", "gpu", "ascend")
@@ -32,6 +34,18 @@ class _Device:
         return self.set.get(name)
 
 
+class _Gpu(_Device):
+    """Of GPUs, MPI says who is who: that can be read, and not set."""
+
+    @property
+    def rank_id(self):
+        return int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
+
+    @property
+    def group_size(self):
+        return int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1"))
+
+
 class Context:
     def __init__(self):
         precisions = ("preferred_fp16", "enforce_fp32")
@@ -42,7 +56,7 @@ class Context:
             thread_affinity_mode=int,
             thread_affinity_core_list=list,
         )
-        self.gpu = _Device(precision_mode=precisions, device_id=int)
+        self.gpu = _Gpu(precision_mode=precisions, device_id=int, provider=("", "tensorrt"))
         self.ascend = _Device(
             precision_mode=(
                 *("enforce_fp32", "preferred_fp32", "enforce_fp16"),
@@ -53,6 +67,16 @@ class Context:
             provider=("", "ge"),
         )
         self._target = ["cpu"]
+        self._group_info_file = ""
+
+    @property
+    def group_info_file(self):
+        return self._group_info_file
+
+    @group_info_file.setter
+    def group_info_file(self, group_info_file):
+        check_type("group_info_file", group_info_file, str)
+        self._group_info_file = group_info_file
 
     @property
     def target(self):
@@ -65,6 +89,11 @@ class Context:
             if each.lower() not in TARGETS:
                 raise ValueError(f"target elements must be in {list(TARGETS)}, but got {each}.")
         self._target = target or ["cpu"]
+
+    @property
+    def device(self):
+        """What is set for the target."""
+        return getattr(self, self._target[0].lower())
 
     def check(self):
         """What building a model finds wrong."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from mindspore_lite.checks import check_type
+from mindspore_lite.collective import AllReduce
 from mindspore_lite.context import Context
 from mindspore_lite.tensor import Slot, Tensor, TensorMeta, data_type
 
@@ -27,6 +28,10 @@ class Model:
     last = None
     """The one that was built last, for tests that look at how."""
 
+    def __init__(self):
+        self.variables = None
+        """Of its group, once it has one."""
+
     def build_from_file(
         self, model_path, model_type, context=None, config_path="", config_dict=None
     ):
@@ -39,9 +44,11 @@ class Model:
             raise RuntimeError("build_from_file failed, model_path does not exist!")
         context.check()
         self.context, self.model_type, self.config = context, model_type, _config(config_path)
+        for section, values in (config_dict or {}).items():
+            self.config.setdefault(section, {}).update(values)
         try:
             told = json.loads(Path(model_path).read_bytes())
-            self._function = FUNCTIONS[told["function"]]
+            self._function = self._function_of(told, Path(model_path).parent)
             self._inputs = [_slot(each) for each in told["inputs"]]
             self._told_outputs = told["outputs"]
         except (ValueError, KeyError, TypeError):
@@ -53,6 +60,29 @@ class Model:
             for output in self._outputs:
                 output.shape = []
         Model.last = self
+
+    def _function_of(self, told, folder):
+        """What it computes: with others, or with weights of its own, if its file says so."""
+        if told["function"] == "accumulate":
+            variables = {} if self.variables is None else self.variables
+            return lambda x: (_accumulate(variables, x),)
+        if told["function"] == "matmul":
+            return self._matmul(told, folder)
+        return FUNCTIONS[told["function"]]
+
+    def _matmul(self, told, folder):
+        """x @ weight, of whose rows each rank has its own, as a cut MindIR model has them."""
+        device, columns = self.context.device, told["inputs"][0]["dims"][1]
+        if not device.provider or columns % told["ranks"]:
+            raise ValueError("only engines for distributed models run this")
+        table = self.config.get("ascend_context", {}).get("rank_table_file", "")
+        if device is self.context.ascend and not Path(table).is_file():
+            raise ValueError("no rank table")
+        rows = columns // told["ranks"]
+        mine = slice(device.rank_id * rows, (device.rank_id + 1) * rows)
+        weight = np.full((rows, told["outputs"][0]["dims"][1]), told["weight"], np.float32)
+        all_reduce = AllReduce(folder / "all_reduce", device.rank_id, told["ranks"])
+        return lambda x: (all_reduce(x[:, mine] @ weight),)
 
     def _is_open(self):
         return any(size < 0 for each in self._inputs for size in each.shape)
@@ -96,6 +126,12 @@ class Model:
             raise RuntimeError(
                 f"{what} failed! Error is Common error code. in /src/infer.cc"
             ) from None
+
+
+def _accumulate(variables, x):
+    """x and all that was added before, by any model with the same variable."""
+    variables["total"] = variables.get("total", 0) + x
+    return variables["total"]
 
 
 def _config(path):

@@ -10,12 +10,14 @@ import pytest
 
 from services.agent.backends.mindspore_lite import MindSporeLiteBackend
 from services.agent.backends.mindspore_lite_context import lite_context
+from services.agent.backends.mindspore_lite_rank import Rank
 from shared.errors import LoadFailed
 from shared.membership import Device, ModelFiles
 from shared.servable import DeviceOptions, ModelOptions
 from tests.support import lite
 
 ROWS = {"name": "x", "dtype": "float32", "dims": [-1, 2]}
+ENGINE_GE = ModelOptions(devices=(DeviceOptions("ascend", (("provider", "ge"),)),))
 
 
 @pytest.fixture
@@ -24,6 +26,11 @@ def package(monkeypatch):
     yield importlib.import_module("mindspore_lite")
     for name in [each for each in sys.modules if each.partition(".")[0] == "mindspore_lite"]:
         del sys.modules[name]
+
+
+def toy(given=None):
+    """A model of which nothing but its options is looked at."""
+    return ModelFiles("m", "mindir_lite", (), True, (), 8, given or ModelOptions())
 
 
 def options(kind, precision, **others):
@@ -58,7 +65,7 @@ def options(kind, precision, **others):
     ],
 )
 def test_the_context_names_the_device_and_its_precision(package, device, given, expected):
-    context = lite_context(package, device, given)
+    context = lite_context(package, toy(given), device)
     assert context.target == [device.type.lower()]
     assert getattr(context, device.type.lower()).set == expected
 
@@ -76,7 +83,7 @@ def test_the_context_names_the_device_and_its_precision(package, device, given, 
 )
 @pytest.mark.parametrize("kind", ["CPU", "Ascend"])
 def test_threads_are_those_of_the_cpu_whatever_the_device(package, kind, given, expected):
-    context = lite_context(package, Device(kind, 0), ModelOptions(**given))
+    context = lite_context(package, toy(ModelOptions(**given)), Device(kind, 0))
     assert context.cpu.set == expected
     context.check()
 
@@ -114,6 +121,76 @@ def test_what_one_call_gave_is_not_overwritten_by_the_next(package, tmp_path):
     (first,) = model.execute(0, [np.ones((1, 2), np.float32)])
     (second,) = model.execute(0, [np.full((1, 2), 3, np.float32)])
     assert (first.tolist(), second.tolist()) == ([[2, 2]], [[6, 6]])
+
+
+RANK = Rank(1, 2, device_id=5, group_file="group_config.pb")
+
+
+@pytest.mark.parametrize(
+    ("rank", "given", "expected"),
+    [
+        (None, ModelOptions(), {"device_id": 3}),
+        (None, ENGINE_GE, {"device_id": 3, "provider": "ge"}),
+        (Rank(1), ModelOptions(), {"device_id": 3, "provider": "ge", "rank_id": 1}),
+        (RANK, ModelOptions(), {"device_id": 5, "provider": "ge", "rank_id": 1}),
+    ],
+)
+def test_a_rank_on_an_ascend_is_told_its_number_and_the_engine_for_ranks(
+    package, rank, given, expected
+):
+    context = lite_context(package, toy(given), Device("Ascend", 3), rank)
+    assert context.ascend.set == expected
+    assert context.group_info_file == (rank.group_file if rank else "")
+
+
+def test_a_rank_on_a_gpu_is_the_one_that_mpi_made_it(package, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    context = lite_context(package, toy(), Device("GPU", 0), Rank(1, 2, device_id=1))
+    assert context.gpu.set == {"device_id": 1, "provider": "tensorrt"}
+    for other in (Rank(0, 2), Rank(1, 3)):
+        with pytest.raises(LoadFailed, match=rf"rank {other.number} of {other.size}, but for MPI"):
+            lite_context(package, toy(), Device("GPU", 0), other)
+
+
+def test_ranks_on_a_cpu_are_refused(package):
+    with pytest.raises(LoadFailed, match=r"this is rank 1 of 2, but .* on Ascend and GPU, not on"):
+        MindSporeLiteBackend(Device("CPU", 0), rank=Rank(1, 2))
+
+
+def test_without_a_rank_the_environment_is_asked(package, tmp_path, monkeypatch):
+    table = tmp_path / "rank_table.json"
+    monkeypatch.setenv("RANK_ID", "1")
+    monkeypatch.setenv("DEVICE_ID", "7")
+    monkeypatch.setenv("RANK_TABLE_FILE", str(table))
+    backend = MindSporeLiteBackend(Device("Ascend", 0))
+    backend.load(files(tmp_path, "a.mindir"), None)
+    built = package.Model.last
+    assert built.context.ascend.set == {"device_id": 7, "provider": "ge", "rank_id": 1}
+    assert built.config == {"ascend_context": {"rank_table_file": str(table)}}
+
+
+def test_a_given_rank_goes_before_the_environment_and_its_table_before_the_config_file(
+    package, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RANK_ID", "0")
+    config = tmp_path / "lite.cfg"
+    config.write_text("[ascend_context]\nrank_table_file = old\nplan = kept\n")
+    backend = MindSporeLiteBackend(Device("Ascend", 0), rank=Rank(1, 2, rank_table_file="new"))
+    given = ModelOptions(config_file=str(config))
+    backend.load(files(tmp_path, "a.mindir", options=given), None)
+    built = package.Model.last
+    assert built.context.ascend.rank_id == 1
+    assert built.config == {"ascend_context": {"rank_table_file": "new", "plan": "kept"}}
+
+
+def test_names_of_outputs_lose_the_blanks_behind_them(package, tmp_path):
+    toy = {"function": "double", "inputs": [{**ROWS, "dims": [4, 2]}]}
+    toy["outputs"] = [{**toy["inputs"][0], "name": "y   "}]
+    (tmp_path / "a.mindir").write_text(json.dumps(toy))
+    named = ModelFiles("a", "mindir_lite", (str(tmp_path / "a.mindir"),), True, (), 8)
+    signature = MindSporeLiteBackend(Device("CPU", 0)).load(named, None).signature
+    assert [each.name for each in signature.subgraphs[0].outputs] == ["y"]
 
 
 def test_a_package_that_cannot_be_imported_says_why(monkeypatch, tmp_path):
