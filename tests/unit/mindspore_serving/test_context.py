@@ -78,6 +78,19 @@ def test_ascend_knows_all_the_originals_keywords():
     assert register.AscendDeviceInfo(**ASCEND).context_map == {"device_type": "ascend", **ASCEND}
 
 
+def test_ascends_and_gpus_know_the_engines_of_mindspore_lite():
+    ascend = register.AscendDeviceInfo(provider="ge", weight_group="gpt")
+    assert ascend.context_map == {
+        "device_type": "ascend",
+        "provider": "ge",
+        "weight_group": "gpt",
+    }
+    gpu = register.GPUDeviceInfo(provider="tensorrt")
+    assert gpu.context_map == {"device_type": "gpu", "provider": "tensorrt"}
+    with pytest.raises(RuntimeError, match="Gpu device info 'provider' can only be 'tensorrt'"):
+        register.GPUDeviceInfo(provider="ge")
+
+
 @pytest.mark.parametrize(
     ("device", "given", "words"),
     [

@@ -184,6 +184,16 @@ def test_a_given_rank_goes_before_the_environment_and_its_table_before_the_confi
     assert built.config == {"ascend_context": {"rank_table_file": "new", "plan": "kept"}}
 
 
+def test_a_release_without_groups_cannot_share_weights(package, tmp_path, monkeypatch):
+    monkeypatch.delattr(package, "ModelGroup")
+    values = (("provider", "ge"), ("weight_group", "gpt"))
+    given = ModelOptions(devices=(DeviceOptions("ascend", values),))
+    with pytest.raises(LoadFailed, match=r"'weight_group' needs a MindSpore Lite that has Model"):
+        MindSporeLiteBackend(Device("Ascend", 0)).load(
+            files(tmp_path, "a.mindir", options=given), None
+        )
+
+
 def test_names_of_outputs_lose_the_blanks_behind_them(package, tmp_path):
     toy = {"function": "double", "inputs": [{**ROWS, "dims": [4, 2]}]}
     toy["outputs"] = [{**toy["inputs"][0], "name": "y   "}]
