@@ -30,6 +30,12 @@ def installed(monkeypatch):
     lite.install(monkeypatch)
 
 
+def write_matmul(folder, rank):
+    """One of two files of a model; each rank has half of the rows of its weight of 0.5."""
+    path = folder / f"Matmul{rank}.mindir"
+    return write(path, "matmul", outputs=[Y], weight=0.5, ranks=2, meeting=str(folder))
+
+
 def write(path, function, **more):
     path.write_text(json.dumps({"function": function, "inputs": [X], "outputs": [X], **more}))
     return str(path)
@@ -85,9 +91,7 @@ async def test_two_ranks_answer_one_call_together(tmp_path, monkeypatch, kind, e
     async with AsyncExitStack() as stack:
         ranks = []
         for number in range(2):
-            path = write(
-                tmp_path / f"Matmul{number}.mindir", "matmul", outputs=[Y], weight=0.5, ranks=2
-            )
+            path = write_matmul(tmp_path, number)
             files = model("Matmul.mindir", path, options=ModelOptions())
             with monkeypatch.context() as environment:
                 for name, value in environment_of(tmp_path, number).items():
@@ -106,7 +110,7 @@ async def test_two_ranks_answer_one_call_together(tmp_path, monkeypatch, kind, e
 
 
 async def test_ascends_without_a_rank_table_fail_the_model(tmp_path, monkeypatch):
-    path = write(tmp_path / "Matmul0.mindir", "matmul", outputs=[Y], weight=0.5, ranks=2)
+    path = write_matmul(tmp_path, 0)
     monkeypatch.setenv("RANK_ID", "0")
     async with loader() as loading:
         with pytest.raises(LoadFailed, match=r"model file 'Matmul0.mindir': build_from_file fail"):

@@ -2,8 +2,8 @@
 
 What callers may do, what they get and what is raised follow the pages of MindSpore Lite 2.x
 (https://www.mindspore.cn/lite/api/en/master/mindspore_lite.html); a model file is JSON with the
-name of a NumPy function, as for the reference backend. What ranks have to sum up they sum up, by
-files in their model's folder. Nothing of the real library is in here.
+name of a NumPy function, as for the reference backend. What ranks have to sum up they sum up, over
+a socket. Nothing of the real library is in here.
 """
 
 from mindspore_lite.context import Context

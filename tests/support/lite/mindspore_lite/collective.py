@@ -1,42 +1,72 @@
 """What ranks of a distributed model do together: they add up what each of them has."""
 
-import os
+import hashlib
+import socket
 import time
-from pathlib import Path
 
-import numpy as np
+from numpy.lib import format as npy
 
 SECONDS = 30
 
 
 class AllReduce:
-    """The sum over all ranks, each of which leaves its part as a file for the others."""
+    """The sum over all ranks that meet at one place: rank 0 adds it up for everybody.
 
-    def __init__(self, folder: Path, rank: int, size: int) -> None:
-        self._folder = folder
+    Connections end with their processes, so that ranks of one start never meet those of another.
+    """
+
+    def __init__(self, place: str, rank: int, size: int) -> None:
+        digest = hashlib.sha256(place.encode()).hexdigest()
+        self._address = f"\0mindspore-lite-stand-in-{digest[:32]}"
         self._rank = rank
         self._size = size
-        self._calls = 0
-        folder.mkdir(exist_ok=True)
+        self._peers = []
 
     def __call__(self, part):
-        self._calls += 1
-        mine = self._place(self._calls, self._rank)
-        with mine.with_suffix(".part").open("wb") as file:
-            np.save(file, part)
-        mine.with_suffix(".part").replace(mine)
-        total = sum(self._read(self._place(self._calls, rank)) for rank in range(self._size))
-        # All have read what was before this.
-        self._place(self._calls - 1, self._rank).unlink(missing_ok=True)
-        return total
+        try:
+            if not self._peers:
+                self._peers = self._callers() if self._rank == 0 else [self._first()]
+            return self._total(part)
+        except (OSError, ValueError):
+            raise RuntimeError("predict failed! a rank is missing") from None
 
-    def _place(self, call: int, rank: int) -> Path:
-        return self._folder / f"{call}-{rank}.npy"
+    def _total(self, part):
+        if self._rank == 0:
+            total = sum((npy.read_array(each) for each in self._peers), part)
+            for each in self._peers:
+                _write(each, total)
+            return total
+        (first,) = self._peers
+        _write(first, part)
+        return npy.read_array(first)
 
-    def _read(self, path: Path):
+    def _callers(self):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(SECONDS)
+            listener.bind(self._address)
+            listener.listen()
+            return [_file(listener.accept()[0]) for _ in range(self._size - 1)]
+
+    def _first(self):
         until = time.monotonic() + SECONDS
-        while not path.exists():
-            if time.monotonic() > until:
-                raise RuntimeError(f"a rank is missing in {os.fspath(path)}")
-            time.sleep(0.001)
-        return np.load(path)
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(self._address)
+                return _file(connection)
+            except OSError:
+                connection.close()
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+
+def _file(connection):
+    connection.settimeout(SECONDS)
+    with connection:
+        return connection.makefile("rwb")
+
+
+def _write(peer, array):
+    npy.write_array(peer, array)
+    peer.flush()

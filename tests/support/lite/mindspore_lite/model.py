@@ -48,7 +48,7 @@ class Model:
             self.config.setdefault(section, {}).update(values)
         try:
             told = json.loads(Path(model_path).read_bytes())
-            self._function = self._function_of(told, Path(model_path).parent)
+            self._function = self._function_of(told)
             self._inputs = [_slot(each) for each in told["inputs"]]
             self._told_outputs = told["outputs"]
         except (ValueError, KeyError, TypeError):
@@ -61,16 +61,16 @@ class Model:
                 output.shape = []
         Model.last = self
 
-    def _function_of(self, told, folder):
+    def _function_of(self, told):
         """What it computes: with others, or with weights of its own, if its file says so."""
         if told["function"] == "accumulate":
             variables = {} if self.variables is None else self.variables
             return lambda x: (_accumulate(variables, x),)
         if told["function"] == "matmul":
-            return self._matmul(told, folder)
+            return self._matmul(told)
         return FUNCTIONS[told["function"]]
 
-    def _matmul(self, told, folder):
+    def _matmul(self, told):
         """x @ weight, of whose rows each rank has its own, as a cut MindIR model has them."""
         device, columns = self.context.device, told["inputs"][0]["dims"][1]
         if not device.provider or columns % told["ranks"]:
@@ -81,7 +81,7 @@ class Model:
         rows = columns // told["ranks"]
         mine = slice(device.rank_id * rows, (device.rank_id + 1) * rows)
         weight = np.full((rows, told["outputs"][0]["dims"][1]), told["weight"], np.float32)
-        all_reduce = AllReduce(folder / "all_reduce", device.rank_id, told["ranks"])
+        all_reduce = AllReduce(told["meeting"], device.rank_id, told["ranks"])
         return lambda x: (all_reduce(x[:, mine] @ weight),)
 
     def _is_open(self):
