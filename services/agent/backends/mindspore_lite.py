@@ -19,7 +19,7 @@ from services.agent.backends.mindspore_lite_context import (
     lite_context,
     provider_of,
 )
-from services.agent.backends.mindspore_lite_rank import Rank, rank_in
+from services.agent.backends.mindspore_lite_rank import rank_in
 from services.agent.backends.mindspore_lite_weights import WeightGroups
 from services.agent.backends.options import ignored, refuse_what_changes_answers
 from shared.decryption import DecryptionKey
@@ -37,13 +37,13 @@ _OLD_FILE = ".ms"
 class MindSporeLiteBackend:
     """Runs what MindSpore Lite's converter makes, on one device.
 
-    ``rank``: which part of a distributed model this process runs; None: what the environment
-    says, as mpirun and start scripts of MindSpore do.
+    Which rank of a distributed model this process is, if any, stands in its environment: mpirun
+    and start scripts of MindSpore put it there.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("mindir_lite",)
 
-    def __init__(self, device: Device, *, rank: Rank | None = None) -> None:
+    def __init__(self, device: Device) -> None:
         try:
             import mindspore_lite  # noqa: PLC0415 (only device processes that need it pay for it)
         except ModuleNotFoundError as failure:
@@ -52,7 +52,7 @@ class MindSporeLiteBackend:
             raise LoadFailed(f"MindSpore Lite cannot be imported: {_reason(failure)}") from failure
         self._lite = mindspore_lite
         self._device = device
-        self._rank = rank or rank_in(os.environ)
+        self._rank = rank_in(os.environ)
         check_rank(device, self._rank)
         self._weights = WeightGroups(mindspore_lite)
 

@@ -153,35 +153,26 @@ def test_a_rank_on_a_gpu_is_the_one_that_mpi_made_it(package, monkeypatch):
             lite_context(package, toy(), Device("GPU", 0), other)
 
 
-def test_ranks_on_a_cpu_are_refused(package):
-    with pytest.raises(LoadFailed, match=r"this is rank 1 of 2, but .* on Ascend and GPU, not on"):
-        MindSporeLiteBackend(Device("CPU", 0), rank=Rank(1, 2))
-
-
-def test_without_a_rank_the_environment_is_asked(package, tmp_path, monkeypatch):
-    table = tmp_path / "rank_table.json"
+def test_ranks_on_a_cpu_are_refused(package, monkeypatch):
     monkeypatch.setenv("RANK_ID", "1")
-    monkeypatch.setenv("DEVICE_ID", "7")
-    monkeypatch.setenv("RANK_TABLE_FILE", str(table))
-    backend = MindSporeLiteBackend(Device("Ascend", 0))
-    backend.load(files(tmp_path, "a.mindir"), None)
-    built = package.Model.last
-    assert built.context.ascend.set == {"device_id": 7, "provider": "ge", "rank_id": 1}
-    assert built.config == {"ascend_context": {"rank_table_file": str(table)}}
+    monkeypatch.setenv("RANK_SIZE", "2")
+    with pytest.raises(LoadFailed, match=r"this is rank 1 of 2, but .* on Ascend and GPU, not on"):
+        MindSporeLiteBackend(Device("CPU", 0))
 
 
-def test_a_given_rank_goes_before_the_environment_and_its_table_before_the_config_file(
-    package, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("RANK_ID", "0")
+def test_a_rank_is_built_with_what_its_environment_says(package, tmp_path, monkeypatch):
+    """The rank table of the environment goes before the one that the config file names."""
+    table = tmp_path / "rank_table.json"
+    for name, value in (("RANK_ID", "1"), ("DEVICE_ID", "7"), ("RANK_TABLE_FILE", str(table))):
+        monkeypatch.setenv(name, value)
     config = tmp_path / "lite.cfg"
     config.write_text("[ascend_context]\nrank_table_file = old\nplan = kept\n")
-    backend = MindSporeLiteBackend(Device("Ascend", 0), rank=Rank(1, 2, rank_table_file="new"))
+    backend = MindSporeLiteBackend(Device("Ascend", 0))
     given = ModelOptions(config_file=str(config))
     backend.load(files(tmp_path, "a.mindir", options=given), None)
     built = package.Model.last
-    assert built.context.ascend.rank_id == 1
-    assert built.config == {"ascend_context": {"rank_table_file": "new", "plan": "kept"}}
+    assert built.context.ascend.set == {"device_id": 7, "provider": "ge", "rank_id": 1}
+    assert built.config == {"ascend_context": {"rank_table_file": str(table), "plan": "kept"}}
 
 
 def test_a_release_without_groups_cannot_share_weights(package, tmp_path, monkeypatch):
