@@ -20,17 +20,13 @@ def write_request(
     columns: Sequence[Column],
     rows: int,
     memory: SharedMemory | None,
-    *,
-    epoch: int = 0,
 ) -> tuple[bytes, bytes]:
     """Head and request of one batch for one model, its tensors in ``memory`` or inside.
-
-    ``epoch`` is that of the gang which the batch is meant for.
 
     Raises OSError when the memory has no room for them.
     """
     head = execution_pb2.ExecuteHead(
-        servable=what.servable, version=what.version, model=call.model, rows=rows, epoch=epoch
+        servable=what.servable, version=what.version, model=call.model, rows=rows
     )
     request = execution_pb2.ExecuteRequest(subgraph=call.subgraph)
     if memory is None:

@@ -87,9 +87,13 @@ class Gangs:
         """The gang that a member belongs to."""
         return next((gang for gang in self._gangs.values() if member in gang.members), None)
 
-    def joined(self, member: str, rank: int, now: float) -> list[Instruction]:
-        """An agent offers a rank; one that offered one before starts anew."""
-        done = self.left(member, "it started again", now)
+    def joined(self, member: str, rank: int, now: float, *, epoch: int = 0) -> list[Instruction]:
+        """An agent offers a rank; one that offered one before starts anew.
+
+        ``epoch`` is the latest one that it heard of, from this worker or one before it.
+        """
+        done = self.left(member, "it joined again", now)
+        self._next_epoch = max(self._next_epoch, epoch + 1)
         self._ranks[member] = rank
         self._free[rank].append(member)
         return done + self._form(now)
@@ -120,6 +124,11 @@ class Gangs:
         if gang is None or member not in gang.members:
             return []
         return self._end(gang, f"rank {self._ranks[member]}: {reason}", now)
+
+    def refused(self, epoch: int, reason: str, now: float) -> list[Instruction]:
+        """The ranks of that epoch do not fit together, or do not do as they are told."""
+        gang = self._gangs.get(epoch)
+        return [] if gang is None else self._end(gang, reason, now)
 
     def due_at(self) -> float | None:
         """When ``tick`` must be called at the latest; None while nothing waits for time."""

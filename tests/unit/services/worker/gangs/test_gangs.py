@@ -111,7 +111,7 @@ def test_an_agent_that_starts_again_takes_its_gang_down_and_its_own_place_again(
     (formed,) = join_all(gangs)
     serve(gangs, formed, now=1.0)
     (end,) = gangs.joined("a1", 1, 2.0)
-    assert (end.epoch, end.members, end.reason) == (1, ("a0", "a2"), "rank 1: it started again")
+    assert (end.epoch, end.members, end.reason) == (1, ("a0", "a2"), "rank 1: it joined again")
     assert gangs.tick(end.retry_at) == [Form(2, ("a0", "a1", "a2"))]
 
 
