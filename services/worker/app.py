@@ -155,9 +155,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                     ) as front,
                 ):
-                    bound = HostPort.parse(server.addresses[0])
-                    advertised = settings.advertise or str(bound.as_seen_from_afar)
-                    hello = Hello(uuid.uuid4().hex, advertised)
+                    hello = _hello(settings, server.addresses[0])
                     membership = Membership(
                         peers,
                         lambda: hello,
@@ -193,6 +191,11 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             finally:
                 pipelines.close()
                 functions.close()
+
+
+def _hello(settings: WorkerSettings, address: str) -> Hello:
+    advertised = settings.advertise or str(HostPort.parse(address).as_seen_from_afar)
+    return Hello(uuid.uuid4().hex, advertised)
 
 
 def _repository(settings: WorkerSettings) -> Repository:

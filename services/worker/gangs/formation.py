@@ -133,7 +133,7 @@ class Formation:
         """The gang of an agent that left ends at once."""
         agent = self._agents.pop(hello.member_id, None)
         if agent is not None:
-            self._act(self._gangs.left(hello.member_id, f"its agent {reason}", _now()))
+            self._act(self._gangs.left(hello.member_id, f"its agent left ({reason})", _now()))
             agent.close()
 
     def _link_changed(self, hello: Hello) -> None:

@@ -124,6 +124,19 @@ def test_more_agents_form_another_gang_and_one_without_a_place_steps_in(gangs):
     assert {gang.epoch for gang in gangs} == {2, 3}
 
 
+def test_epochs_go_on_after_those_of_a_worker_before_this_one(gangs):
+    gangs.joined("a0", 0, 0.0, epoch=0)
+    gangs.joined("a1", 1, 0.0, epoch=7)
+    assert gangs.joined("a2", 2, 0.0, epoch=6) == [Form(8, ("a0", "a1", "a2"))]
+
+
+def test_a_gang_that_its_worker_refuses_ends_and_says_why(gangs):
+    (formed,) = join_all(gangs)
+    (end,) = gangs.refused(formed.epoch, "outputs differ", 1.0)
+    assert (end.members, end.reason) == (formed.members, "outputs differ")
+    assert gangs.refused(formed.epoch, "outputs differ", 1.0) == []
+
+
 class Interleavings(RuleBasedStateMachine):
     """Whatever order agents join, leave, load and fail in."""
 
@@ -135,11 +148,12 @@ class Interleavings(RuleBasedStateMachine):
         self.formed = {}
         self.ended = set()
         self.names = 0
+        self.heard = 0
 
     def follow(self, instructions):
         for each in instructions:
             if isinstance(each, Form):
-                assert each.epoch > max([*self.formed, *self.ended], default=0)
+                assert each.epoch > max([*self.formed, *self.ended, self.heard])
                 assert [self.alive[member] for member in each.members] == [0, 1, 2]
                 self.formed[each.epoch] = set(each.members)
             else:
@@ -148,11 +162,14 @@ class Interleavings(RuleBasedStateMachine):
                 assert each.retry_at > self.now
                 self.ended.add(each.epoch)
 
-    @rule(rank=st.integers(0, 2))
-    def join(self, rank):
+    @rule(rank=st.integers(0, 2), data=st.data())
+    def join(self, rank, data):
         self.names += 1
         self.alive[f"m{self.names}"] = rank
-        self.follow(self.gangs.joined(f"m{self.names}", rank, self.now))
+        # Of this worker, or of one before it that came further.
+        heard = data.draw(st.integers(0, max([*self.formed, *self.ended], default=0) + 2))
+        self.heard = max(self.heard, heard)
+        self.follow(self.gangs.joined(f"m{self.names}", rank, self.now, epoch=heard))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
@@ -171,6 +188,14 @@ class Interleavings(RuleBasedStateMachine):
             self.follow(self.gangs.failed(member, epoch, "x", self.now))
         else:
             self.follow(self.gangs.ready(member, epoch, self.now))
+
+    @precondition(lambda self: self.formed)
+    @rule(data=st.data())
+    def refuse(self, data):
+        epoch = data.draw(st.sampled_from([*self.formed, *self.ended, 10_000]))
+        ends = self.gangs.refused(epoch, "they do not fit together", self.now)
+        assert bool(ends) == (epoch in self.formed)
+        self.follow(ends)
 
     @rule(seconds=st.floats(0.0, 100.0))
     def wait(self, seconds):
