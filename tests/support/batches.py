@@ -16,11 +16,18 @@ from shared.wire.tensor_codec import read_placed, write_tensor
 
 
 def work_of(
-    what: ServableVersion, model: str, inputs: Sequence[Array], rows: int, *, subgraph: int = 0
+    what: ServableVersion,
+    model: str,
+    inputs: Sequence[Array],
+    rows: int,
+    *,
+    subgraph: int = 0,
+    epoch: int = 0,
 ) -> Work:
     """A batch whose tensors travel inside."""
-    head, request = write_request(what, ModelCall(model, subgraph), inputs, rows, None)
-    return Work(what, model, rows, head, request)
+    call = ModelCall(model, subgraph)
+    head, request = write_request(what, call, inputs, rows, None, epoch=epoch)
+    return Work(what, model, rows, head, request, epoch)
 
 
 def outputs_of(reply: bytes) -> list[Any]:

@@ -16,7 +16,7 @@ from services.agent.backends.mindspore_lite_context import ACTS_ON, lite_context
 from services.agent.backends.options import ignored, refuse_what_changes_answers
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec
 
 _NOT_INSTALLED = (
@@ -31,7 +31,8 @@ class MindSporeLiteBackend:
 
     formats: ClassVar[tuple[str, ...]] = ("mindir_lite",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, part: GangPart | None = None) -> None:
+        del part
         try:
             import mindspore_lite  # noqa: PLC0415 (only device processes that need it pay for it)
         except ModuleNotFoundError as failure:
@@ -40,6 +41,9 @@ class MindSporeLiteBackend:
             raise LoadFailed(f"MindSpore Lite cannot be imported: {_reason(failure)}") from failure
         self._lite = mindspore_lite
         self._device = device
+
+    def join(self) -> None:
+        """Each rank runs on its own."""
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ACTS_ON)

@@ -1,0 +1,93 @@
+"""The part of an agent in one start of a gang: begun once, never tried again."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from services.agent.collective.environment import rank_environment
+from services.agent.collective.rank import Rank
+from services.agent.collective.scheduler import Scheduler, open_scheduler
+from services.agent.device.supervisor import Limits, Supervisor
+from shared.addresses import HostPort
+from shared.decryption import DecryptionKey
+from shared.membership import Assigned, Device, GangPart
+from shared.tasks import task_scope
+
+# The scheduler is given another port when somebody else took its own.
+_PORTS_TRIED = 5
+
+
+class PartSupervisor(Supervisor):
+    """One rank of one epoch: what ends of it ends all of it, and is told as failed."""
+
+    def __init__(
+        self,
+        assigned: Assigned,
+        part: GangPart,
+        rank: Rank,
+        device: Device,
+        limits: Limits,
+        changed: Callable[[], None],
+        key: DecryptionKey | None,
+    ) -> None:
+        super().__init__(rank.with_files(assigned), device, limits, changed, key)
+        self._part = part
+        self._rank = rank
+
+    async def run(self) -> None:
+        """Load, serve, and say how it ended."""
+        meeting = HostPort.parse(self._part.scheduler) if self._part.scheduler else None
+        async with self._rank_table_file() as table:
+            if meeting is None or meeting.port:
+                await self._compute(meeting, table)
+                return
+            for _ in range(_PORTS_TRIED):
+                if not await self._compute_beside_scheduler(meeting.host, table):
+                    return
+            self._become("failed", f"{_PORTS_TRIED} ports of {meeting.host} were taken in a row")
+
+    async def _compute(self, scheduler: HostPort | None, rank_table_file: str) -> None:
+        groups = tuple(map(str, self._rank.group_config_files))
+        variables = rank_environment(self._part, self._device, scheduler, rank_table_file, groups)
+        await self._live("failed", variables)
+
+    async def _compute_beside_scheduler(self, host: str, rank_table_file: str) -> bool:
+        """Returns whether another port must be tried."""
+        try:
+            async with (
+                open_scheduler(host, self._part.group_size) as scheduler,
+                task_scope() as scope,
+            ):
+                computing = scope.spawn(
+                    self._compute(scheduler.address, rank_table_file), name="rank"
+                )
+                attending = scope.spawn(self._attend(scheduler), name="scheduler")
+                await asyncio.wait({computing, attending}, return_when=asyncio.FIRST_COMPLETED)
+                if computing.done():
+                    return False
+                if scheduler.lost_its_port:
+                    return True
+                self._become("failed", f"MindSpore's scheduler ended ({attending.result()})")
+        except OSError as failure:
+            self._become("failed", f"MindSpore's scheduler on {host}: {failure.strerror}")
+        return False
+
+    async def _attend(self, scheduler: Scheduler) -> str:
+        """Tell where it is as soon as it is there; returns how it ended."""
+        if await scheduler.listening():
+            self.holding = replace(self.holding, scheduler=str(scheduler.address))
+            self._changed()
+        return await scheduler.end()
+
+    @asynccontextmanager
+    async def _rank_table_file(self) -> AsyncIterator[str]:
+        """The name of a file with the rank table, gone on leaving; empty if nobody needs it."""
+        if self._device.type != "Ascend" or not self._part.rank_table:
+            yield ""
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="rank_table_", suffix=".json") as file:
+            file.write(self._part.rank_table)
+            file.flush()
+            yield file.name
