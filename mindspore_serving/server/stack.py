@@ -1,12 +1,10 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mindspore_serving import log
-from mindspore_serving.server.child import Child, ServableKey
+from mindspore_serving.server.child import Child
+from mindspore_serving.server.children import Children
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
@@ -15,8 +13,6 @@ from shared.wire.predict_service import SERVICE_NAME
 
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 _READY_SECONDS = 600.0
-_POLL_SECONDS = 0.1
-_NO_VARIABLES: Mapping[str, str] = {}
 GRPC_DOOR, REST_DOOR = "master", "restful_master"
 
 
@@ -32,9 +28,7 @@ class _Master:
 class Stack:
     """Master, workers and agents of one script."""
 
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-    _children: list[Child] = field(default_factory=list)
+    children: Children = field(default_factory=Children)
     _servables: list[str] = field(default_factory=list)
     _doors: dict[str, Sequence[str]] = field(default_factory=dict)
     """What a master is told of each door that clients come in by."""
@@ -62,14 +56,14 @@ class Stack:
         if self._servables:
             raise RuntimeError("start_master_server comes before the servables of its script")
         self._is_public = True
-        self._end([each.child for each in self._masters.values() if each.child is not None])
+        self.children.end([each.child for each in self._masters.values() if each.child is not None])
         self._masters = {GRPC_DOOR: _Master(address)}
         self._start_public_master(f"bind to the address {address} failed")
 
     def _start_public_master(self, failure: str) -> None:
         (master,) = self._masters.values()
         if master.child is not None:
-            self._end([master.child])
+            self.children.end([master.child])
         arguments = [each for door in self._doors.values() for each in door]
         self._start_master(GRPC_DOOR, arguments, failure)
 
@@ -77,7 +71,7 @@ class Stack:
         master = self._masters[name]
         if "--listen" not in arguments:
             arguments = [*arguments, "--listen", free_address()]
-        master.child = self._start(
+        master.child = self.children.start(
             name,
             "master",
             failure,
@@ -127,7 +121,7 @@ class Stack:
             f"{failure}: Load model failed, servable directory: '{config.servable_directory}',"
             f" servable name: '{name}', version number {version}, load error details"
         )
-        worker = self._start(
+        worker = self.children.start(
             f"{name}_worker_version{version}",
             "worker",
             failure,
@@ -141,7 +135,7 @@ class Stack:
             environment={"SERVING_DEVICE_ID": str(devices[0])},
         )
         agents = [
-            self._start(
+            self.children.start(
                 f"{name}_device{device}_version{version}",
                 "agent",
                 not_loaded,
@@ -163,79 +157,21 @@ class Stack:
                 assert master.child is not None
                 self._wait([master.child], master.membership, name)
 
-    def watch(self) -> None:
-        """Keep this process alive, and children that crash, until ``stop``.
-
-        It also ends when every child has ended by being told to.
-        """
-        while not self._stopped.wait(_POLL_SECONDS):
-            with self._lock:
-                if all(child.ended and not child.crashed for child in self._children):
-                    break
-                for child in self._children:
-                    if child.crashed and child.is_kept and not self._stopped.is_set():
-                        self._start_again(child)
-
-    def _start_again(self, child: Child) -> None:
-        cause = child.cause()
-        if child.start_again(time.monotonic()):
-            log.error("%s ended (%s) and was started again", child.name, cause)
-
-    def stop(self) -> None:
-        """End every child, those that take requests first; each finishes what it has."""
-        self._stopped.set()
-        with self._lock:
-            # The master first, then workers, then agents: nothing accepted is lost.
-            for service in ("master", "worker", "agent"):
-                self._end([child for child in self._children if child.service == service])
-
-    def _end(self, children: Sequence[Child]) -> None:
-        with self._lock:
-            for child in children:
-                child.close()
-            for child in children:
-                child.wait()
-                if child in self._children:  # else a signal's handler was faster
-                    self._children.remove(child)
-
-    def _start(
-        self,
-        name: str,
-        service: str,
-        failure: str,
-        *arguments: str,
-        environment: Mapping[str, str] = _NO_VARIABLES,
-        key: ServableKey | None = None,
-    ) -> Child:
-        with self._lock:
-            child = Child(name, service, failure, arguments, environment, key, now=time.monotonic())
-            self._children.append(child)
-            return child
-
     def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
         """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
         # Here, because servable_config.py imports this package too, and workers do without grpcio.
         import grpc  # noqa: PLC0415 (see above)
 
-        deadline = time.monotonic() + _READY_SECONDS
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
-            while True:
-                for child in children:
-                    if child.ended:
-                        raise RuntimeError(child.why_not_started())
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"{children[0].failure}: not ready in {_READY_SECONDS:.0f} s"
-                    )
+
+            def serves() -> bool:
                 try:
-                    if is_serving(check(check_request(service), timeout=5)):
-                        break
+                    return is_serving(check(check_request(service), timeout=5))
                 except grpc.RpcError:
-                    pass
-                time.sleep(_POLL_SECONDS)
-        for child in children:
-            child.is_kept = True
+                    return False
+
+            self.children.wait(children, serves, _READY_SECONDS)
 
 
 def free_address() -> str:
