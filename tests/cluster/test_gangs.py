@@ -12,7 +12,6 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import Cluster, outputs, until
 
-SPEC = {"dtype": "float32", "dims": [-1, 2]}
 BACK_SECONDS = 60.0
 
 
@@ -23,7 +22,14 @@ async def native(tmp_path):
 
 
 def add_distributed(
-    directory, *, rank_size=2, stage_size=1, options="", faults=None, latency_seconds=0.0
+    directory,
+    *,
+    rank_size=2,
+    stage_size=1,
+    options="",
+    faults=None,
+    latency_seconds=0.0,
+    columns=2,
 ):
     """A servable of ``rank_size`` ranks; each doubles, the last rank also fails on demand."""
     folder = directory / "toy"
@@ -36,13 +42,14 @@ def add_distributed(
         "def predict(x1):\n"
         "    return register.add_stage(model, x1, outputs_count=1)\n"
     )
+    spec = {"dtype": "float32", "dims": [-1, columns]}
     files = []
     for rank in range(rank_size):
         file = directory.parent / f"rank{rank}.json"
         described = {
             "function": "double",
-            "inputs": [{"name": "x1", **SPEC}],
-            "outputs": [{"name": "y", **SPEC}],
+            "inputs": [{"name": "x1", **spec}],
+            "outputs": [{"name": "y", **spec}],
             "latency_seconds": latency_seconds,
             "faults": (faults or {}) if rank == rank_size - 1 else {},
         }
@@ -104,9 +111,16 @@ async def test_relayed_stages_answer_as_one_model(native):
     files = add_distributed(native.servables, rank_size=4, stage_size=2)
     await start_gang(native, files)
     assert outputs(await native.predict([1, 2], [3, 4])) == [[4, 8], [12, 16]]
-    # Above the size from which tensors lie in shared memory, where stages pass them on.
-    many = await native.predict(*[[row, row + 1] for row in range(500)])
-    assert outputs(many) == [[4 * row, 4 * row + 4] for row in range(500)]
+
+
+async def test_large_tensors_go_from_stage_to_stage_in_shared_memory(native):
+    files = add_distributed(native.servables, rank_size=4, stage_size=2, columns=30_000)
+    await start_gang(native, files)
+    row = list(range(30_000))
+    assert outputs(await native.predict(row)) == [[4 * each for each in row]]
+    handed = native.metrics_of("worker")
+    assert handed["mindserve_worker_handovers_total tensors=shared_memory"] == 1
+    assert handed["mindserve_worker_handovers_total tensors=message"] == 0
 
 
 async def test_ranks_on_hosts_that_share_no_memory_answer_as_one_model(native):

@@ -201,7 +201,15 @@ class Formation:
         agents = [self._agents[member] for member in form.members]
         types = {agent.hello.device.type for agent in agents if agent.hello.device is not None}
         groups = groups_of(self._distribution, next(iter(types), "CPU"))
-        gang = LiveGang(self.what, form.epoch, agents, groups, self._rules, loop.create_future())
+        gang = LiveGang(
+            self.what,
+            form.epoch,
+            agents,
+            groups,
+            self._rules,
+            self._metrics,
+            loop.create_future(),
+        )
         self._live[form.epoch] = gang
         self._metrics.gang_starts.inc()
         log.info("gang starts", what=str(self.what), epoch=form.epoch, ranks=len(agents))

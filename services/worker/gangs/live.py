@@ -12,6 +12,7 @@ from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMem
 from services.worker.gangs.groups import Group, takes_inputs
 from services.worker.gangs.messages import RankRequests, write_head
 from services.worker.gangs.rules import GangRules
+from services.worker.metrics import Metrics
 from shared.arena import Column
 from shared.errors import (
     AgentLost,
@@ -66,6 +67,7 @@ class LiveGang:
     """In order of rank."""
     groups: Sequence[Group]
     rules: GangRules
+    metrics: Metrics
     over: asyncio.Future[NoReturn]
     meeting: set[Group] = field(default_factory=set)
     """Groups whose ranks were told where they meet."""
@@ -118,6 +120,7 @@ class LiveGang:
         rows: int,
         memory: SharedMemory | None,
     ) -> list[Array]:
+        (self.metrics.in_messages if memory is None else self.metrics.in_shared_memory).inc()
         head = write_head(self.what, call, rows, self.epoch)
         try:
             requests = RankRequests.of(columns, call.subgraph, memory)
