@@ -9,6 +9,7 @@ from typing import Any
 
 from mindspore_serving.server import distributed, master, register
 from mindspore_serving.server._servable_local import merge_config
+from mindspore_serving.server.distributed import declare_servable, start_servable, startup_agents
 from mindspore_serving.server.front import (
     GRPC,
     GRPC_FAILED,
@@ -41,13 +42,16 @@ __all__ = [
     "ServableStartConfig",
     "add_stage",
     "declare_model",
+    "declare_servable",
     "distributed",
     "master",
     "register",
     "register_method",
     "start_grpc_server",
     "start_restful_server",
+    "start_servable",
     "start_servables",
+    "startup_agents",
     "stop",
 ]
 

@@ -111,7 +111,8 @@ class Child:
         said = next((line for line in reversed(lines) if line.strip()), "no reason given")
         reason = said.removeprefix(f"{self.service}: ")
         if self._process.wait() < 0:
-            reason = f"death of one {self.service} ({self.cause()})"
+            death = f"death of one {self.service}"
+            reason = self.cause() if death in self.failure else f"{death} ({self.cause()})"
         return f"{self.failure}: {reason} (more in {LOG_FOLDER / self._log.name})"
 
     def close(self) -> None:

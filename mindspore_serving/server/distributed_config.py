@@ -55,12 +55,12 @@ class DistributedStartConfig:
 
 def _places(file: str) -> Sequence[RankPlace]:
     if not Path(file).exists():
-        # The colon is the original's.
-        raise RuntimeError(f"failed to get realpath of：{file}")  # noqa: RUF001 (see above)
+        # Two colons that are wide, as the original has them.
+        raise RuntimeError(f"failed to get realpath of\uff1a{file}")
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise RuntimeError(f"failed to open rank table file：{file}") from None  # noqa: RUF001
+        raise RuntimeError(f"failed to open rank table file\uff1a{file}") from None
     try:
         return read_rank_table(text, file)
     except LoadFailed as failure:

@@ -3,12 +3,14 @@
 import functools
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from mindspore_serving.server.stack import Stack
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
@@ -30,6 +32,22 @@ class Script:
             self._stack = Stack()
             _stop_on_signals()
         return self._stack
+
+    @contextmanager
+    def noting_signals(self) -> Iterator[threading.Event]:
+        """SIGINT and SIGTERM only set an event while inside, for who has words of his own."""
+        noted = threading.Event()
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number, handler in before.items():
+            if handler is _on_signal:
+                signal.signal(number, lambda *_: noted.set())
+        try:
+            yield noted
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def stay_alive(self) -> None:
         """Keep this process, and what it started, alive until ``stop``."""
@@ -69,7 +87,7 @@ def _stop_on_signals() -> None:
     """The first SIGINT or SIGTERM ends the services, then does what it would have done."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _on_signal)
 

@@ -1,10 +1,13 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mindspore_serving.server.calls import NotAnswered, calling
 from mindspore_serving.server.child import Child
 from mindspore_serving.server.children import Children
+from mindspore_serving.server.distributed_config import DistributedStartConfig
+from mindspore_serving.server.gangs import AwaitedGang
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
@@ -13,6 +16,7 @@ from shared.wire.predict_service import SERVICE_NAME
 
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 _READY_SECONDS = 600.0
+_NO_WORKERS = "Fail to start workers"
 GRPC_DOOR, REST_DOOR = "master", "restful_master"
 
 
@@ -96,7 +100,7 @@ class Stack:
         masters: where the workers join; by default the masters of this script.
         listen: where the one worker listens; by default a free address.
         """
-        joined = masters or [each.membership for each in self._masters.values()]
+        joined = masters or self._memberships
         more = ["--enable-lite"] if enable_lite else []
         started = [self._start_servable(config, joined, listen, more) for config in configs]
         for name, address, family in started:
@@ -116,15 +120,14 @@ class Stack:
         address = listen or free_address()
         name, version = config.servable_name, config.version_number
         devices = config.device_ids or tuple(range(config.num_parallel_workers))
-        failure = "Fail to start workers"
         not_loaded = (
-            f"{failure}: Load model failed, servable directory: '{config.servable_directory}',"
+            f"{_NO_WORKERS}: Load model failed, servable directory: '{config.servable_directory}',"
             f" servable name: '{name}', version number {version}, load error details"
         )
         worker = self.children.start(
             f"{name}_worker_version{version}",
             "worker",
-            failure,
+            _NO_WORKERS,
             *("--listen", address),
             *("--masters", ",".join(masters)),
             *("--servable-directory", config.servable_directory),
@@ -150,6 +153,37 @@ class Stack:
         ]
         return name, address, [worker, *agents]
 
+    def start_distributed(
+        self, config: DistributedStartConfig, *, masters: Sequence[str] = ()
+    ) -> None:
+        """Start a worker whose agents other scripts start; returns when a gang of them serves.
+
+        masters: where the worker joins; by default the masters of this script.
+        """
+        name, version = config.servable_name, config.version_number
+        worker = self.children.start(
+            f"{name}_distributed",
+            "worker",
+            _NO_WORKERS,
+            *("--listen", config.distributed_address),
+            *("--masters", ",".join(masters or self._memberships)),
+            *("--servable-directory", config.servable_directory),
+            *("--servables", f"{name}:{version}"),
+            *("--rank-table", config.rank_table_json_file),
+            *("--wait-agents-seconds", str(config.wait_agents_time_in_seconds)),
+            "--fail-fast",
+        )
+        with calling(config.local_address) as call:
+            self.children.wait([worker], AwaitedGang(call, name).serves, None)
+        if not masters:
+            self._servables.append(name)
+        self._wait_until_known()
+
+    @property
+    def _memberships(self) -> Sequence[str]:
+        """Where workers join the masters of this script."""
+        return [each.membership for each in self._masters.values()]
+
     def _wait_until_known(self) -> None:
         """Let a client that calls next find what was started."""
         for master in self._masters.values():
@@ -159,16 +193,12 @@ class Stack:
 
     def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
         """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
-        # Here, because servable_config.py imports this package too, and workers do without grpcio.
-        import grpc  # noqa: PLC0415 (see above)
-
-        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
+        with calling(address) as call:
 
             def serves() -> bool:
                 try:
-                    return is_serving(check(check_request(service), timeout=5))
-                except grpc.RpcError:
+                    return is_serving(call(CHECK_PATH, check_request(service), 5.0))
+                except NotAnswered:
                     return False
 
             self.children.wait(children, serves, _READY_SECONDS)
