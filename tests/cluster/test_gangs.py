@@ -1,7 +1,6 @@
 """Distributed models on real services, with the reference backend: what breaks comes back."""
 
 import asyncio
-import json
 import signal
 import time
 
@@ -11,6 +10,7 @@ import pytest
 
 from shared.ports import free_port
 from tests.support.cluster import Cluster, outputs, until
+from tests.support.distributed import add_distributed
 
 BACK_SECONDS = 60.0
 
@@ -19,43 +19,6 @@ BACK_SECONDS = 60.0
 async def native(tmp_path):
     async with Cluster(tmp_path) as cluster:
         yield cluster
-
-
-def add_distributed(
-    directory,
-    *,
-    rank_size=2,
-    stage_size=1,
-    options="",
-    faults=None,
-    latency_seconds=0.0,
-    columns=2,
-):
-    """A servable of ``rank_size`` ranks; each doubles, the last rank also fails on demand."""
-    folder = directory / "toy"
-    folder.mkdir()
-    (folder / "servable_config.py").write_text(
-        "from mindspore_serving.server import distributed, register\n\n"
-        f"model = distributed.declare_servable({rank_size}, {stage_size},"
-        f' model_format="Reference"{options})\n\n\n'
-        '@register.register_method(output_names=["y"])\n'
-        "def predict(x1):\n"
-        "    return register.add_stage(model, x1, outputs_count=1)\n"
-    )
-    spec = {"dtype": "float32", "dims": [-1, columns]}
-    files = []
-    for rank in range(rank_size):
-        file = directory.parent / f"rank{rank}.json"
-        described = {
-            "function": "double",
-            "inputs": [{"name": "x1", **spec}],
-            "outputs": [{"name": "y", **spec}],
-            "latency_seconds": latency_seconds,
-            "faults": (faults or {}) if rank == rank_size - 1 else {},
-        }
-        file.write_text(json.dumps(described))
-        files.append(str(file))
-    return files
 
 
 def start_ranks(cluster, worker, files, *arguments, prefix="rank"):

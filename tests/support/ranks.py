@@ -48,6 +48,7 @@ class Rank:
         self.drains = False
         self.seen = []
         """Of each batch: its epoch, its inputs, and whether outputs are wanted."""
+        self.subgraphs = []
         self.compute = lambda inputs: inputs
         self._wire = wire
         self._registrar_address = registrar_address
@@ -110,6 +111,7 @@ class Rank:
         head = execution_pb2.ExecuteHead.FromString(incoming.head)
         request = execution_pb2.ExecuteRequest.FromString(incoming.payload)
         inputs = read_tensors(request.inputs)
+        self.subgraphs.append(request.subgraph)
         self.seen.append((head.epoch, inputs, not request.without_outputs))
         outputs = self.compute(inputs)
         if isinstance(outputs, ServingError):

@@ -103,6 +103,16 @@ async def test_every_rank_gets_the_inputs_and_one_returns_outputs():
             assert returns == (agent is agents[2])
 
 
+async def test_the_number_of_the_subgraph_reaches_ranks_of_every_stage():
+    for relay_stages in (True, False):
+        async with Town(Distribution(4, 2, relay_stages=relay_stages)) as town:
+            await town.gang(signature=model("matmul", subgraphs=3))
+            gang = town.pool.take_idle(WHAT)
+            await gang.execute(ModelCall("matmul", 2), TWO_ROWS, 2)
+            gang.release()
+            assert [agent.subgraphs for agent in town.ranks] == [[2]] * 4
+
+
 async def test_a_gang_starts_when_its_last_rank_is_there_and_progress_names_those_that_are_not():
     async with Town(Distribution(3)) as town:
         town.join(0)
