@@ -6,6 +6,7 @@ from typing import Any
 from protos.serving.v1 import execution_pb2
 from services.agent.device.work import Work
 from services.worker.agents.execution import read_reply, write_request
+from services.worker.gangs.messages import RankRequests, write_head
 from shared.arena import Placed
 from shared.regions import Region
 from shared.servable import ServableVersion
@@ -23,10 +24,15 @@ def work_of(
     *,
     subgraph: int = 0,
     epoch: int = 0,
+    without_outputs: bool = False,
 ) -> Work:
-    """A batch whose tensors travel inside."""
+    """A batch whose tensors travel inside; with an epoch, as a rank of a gang gets it."""
     call = ModelCall(model, subgraph)
-    head, request = write_request(what, call, inputs, rows, None, epoch=epoch)
+    head, request = write_request(what, call, inputs, rows, None)
+    if epoch:
+        head = write_head(what, call, rows, epoch)
+        requests = RankRequests.of(inputs, subgraph, None)
+        request = requests.written(inputs=True, outputs=not without_outputs)
     return Work(what, model, rows, head, request, epoch)
 
 

@@ -1,10 +1,12 @@
 """The part of an agent in one start of a gang: begun once, never tried again."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from services.agent.collective.environment import rank_environment
 from services.agent.collective.rank import Rank
@@ -87,7 +89,15 @@ class PartSupervisor(Supervisor):
         if self._device.type != "Ascend" or not self._part.rank_table:
             yield ""
             return
-        with tempfile.NamedTemporaryFile("w", prefix="rank_table_", suffix=".json") as file:
-            file.write(self._part.rank_table)
-            file.flush()
-            yield file.name
+        table = await asyncio.to_thread(_written, self._part.rank_table)
+        try:
+            yield str(table)
+        finally:
+            await asyncio.to_thread(table.unlink, missing_ok=True)
+
+
+def _written(rank_table: str) -> Path:
+    number, name = tempfile.mkstemp(prefix="rank_table_", suffix=".json")
+    with os.fdopen(number, "w") as file:
+        file.write(rank_table)
+    return Path(name)

@@ -86,7 +86,7 @@ class DeviceProcess:
                 stay_on(cores)
             backends = behind_others(_open_backends, models, message.device, message.part)
             if message.part is not None and message.part.group_size > 1:
-                self._say(f"waiting for all {message.part.group_size} ranks of the group")
+                self._say(f"joining a group of {message.part.group_size} ranks")
                 for backend in backends.values():
                     # The threads that carry what ranks say to each other are born here.
                     backend.join()

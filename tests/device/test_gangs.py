@@ -1,0 +1,105 @@
+"""Two ranks of real MindSpore that sum over each other: agents, a scheduler, device processes."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.agent.app import open_agent
+from services.agent.settings import AgentSettings
+from shared.errors import AgentLost
+from shared.membership import ModelFiles
+from tests.support.cluster import until
+from tests.support.gangs import device_process, ended, gang_worker, processes
+
+pytestmark = pytest.mark.mindspore
+
+RANKS = 2
+EXPORTER = Path(__file__).parents[2] / "examples/matmul_distributed/export_model/export_model.py"
+FILES = ModelFiles("matmul", "mindir", (), False, (), 0)
+X = [np.ones((128, 96), np.float32)]
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    """The model file of each rank."""
+    folder = tmp_path_factory.mktemp("slices")
+    options = ("--ranks", str(RANKS), "--directory", str(folder))
+    subprocess.run([sys.executable, str(EXPORTER), *options], check=True)
+    return [folder / "model" / f"device{rank}" / "matmul.mindir" for rank in range(RANKS)]
+
+
+@asynccontextmanager
+async def ranks(slices):
+    """A worker that all ranks have joined."""
+    async with gang_worker(FILES, RANKS) as worker, AsyncExitStack() as agents:
+        for rank, file in enumerate(slices):
+            settings = AgentSettings(worker=worker.address, rank=rank, model_files=(file,))
+            await agents.enter_async_context(open_agent(settings))
+            await worker.joined_by(rank)
+        yield worker
+
+
+async def start(worker, epoch):
+    """Form the group as a worker does: rank 0 runs the scheduler, the others hear where."""
+    began = time.monotonic()
+    await worker.tell(0, worker.part(epoch, 0, "127.0.0.1:0"))
+    await worker.holds(0, "loading", epoch)
+    scheduler = await worker.scheduler(0, epoch)
+    await worker.tell(1, worker.part(epoch, 1, scheduler))
+    for rank in range(RANKS):
+        await worker.holds(rank, "ready", epoch)
+    print(f"epoch {epoch}: ready after {time.monotonic() - began:.1f} s")
+    return scheduler
+
+
+async def sums(worker, epoch):
+    """What both ranks say to the same batch."""
+    return await asyncio.gather(*(worker.call(rank, epoch, X, rows=1) for rank in range(RANKS)))
+
+
+async def test_a_rank_that_is_killed_is_told_at_once_and_the_next_epoch_computes(slices):
+    async with ranks(slices) as worker:
+        first = await start(worker, 1)
+        for (output,) in await sums(worker, 1):
+            assert output.shape == (128, 16)
+            assert np.all(output == -48)
+
+        survivor, lost = device_process(0), device_process(1)
+        # Rank 0 waits in the collective for rank 1, which gets nothing to do.
+        waiting = asyncio.create_task(worker.call(0, 1, X, rows=1))
+        await until(lambda: worker.outstanding.get(0), what="a batch at rank 0")
+        lost.kill()
+        killed_at = time.monotonic()
+        await worker.holds(1, "failed", 1, "the device process ended (SIGKILL)")
+        print(f"told after {time.monotonic() - killed_at:.3f} s")
+        assert time.monotonic() - killed_at < 1.0
+        assert not waiting.done()
+
+        (scheduler,) = processes("services.agent.collective")
+        await worker.tell(1)
+        await worker.tell(0)
+        with pytest.raises(AgentLost, match=r"the device process of rank 0 ended \(SIGKILL\)"):
+            await waiting
+        for process in (survivor, scheduler):
+            await ended(process, seconds=1.0)
+        print(f"all ended after {time.monotonic() - killed_at:.3f} s")
+
+        assert await start(worker, 2) != first
+        for (output,) in await sums(worker, 2):
+            assert np.all(output == -48)
+
+
+async def test_the_end_of_the_scheduler_ends_the_epoch(slices):
+    async with ranks(slices) as worker:
+        await start(worker, 1)
+        (scheduler,) = processes("services.agent.collective")
+        rank = device_process(0)
+        scheduler.kill()
+        await worker.holds(0, "failed", 1, "MindSpore's scheduler ended (SIGKILL)")
+        await ended(rank)
