@@ -5,16 +5,16 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from services.agent.app import open_agent
 from services.agent.settings import AgentSettings
 from shared.errors import AgentLost, DeviceHung, Unavailable
 from shared.membership import ModelFiles
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, until
 from tests.support.gangs import device_process, ended, gang_worker, processes, stop
 
 FILES = ModelFiles("toy", "reference", (), True, (), 4)
@@ -201,6 +201,21 @@ async def test_a_rank_without_inputs_is_told_how_many_rows_there_are(tmp_path):
         assert await worker.call(1, 1, [], rows=3) == []
 
 
+async def test_a_scheduler_that_cannot_start_fails_the_epoch(tmp_path, monkeypatch):
+    (tmp_path / "mindspore.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    async with rank(toy(tmp_path, latency_seconds=60)) as worker:
+        await worker.tell(1, worker.part(1, 1, "127.0.0.1:0"))
+        reason = "MindSpore's scheduler ended (MindSpore is not installed here"
+        await worker.holds(1, "failed", 1, reason)
+        await until(
+            lambda: not processes("services.agent.device", RANK_ID=1), what="the end of the rank"
+        )
+        await worker.tell(1, worker.part(2, 1, "192.0.2.1:0"))
+        reason = "MindSpore's scheduler on 192.0.2.1: Cannot assign requested address"
+        await worker.holds(1, "failed", 2, reason)
+
+
 TABLE = json.dumps({"server_list": []})
 
 
@@ -217,13 +232,12 @@ async def test_ranks_on_ascends_get_rank_table_and_groups(tmp_path):
         assert {name: told[name] for name in ("RANK_SIZE", "DEVICE_ID", "MS_ENABLE_HCCL")} == {
             "RANK_SIZE": "2", "DEVICE_ID": "6", "MS_ENABLE_HCCL": "1",
         }  # fmt: skip
-        table = told["RANK_TABLE_FILE"]
-        with open(table) as file:
-            assert file.read() == TABLE
+        table = Path(told["RANK_TABLE_FILE"])
+        assert table.read_text() == TABLE
         process = device_process(1)
         await worker.tell(1)
         await ended(process)
-    assert not os.path.exists(table)
+        await until(lambda: not table.exists(), what="the end of the rank table's file")
 
 
 @pytest.mark.parametrize(
@@ -244,22 +258,13 @@ async def test_an_agent_ends_when_a_file_of_its_rank_cannot_be_read(tmp_path, op
     assert said == f"agent: {reason.format(missing)}"
 
 
-def test_the_end_of_an_agent_ends_its_device_process(tmp_path):
-    async def killed():
-        async with gang_worker(FILES, 2) as worker, Cluster(tmp_path) as cluster:
-            files = ("--model-files", str(toy(tmp_path)))
-            cluster.start_agent("agent", worker.address, "--rank", "1", *files)
-            await worker.tell(1, worker.part(1, 1))
-            await worker.holds(1, "ready", 1)
-            process = device_process(1)
-            stop_only(process)
-            cluster.processes["agent"].kill()
-            await ended(process)
-
-    asyncio.run(killed())
-
-
-def stop_only(process):
-    """Stop a process that is not a child of this one."""
-    process.suspend()
-    assert psutil.pid_exists(process.pid)
+async def test_the_end_of_an_agent_ends_its_device_process_though_it_is_stopped(tmp_path):
+    async with gang_worker(FILES, 2) as worker, Cluster(tmp_path) as cluster:
+        files = ("--model-files", str(toy(tmp_path)))
+        cluster.start_agent("agent", worker.address, "--rank", "1", *files)
+        await worker.tell(1, worker.part(1, 1))
+        await worker.holds(1, "ready", 1)
+        process = device_process(1)
+        process.suspend()
+        cluster.processes["agent"].kill()
+        await ended(process)

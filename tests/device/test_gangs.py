@@ -1,6 +1,7 @@
 """Two ranks of real MindSpore that sum over each other: agents, a scheduler, device processes."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from services.agent.app import open_agent
 from services.agent.settings import AgentSettings
 from shared.errors import AgentLost
-from shared.membership import ModelFiles
+from shared.membership import GangPart, ModelFiles
 from tests.support.cluster import until
 from tests.support.gangs import device_process, ended, gang_worker, processes
 
@@ -35,32 +36,32 @@ def slices(tmp_path_factory):
 
 
 @asynccontextmanager
-async def ranks(slices):
-    """A worker that all ranks have joined."""
-    async with gang_worker(FILES, RANKS) as worker, AsyncExitStack() as agents:
-        for rank, file in enumerate(slices):
+async def ranks(slices, *, first=0, of=RANKS):
+    """A worker that the ranks of one group have joined, from number ``first`` on."""
+    async with gang_worker(FILES, of) as worker, AsyncExitStack() as agents:
+        for rank, file in enumerate(slices, first):
             settings = AgentSettings(worker=worker.address, rank=rank, model_files=(file,))
             await agents.enter_async_context(open_agent(settings))
             await worker.joined_by(rank)
         yield worker
 
 
-async def start(worker, epoch):
-    """Form the group as a worker does: rank 0 runs the scheduler, the others hear where."""
+async def start(worker, epoch, *, first=0, of=RANKS):
+    """Form the group as a worker does: its first rank runs the scheduler, the other hears where."""
     began = time.monotonic()
-    await worker.tell(0, worker.part(epoch, 0, "127.0.0.1:0"))
-    await worker.holds(0, "loading", epoch)
-    scheduler = await worker.scheduler(0, epoch)
-    await worker.tell(1, worker.part(epoch, 1, scheduler))
-    for rank in range(RANKS):
+    await worker.tell(first, GangPart(epoch, first, of, 0, RANKS, "127.0.0.1:0"))
+    scheduler = await worker.scheduler(first, epoch)
+    await worker.tell(first + 1, GangPart(epoch, first + 1, of, 1, RANKS, scheduler))
+    for rank in (first, first + 1):
         await worker.holds(rank, "ready", epoch)
     print(f"epoch {epoch}: ready after {time.monotonic() - began:.1f} s")
     return scheduler
 
 
-async def sums(worker, epoch):
+async def sums(worker, epoch, first=0):
     """What both ranks say to the same batch."""
-    return await asyncio.gather(*(worker.call(rank, epoch, X, rows=1) for rank in range(RANKS)))
+    calls = (worker.call(rank, epoch, X, rows=1) for rank in (first, first + 1))
+    return await asyncio.gather(*calls)
 
 
 async def test_a_rank_that_is_killed_is_told_at_once_and_the_next_epoch_computes(slices):
@@ -95,11 +96,29 @@ async def test_a_rank_that_is_killed_is_told_at_once_and_the_next_epoch_computes
             assert np.all(output == -48)
 
 
-async def test_the_end_of_the_scheduler_ends_the_epoch(slices):
-    async with ranks(slices) as worker:
-        await start(worker, 1)
+async def test_a_stage_is_a_group_of_its_own_that_ends_with_its_scheduler(slices):
+    async with ranks(slices, first=2, of=4) as worker:
+        await start(worker, 1, first=2, of=4)
+        for (output,) in await sums(worker, 1, first=2):
+            assert np.all(output == -48)
         (scheduler,) = processes("services.agent.collective")
-        rank = device_process(0)
+        rank = device_process(2)
         scheduler.kill()
-        await worker.holds(0, "failed", 1, "MindSpore's scheduler ended (SIGKILL)")
-        await ended(rank)
+        await worker.holds(2, "failed", 1, "MindSpore's scheduler ended (SIGKILL)")
+        await ended(rank, seconds=1.0)
+
+
+async def test_a_scheduler_whose_port_was_taken_gets_another(slices):
+    async with ranks(slices) as worker:
+        await worker.tell(0, worker.part(1, 0, "127.0.0.1:0"))
+        await until(lambda: processes("services.agent.collective"), what="a scheduler process")
+        (scheduler,) = processes("services.agent.collective")
+        port = int(scheduler.environ()["MS_SCHED_PORT"])
+        # It imports MindSpore for a second or two before it listens.
+        with socket.create_server(("127.0.0.1", port)):
+            told = await worker.scheduler(0, 1)
+        assert told != f"127.0.0.1:{port}"
+        assert {each.state for each in worker.holdings[0]} == {"loading"}
+        await worker.tell(1, worker.part(1, 1, told))
+        for rank in range(RANKS):
+            await worker.holds(rank, "ready", 1)

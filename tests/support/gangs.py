@@ -122,9 +122,7 @@ class GangWorker:
         self, rank: int, epoch: int, inputs: Sequence[Array], rows: int = 0, **more: Any
     ) -> list[Any]:
         """One batch for one rank; its outputs."""
-        work = work_of(
-            WHAT, self._files.key, inputs, rows or len(inputs[0]), epoch=epoch, **more
-        )
+        work = work_of(WHAT, self._files.key, inputs, rows or len(inputs[0]), epoch=epoch, **more)
         hello = await self.joined_by(rank)
         async with (
             GrpcioWire().connect(hello.address) as channel,
@@ -179,4 +177,3 @@ def stop(process: psutil.Process) -> None:
     """SIGSTOP, seen to have arrived."""
     os.kill(process.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-

@@ -51,7 +51,6 @@ def meet() -> None:
 def export(directory: Path, ranks: int) -> None:
     """Start scheduler and ranks, and wait for the ranks; raises CalledProcessError."""
     meeting = {
-        "GLOG_v": os.environ.get("GLOG_v", "3"),
         "MS_WORKER_NUM": str(ranks),
         "MS_SCHED_HOST": "127.0.0.1",
         "MS_SCHED_PORT": str(free_port()),

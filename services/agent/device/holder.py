@@ -1,7 +1,7 @@
 """The servable versions that this agent holds, each with its supervisor."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -68,22 +68,25 @@ class Holder:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
         for assigned in todo.begin:
-            supervisor, after = self._supervisor(assigned)
-            name = f"device of {assigned.what}"
-            task = self._scope.spawn(_run_after(after, supervisor), name=name)
+            supervisor = self._supervisor_for(assigned)
+            task = self._scope.spawn(supervisor.run(), name=f"device of {assigned.what}")
             self._held[assigned] = (supervisor, task)
         self._changed()
 
-    def _supervisor(self, assigned: Assigned) -> tuple[Supervisor, Collection[asyncio.Task[None]]]:
-        """Who keeps it, and what must have ended before."""
+    def _supervisor_for(self, assigned: Assigned) -> Supervisor:
         key = self._keys.get(assigned.what.servable)
         if assigned.gang is None or self._rank is None:
-            return Supervisor(assigned, self._device, self._limits, self._changed, key), ()
-        part = PartSupervisor(
-            assigned, assigned.gang, self._rank, self._device, self._limits, self._changed, key
+            return Supervisor(assigned, self._device, self._limits, self._changed, key)
+        return PartSupervisor(
+            assigned,
+            assigned.gang,
+            self._rank,
+            self._device,
+            self._limits,
+            self._changed,
+            key,
+            after=tuple(self._ending),
         )
-        # Two epochs at a time may not fit on the device.
-        return part, tuple(self._ending)
 
     async def execute(self, work: Work) -> Done:
         """Run one batch; Unavailable when its servable version is not held here."""
@@ -117,9 +120,3 @@ class Holder:
         self._draining = True
         self._changed()
         await self._idle.wait()
-
-
-async def _run_after(ending: Collection[asyncio.Task[None]], supervisor: Supervisor) -> None:
-    if ending:
-        await asyncio.wait(ending)
-    await supervisor.run()

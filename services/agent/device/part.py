@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +33,20 @@ class PartSupervisor(Supervisor):
         limits: Limits,
         changed: Callable[[], None],
         key: DecryptionKey | None,
+        *,
+        after: Collection[asyncio.Task[None]] = (),
     ) -> None:
         super().__init__(rank.with_files(assigned), device, limits, changed, key)
         self._part = part
         self._rank = rank
+        self._after = after
 
     async def run(self) -> None:
-        """Load, serve, and say how it ended."""
+        """Load, serve, and say how it ended; begins when all of ``after`` have ended."""
+        if self._after:
+            # Two epochs at a time may not fit on the device.
+            self._become("loading", "waiting for the end of an earlier epoch")
+            await asyncio.wait(self._after)
         meeting = HostPort.parse(self._part.scheduler) if self._part.scheduler else None
         async with self._rank_table_file() as table:
             if meeting is None or meeting.port:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from shared.child_process import child_process
+from tests.support.cluster import until
 
 MODULE = "children_of_tests"
 
@@ -65,3 +67,20 @@ async def test_a_child_ends_when_nobody_attends_to_it_any_more(child):
         number = int(attending.text)
         assert Path(f"/proc/{number}").exists()
     assert not Path(f"/proc/{number}").exists()
+
+
+async def test_a_child_is_known_to_be_stopped_until_it_goes_on_or_ends(child):
+    async with child("import signal; link.sendall(b'there'); signal.pause()") as attending:
+        await attending.heard.wait()
+        process = attending.process
+        assert not process.stopped
+        os.kill(process.pid, signal.SIGSTOP)
+        await until(lambda: process.stopped, what="the stop")
+        assert process.stopped
+        os.kill(process.pid, signal.SIGCONT)
+        await until(lambda: not process.stopped, what="the process to go on")
+        os.kill(process.pid, signal.SIGSTOP)
+        await until(lambda: process.stopped, what="the stop")
+        process.kill()
+        assert await process.end() == "SIGKILL"
+        assert not process.stopped
