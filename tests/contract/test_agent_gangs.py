@@ -214,6 +214,8 @@ async def test_a_scheduler_that_cannot_start_fails_the_epoch(tmp_path, monkeypat
         await worker.tell(1, worker.part(2, 1, "192.0.2.1:0"))
         reason = "MindSpore's scheduler on 192.0.2.1: Cannot assign requested address"
         await worker.holds(1, "failed", 2, reason)
+        await worker.tell(1, worker.part(3, 1, "somewhere"))
+        await worker.holds(1, "failed", 3, "MindSpore's scheduler: 'somewhere' is not an address")
 
 
 TABLE = json.dumps({"server_list": []})

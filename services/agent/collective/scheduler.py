@@ -9,6 +9,7 @@ from services.agent.collective.environment import scheduler_environment
 from services.agent.collective.listening import listens
 from shared.addresses import HostPort
 from shared.child_process import ChildProcess, child_process
+from shared.errors import LoadFailed
 from shared.ports import is_unused, unused_port
 
 _LOOK_SECONDS = 0.05
@@ -54,9 +55,12 @@ class Scheduler(asyncio.Protocol):
 async def open_scheduler(host: str, group_size: int) -> AsyncIterator[Scheduler]:
     """A scheduler for so many ranks on a free port of ``host``, ended on leaving.
 
-    Raises OSError when ``host`` is no address of this machine.
+    Raises LoadFailed when ``host`` is no address of this machine.
     """
-    address = HostPort(host, unused_port(host))
+    try:
+        address = HostPort(host, unused_port(host))
+    except OSError as failure:
+        raise LoadFailed(f"MindSpore's scheduler on {host}: {failure.strerror}") from failure
     environment = {"GLOG_v": "3"} | os.environ | scheduler_environment(address, group_size)
     async with child_process(
         "services.agent.collective",

@@ -14,6 +14,7 @@ from services.agent.collective.scheduler import Scheduler, open_scheduler
 from services.agent.device.supervisor import Limits, Supervisor
 from shared.addresses import HostPort
 from shared.decryption import DecryptionKey
+from shared.errors import LoadFailed
 from shared.membership import Assigned, Device, GangPart
 from shared.tasks import task_scope
 
@@ -47,7 +48,20 @@ class PartSupervisor(Supervisor):
             # Two epochs at a time may not fit on the device.
             self._become("loading", "waiting for the end of an earlier epoch")
             await asyncio.wait(self._after)
-        meeting = HostPort.parse(self._part.scheduler) if self._part.scheduler else None
+        try:
+            await self._begin(self._meeting())
+        except LoadFailed as failure:
+            self._become("failed", failure.message)
+        except OSError as failure:
+            self._become("failed", f"cannot start: {failure.strerror}")
+
+    def _meeting(self) -> HostPort | None:
+        try:
+            return HostPort.parse(self._part.scheduler) if self._part.scheduler else None
+        except ValueError as failure:
+            raise LoadFailed(f"MindSpore's scheduler: {failure}") from None
+
+    async def _begin(self, meeting: HostPort | None) -> None:
         async with self._rank_table_file() as table:
             if meeting is None or meeting.port:
                 await self._compute(meeting, table)
@@ -64,23 +78,18 @@ class PartSupervisor(Supervisor):
 
     async def _compute_beside_scheduler(self, host: str, rank_table_file: str) -> bool:
         """Returns whether another port must be tried."""
-        try:
-            async with (
-                open_scheduler(host, self._part.group_size) as scheduler,
-                task_scope() as scope,
-            ):
-                computing = scope.spawn(
-                    self._compute(scheduler.address, rank_table_file), name="rank"
-                )
-                attending = scope.spawn(self._attend(scheduler), name="scheduler")
-                await asyncio.wait({computing, attending}, return_when=asyncio.FIRST_COMPLETED)
-                if computing.done():
-                    return False
-                if scheduler.lost_its_port:
-                    return True
-                self._become("failed", f"MindSpore's scheduler ended ({attending.result()})")
-        except OSError as failure:
-            self._become("failed", f"MindSpore's scheduler on {host}: {failure.strerror}")
+        async with (
+            open_scheduler(host, self._part.group_size) as scheduler,
+            task_scope() as scope,
+        ):
+            computing = scope.spawn(self._compute(scheduler.address, rank_table_file), name="rank")
+            attending = scope.spawn(self._attend(scheduler), name="scheduler")
+            await asyncio.wait({computing, attending}, return_when=asyncio.FIRST_COMPLETED)
+            if computing.done():
+                return False
+            if scheduler.lost_its_port:
+                return True
+            self._become("failed", f"MindSpore's scheduler ended ({attending.result()})")
         return False
 
     async def _attend(self, scheduler: Scheduler) -> str:
