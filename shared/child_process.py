@@ -92,4 +92,16 @@ async def child_process(
                 transport.abort()
         finally:
             child.kill()
+            await _reaped(process)
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> None:
+    """Wait for its end, also when cancelled meanwhile: what comes next may need its place."""
+    cancelled: asyncio.CancelledError | None = None
+    while process.returncode is None:
+        try:
             await process.wait()
+        except asyncio.CancelledError as asked:
+            cancelled = asked
+    if cancelled is not None:
+        raise cancelled

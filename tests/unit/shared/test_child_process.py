@@ -84,3 +84,23 @@ async def test_a_child_is_known_to_be_stopped_until_it_goes_on_or_ends(child):
         process.kill()
         assert await process.end() == "SIGKILL"
         assert not process.stopped
+
+
+async def test_who_leaves_a_child_is_not_hurried_past_its_end(child):
+    numbers = []
+
+    async def attend():
+        async with child("import signal; link.sendall(b'there'); signal.pause()") as attending:
+            await attending.heard.wait()
+            numbers.append(attending.process.pid)
+            await attending.lost.wait()
+
+    leaving = asyncio.create_task(attend())
+    await until(lambda: numbers, what="the child")
+    leaving.cancel()
+    await asyncio.sleep(0)
+    # It waits for the end of the child now.
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not Path(f"/proc/{numbers[0]}").exists()
