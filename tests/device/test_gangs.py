@@ -13,7 +13,7 @@ import pytest
 
 from services.agent.app import open_agent
 from services.agent.settings import AgentSettings
-from shared.errors import AgentLost
+from shared.errors import AgentLost, ExecutionFailed
 from shared.membership import GangPart, ModelFiles
 from tests.support.cluster import until
 from tests.support.gangs import device_process, ended, gang_worker, processes
@@ -36,9 +36,9 @@ def slices(tmp_path_factory):
 
 
 @asynccontextmanager
-async def ranks(slices, *, first=0, of=RANKS):
+async def ranks(slices, *, files=FILES, first=0, of=RANKS):
     """A worker that the ranks of one group have joined, from number ``first`` on."""
-    async with gang_worker(FILES, of) as worker, AsyncExitStack() as agents:
+    async with gang_worker(files, of) as worker, AsyncExitStack() as agents:
         for rank, file in enumerate(slices, first):
             settings = AgentSettings(worker=worker.address, rank=rank, model_files=(file,))
             await agents.enter_async_context(open_agent(settings))
@@ -122,3 +122,16 @@ async def test_a_scheduler_whose_port_was_taken_gets_another(slices):
         await worker.tell(1, worker.part(1, 1, told))
         for rank in range(RANKS):
             await worker.holds(rank, "ready", 1)
+
+
+async def test_a_rank_does_not_run_a_graph_that_failed_again_by_itself(mindir):
+    files = ModelFiles("conv", "mindir", (), True, (), 8)
+    too_small, image = ([np.ones((1, 3, size, size), np.float32)] for size in (2, 5))
+    async with ranks([mindir / "conv_open.mindir"] * RANKS, files=files) as worker:
+        await start(worker, 1)
+        with pytest.raises(ExecutionFailed, match="model 'conv', 1 rows"):
+            await worker.call(0, 1, too_small)
+        # Compiled again, which others would have to take part in, it would answer.
+        with pytest.raises(ExecutionFailed):
+            await worker.call(0, 1, image)
+        assert (await worker.call(1, 1, image))[0].shape == (1, 4, 3, 3)

@@ -29,3 +29,11 @@ def test_that_another_process_listens_does_not_count():
         ) as child:
             assert not listens(child.pid, port)
         assert not listens(child.pid, port)
+
+
+def test_a_connection_from_a_port_is_no_server_there():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        assert not listens(os.getpid(), client.getsockname()[1])
