@@ -10,7 +10,7 @@ from mindspore_serving.server.start_config import script_folder
 from shared.addresses import HostPort, is_loopback
 from shared.declaration_arguments import check_count
 from shared.errors import LoadFailed
-from shared.rank_table import RankPlace, read_rank_table
+from shared.rank_table import RankPlace, check_places, read_rank_table
 
 _LOOPBACK = "127.0.0.1"
 
@@ -62,9 +62,12 @@ def _places(file: str) -> Sequence[RankPlace]:
     except (OSError, UnicodeDecodeError):
         raise RuntimeError(f"failed to open rank table file\uff1a{file}") from None
     try:
-        return read_rank_table(text, file)
+        places = read_rank_table(text, file)
+        # How many ranks the model has, and on which devices it runs, the worker knows.
+        check_places(places, file, len(places), stage_size=1, device_type="CPU")
     except LoadFailed as failure:
         raise RuntimeError(failure.message) from None
+    return places
 
 
 def _listened(asked: str, places: Sequence[RankPlace]) -> str:

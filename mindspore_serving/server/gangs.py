@@ -29,7 +29,7 @@ class AwaitedGang:
     def __init__(self, call: Call, servable: str) -> None:
         self._call = call
         self._servable = servable
-        self._said, self._said_at = "", time.monotonic()
+        self._news = News(time.monotonic())
 
     def serves(self) -> bool:
         """Whether it serves; takes about a second to say no."""
@@ -40,14 +40,22 @@ class AwaitedGang:
         except NotAnswered:  # its worker has not come so far yet
             return False
         progress = read_progress(answer)
-        if not progress.serves:
-            self._say(progress.text)
+        if not progress.serves and self._news.are_due(progress.text, time.monotonic()):
+            waits = f"Serving: waiting for the ranks of servable {self._servable}"
+            print(f"{waits}: {progress.text}", flush=True)
         return progress.serves
 
-    def _say(self, text: str) -> None:
-        now = time.monotonic()
-        if now - self._said_at > (_REPEAT_SECONDS if text == self._said else _NEWS_SECONDS):
-            self._said, self._said_at = text, now
-            print(
-                f"Serving: waiting for the ranks of servable {self._servable}: {text}", flush=True
-            )
+
+class News:
+    """When to say how far something is."""
+
+    def __init__(self, now: float) -> None:
+        self._said, self._said_at = "", now
+
+    def are_due(self, text: str, now: float) -> bool:
+        """Whether ``text`` is to be said now; time is in seconds."""
+        pause = _REPEAT_SECONDS if text == self._said else _NEWS_SECONDS
+        if now - self._said_at < pause:
+            return False
+        self._said, self._said_at = text, now
+        return True

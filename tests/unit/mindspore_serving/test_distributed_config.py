@@ -177,6 +177,10 @@ def grouped(**changes):
         (grouped(rank_id="one"), "rank_id of the rank expected to be 0 attr is invalid argument"),
         (grouped(devices=[{"device_id": "x"}]), "device_id of rank 0 attr is invalid argument"),
         (grouped(rank_id="1"), "device size not match rank_id: "),
+        (
+            table(("host", (0, 1)), ("host", (1,))),
+            "device id repeatedly used by rank 2 in device ip host: device 1 is the one of rank 1",
+        ),
     ],
 )
 def test_a_rank_table_that_is_none_is_told_at_once_with_file_and_place(
