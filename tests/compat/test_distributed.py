@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from shared.ports import free_port
-from tests.support.three_scripts import DOUBLED, Scripts
 from tests.support.scripts import RunningScript, alive_after, run_script
+from tests.support.three_scripts import DOUBLED, Scripts
 
 SECONDS = 60
 
