@@ -1,8 +1,11 @@
 """What scripts ask the worker of a distributed servable: which ranks, and how far they are."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from mindspore_serving.server.calls import Call, NotAnswered
+from shared.errors import InvalidRequest
 from shared.wire.gangs_codec import (
     AWAIT_PATH,
     DESCRIBE_PATH,
@@ -13,6 +16,7 @@ from shared.wire.gangs_codec import (
     write_describe_request,
 )
 
+_Told = TypeVar("_Told")
 _AWAIT_SECONDS, _GRACE_SECONDS = 1.0, 4.0
 # News are told at once, though not too often; what is no news is repeated now and then.
 _NEWS_SECONDS, _REPEAT_SECONDS = 3.0, 30.0
@@ -20,7 +24,17 @@ _NEWS_SECONDS, _REPEAT_SECONDS = 3.0, 30.0
 
 def describe(call: Call, seconds: float) -> GangDescription:
     """The ranks there are, and where they belong; raises NotAnswered."""
-    return read_description(call(DESCRIBE_PATH, write_describe_request(), seconds))
+    description = _read(read_description, call(DESCRIBE_PATH, write_describe_request(), seconds))
+    if not description.places:
+        raise NotAnswered("it was started without a rank table")
+    return description
+
+
+def _read(read: Callable[[bytes], _Told], answer: bytes) -> _Told:
+    try:
+        return read(answer)
+    except InvalidRequest as failure:
+        raise NotAnswered(failure.message) from None
 
 
 class AwaitedGang:
@@ -37,9 +51,9 @@ class AwaitedGang:
             answer = self._call(
                 AWAIT_PATH, write_await_request(_AWAIT_SECONDS), _AWAIT_SECONDS + _GRACE_SECONDS
             )
+            progress = _read(read_progress, answer)
         except NotAnswered:  # its worker has not come so far yet
             return False
-        progress = read_progress(answer)
         if not progress.serves and self._news.are_due(progress.text, time.monotonic()):
             waits = f"Serving: waiting for the ranks of servable {self._servable}"
             print(f"{waits}: {progress.text}", flush=True)

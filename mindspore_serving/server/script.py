@@ -37,17 +37,25 @@ class Script:
     def noting_signals(self) -> Iterator[threading.Event]:
         """SIGINT and SIGTERM only set an event while inside, for who has words of his own."""
         noted = threading.Event()
+        numbers: list[int] = []
+
+        def note(number: int, _: FrameType | None) -> None:
+            numbers.append(number)
+            noted.set()
+
         before = {}
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in _SIGNALS}
         for number, handler in before.items():
             if handler is _on_signal:
-                signal.signal(number, lambda *_: noted.set())
+                signal.signal(number, note)
         try:
             yield noted
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        for late in numbers:  # it came too late for other words
+            signal.raise_signal(late)
 
     def stay_alive(self) -> None:
         """Keep this process, and what it started, alive until ``stop``."""

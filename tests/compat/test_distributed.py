@@ -2,14 +2,17 @@
 
 import re
 import signal
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from shared.ports import free_port
-from tests.support.scripts import RunningScript, alive_after, run_script
+from tests.support.scripts import ROOT, RunningScript, alive_after, run_script
 from tests.support.three_scripts import DOUBLED, Scripts
 
 SECONDS = 60
@@ -49,6 +52,36 @@ def failed(script, words):
     assert script.process.wait(SECONDS) == 1
     assert not alive_after(below)
     return said
+
+
+@contextmanager
+def lone_agents(scripts, ranks):
+    """Agents without a script, all of which look for their worker: nothing of them ends it."""
+    agents = []
+    try:
+        agents.extend(_lone_agent(scripts, rank) for rank in ranks)
+        for each in agents:
+            assert each.stdout is not None
+            assert any("not joined" in line for line in each.stdout)
+        yield
+    finally:
+        for each in agents:
+            each.terminate()
+        for each in agents:
+            each.communicate(timeout=SECONDS)
+
+
+def _lone_agent(scripts, rank):
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "services.agent", "--worker", f"127.0.0.1:{scripts.port}"),
+            *("--rank", str(rank), "--model-files", scripts.folder / f"rank{rank}.json"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def test_server_and_agents_are_scripts_that_end_without_a_trace(two):
@@ -146,21 +179,30 @@ def test_every_machine_has_a_script_for_its_ranks(two):
             assert two.infer() == DOUBLED
 
 
-def test_one_rank_of_eight_is_waited_for_and_no_longer_than_told(tmp_path):
+def test_what_is_missing_is_said_until_somebody_ends_it(tmp_path):
     eight = Scripts(tmp_path, ranks=8)
     eight.write_table(("127.0.0.1", range(7)), ("10.255.255.2", [0]))
-    files = [f"rank{rank}.json" for rank in range(7)]
-    with eight.agents(files=files) as agents:
-        with eight.server("wait_agents_time_in_seconds=25") as server:
-            assert "matmul: no agent yet for rank 7" in agents.until("no agent yet for rank 7")
-            words = (
-                "RuntimeError: Fail to start workers: Failed to wait for ready of all agents,"
-                " current agents count: 7, rank size: 8: no agent yet for rank 7"
-            )
-            failed(server, words)
-        agents.process.send_signal(signal.SIGINT)
-        agents.until("Failed to start agents, distributed worker_address: ")
-        failed(agents, "RuntimeError: Fail to start agents because of Ctrl+C")
+    with eight.server() as server:
+        with eight.agents(files=[f"rank{rank}.json" for rank in range(7)]) as agents:
+            agents.until("waiting for the ranks of servable matmul: no agent yet for rank 7")
+            server.until("waiting for the ranks of servable matmul: no agent yet for rank 7")
+            agents.process.send_signal(signal.SIGINT)
+            agents.until("Failed to start agents, distributed worker_address: ")
+            failed(agents, "RuntimeError: Fail to start agents because of Ctrl+C")
+        below = server.children()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(SECONDS) == -signal.SIGINT
+        assert not alive_after(below)
+
+
+def test_seven_of_eight_ranks_are_waited_for_no_longer_than_told(tmp_path):
+    eight = Scripts(tmp_path, ranks=8)
+    words = (
+        "RuntimeError: Fail to start workers: Failed to wait for ready of all agents,"
+        " current agents count: 7, rank size: 8: no agent yet for rank 7"
+    )
+    with lone_agents(eight, range(7)), eight.server("wait_agents_time_in_seconds=10") as server:
+        failed(server, words)
 
 
 def test_agents_that_are_told_to_end_while_they_look_for_their_worker_do_so_at_once(two):
@@ -177,16 +219,23 @@ def _mapped(pid):
     return Path(f"/proc/{pid}/maps").read_bytes()
 
 
-def test_a_rank_that_cannot_load_its_model_is_told_on_both_sides(two):
+REASON = r"model file 'rank1\.json' is no toy: KeyError\('nonsense'\)"
+
+
+def test_agents_that_cannot_load_their_model_end_with_the_reason(two):
     two.write_model(1, "nonsense")
-    with two.server() as server, two.agents() as agents:
-        reason = r"model file 'rank1\.json' is no toy: KeyError\('nonsense'\)"
+    with two.server(), two.agents() as agents:
         said = failed(agents, "RuntimeError: Fail to start agents because of death of one agent")
         assert re.search(
-            rf", rank 1: .*{reason} \(more in .*log_matmul_rank1_device1\.log\)$", said
+            rf", rank 1: .*{REASON} \(more in .*log_matmul_rank1_device1\.log\)$", said
         )
+
+
+def test_a_servable_whose_ranks_cannot_load_their_model_ends_with_the_reason(two):
+    two.write_model(1, "nonsense")
+    with lone_agents(two, range(2)), two.server() as server:
         said = failed(server, "RuntimeError: Fail to start workers: ")
-        assert re.search(rf"rank 1: .*{reason}", said)
+    assert re.search(rf"rank 1: .*{REASON}", said)
 
 
 def test_a_key_reaches_the_agents_and_is_seen_nowhere(two):

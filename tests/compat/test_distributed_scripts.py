@@ -17,7 +17,7 @@ from tests.support.scripts import ROOT, RunningScript, run_script
 from tests.support.three_scripts import ports_in_a_row, rank_table
 
 EXPORTER = ROOT / "examples" / "matmul_distributed" / "export_model" / "export_model.py"
-pytestmark = [pytest.mark.mindspore, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.mindspore, pytest.mark.timeout(600)]
 
 CONFIG_1_2 = """
 from mindspore_serving.worker import distributed
@@ -154,20 +154,110 @@ if __name__ == '__main__':
 """
 
 
+CONFIG_1_3 = '''
+import numpy as np
+from mindspore_serving.server import distributed
+from mindspore_serving.server import register
+from mindspore_serving.server.register import PipelineServable
+
+distributed.declare_servable(rank_size=8, stage_size=1, with_batch_dim=False)
+
+
+def add_preprocess(x):
+    """define preprocess, this example has one input and one output"""
+    x = np.add(x, x)
+    return x
+
+
+@register.register_method(output_names=["y"])
+def fun1(x):
+    x = register.call_preprocess(add_preprocess, x)
+    y = register.call_servable(x, subgraph=0)
+    return y
+
+
+@register.register_method(output_names=["y"])
+def fun2(x):
+    y = register.call_servable(x, subgraph=1)
+    return y
+
+
+servable1 = PipelineServable(servable_name="matmul", method="fun1", version_number=0)
+servable2 = PipelineServable(servable_name="matmul", method="fun2", version_number=0)
+
+
+@register.register_pipeline(output_names=["x", "z"])
+def predict(x, y):
+    x = servable1.run(x)
+    for i in range(10):
+        print(i)
+        z = servable2.run(y)
+    return x, z
+'''
+AGENT_1_3 = '''
+from mindspore_serving.server import distributed
+
+
+def start_agents():
+    """Start all the agents in current machine"""
+    model_files = []
+    group_configs = []
+    for i in range(8):
+        model_files.append([f"model/device{i}/matmul_0.mindir", f"model/device{i}/matmul_1.mindir"])
+        group_configs.append([f"model/device{i}/group_config.pb"])
+
+    distributed.startup_agents(distributed_address="127.0.0.1:6200", model_files=model_files,
+                               group_config_files=group_configs)
+
+
+if __name__ == '__main__':
+    start_agents()
+'''
+CLIENT_1_3 = '''
+import numpy as np
+from mindspore_serving.client import Client
+
+
+def run_matmul():
+    """Run client of distributed matmul"""
+    client = Client("localhost:5500", "matmul", "predict")
+    instance = {"x": np.ones((128, 96), np.float32), "y": np.ones((128, 96), np.float32)}
+    result = client.infer(instance)
+    print("result:\\n", result)
+
+
+if __name__ == '__main__':
+    run_matmul()
+'''
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """Exports the models of so many ranks and stages, each once."""
+    done = {}
+
+    def export(ranks, stages):
+        if (ranks, stages) not in done:
+            folder = tmp_path_factory.mktemp("exported")
+            command = [sys.executable, EXPORTER, "--directory", folder]
+            command += ["--ranks", str(ranks), "--stages", str(stages)]
+            subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+            done[ranks, stages] = folder / "model"
+        return done[ranks, stages]
+
+    return export
+
+
 @pytest.fixture
-def exported(tmp_path):
-    """A folder with scripts and the models of so many ranks; their ports are this test's."""
-    ports = {port: str(free_port()) for port in ("5500", "1500", "6200")}
+def exported(tmp_path, export):
+    """A folder with the models of so many ranks."""
 
     def exported(ranks, stages=1):
-        ports["7000"] = str(ports_in_a_row(ranks))
-        command = [sys.executable, EXPORTER, "--directory", tmp_path]
-        command += ["--ranks", str(ranks), "--stages", str(stages)]
-        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
-        return Folder(tmp_path, ports)
+        shutil.copytree(export(ranks, stages), tmp_path / "model")
+        ports = {port: str(free_port()) for port in ("5500", "1500", "6200")}
+        return Folder(tmp_path, ports | {"7000": str(ports_in_a_row(ranks))})
 
-    yield exported
-    shutil.rmtree(tmp_path / "model", ignore_errors=True)
+    return exported
 
 
 class Folder:
@@ -219,6 +309,30 @@ def test_the_scripts_of_1_2_run_eight_ranks_and_print_what_their_document_says(e
         "mindspore_serving.master.start_restful_server",
         "mindspore_serving.worker.distributed.startup_worker_agents",
     ]
+
+
+def test_the_scripts_of_1_3_run_a_pipeline_over_two_graphs_of_eight_ranks(exported):
+    folder = exported(ranks=8)
+    for each in (folder.path / "model").iterdir():
+        # The document exports its first network twice.
+        shutil.copy(each / "matmul.mindir", each / "matmul_1.mindir")
+        (each / "matmul.mindir").rename(each / "matmul_0.mindir")
+    folder.write("matmul/servable_config.py", CONFIG_1_3)
+    folder.write("rank_table_8pcs.json", rank_table(("127.0.0.1", range(8))))
+    # The document leaves the agents' port to its default.
+    agent = AGENT_1_3.replace("group_config_files=g", "agent_start_port=7000, group_config_files=g")
+    with (
+        folder.run("serving_server.py", SERVER.replace("table.json", "table_8pcs.json")) as server,
+        folder.run("serving_agent.py", agent) as agents,
+    ):
+        server.until("RESTful server start success")
+        agents.until("Success to start agents, ")
+        printed = folder.client(CLIENT_1_3)
+    # Of two outputs either may come first.
+    result = PRINTED.removesuffix("}]\n").removeprefix("result:\n [{'y': ")
+    z, x = (f"'{name}': {result}" for name in "zx")
+    x = x.replace("48", "96")
+    assert printed in [f"result:\n [{{{', '.join(both)}}}]\n" for both in ((x, z), (z, x))]
 
 
 @pytest.mark.parametrize(
