@@ -1,12 +1,12 @@
 """Which ranks of a distributed model belong on this machine, and with which files."""
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mindspore_serving.server.agents_config import AgentsStartConfig, as_lists
 from shared.addresses import HostPort
+from shared.ports import is_unused
 from shared.rank_table import RankPlace
 
 _MOST_PORT = 65535
@@ -36,21 +36,9 @@ class CanBind(Protocol):
 def can_bind(ip: str, port: int) -> bool:
     """Whether ``ip`` (or a name of it) is this machine's, and ``port`` is free there."""
     try:
-        found = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM)
-    except OSError:
+        return is_unused(port, ip)
+    except (OSError, UnicodeError):  # the address of another machine, or none
         return False
-    return any(_can_bind(family, address) for family, _, _, _, address in found)
-
-
-def _can_bind(family: int, address: tuple[object, ...]) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do; else one that has just ended keeps its port from us for a minute.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError:
-            return False
-    return True
 
 
 def local_ranks(
