@@ -58,3 +58,11 @@ def is_this_host(peer_host: str | None) -> bool:
     if peer_host is None:
         return False
     return not peer_host or ipaddress.ip_address(peer_host.partition("%")[0]).is_loopback
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is written as an IP address of the loopback, or as ``localhost``."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -30,6 +30,11 @@ class Placed:
         return self.offset + int(np.prod(self.dims, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
+def aligned(offset: int) -> int:
+    """The first place from ``offset`` on where an array may begin."""
+    return -(-offset // _ALIGN) * _ALIGN
+
+
 def dims_of(column: Column) -> tuple[int, ...]:
     """The shape of a column, stacked."""
     return (len(column), *column[0].shape) if isinstance(column, list) else column.shape
@@ -80,7 +85,7 @@ class Arena:
         for column in columns:
             first = column[0] if isinstance(column, list) else column
             placed.append(Placed(offset, first.dtype.name, dims_of(column)))
-            offset = -(-placed[-1].end // _ALIGN) * _ALIGN
+            offset = aligned(placed[-1].end)
         memory = self._ensure(max(offset, 1))
         for column, place in zip(columns, placed, strict=True):
             view: Array = np.ndarray(place.dims, np.dtype(place.dtype), memory, place.offset)

@@ -1,6 +1,7 @@
 """A child process of a service, at the other end of a socket."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -21,6 +22,21 @@ class ChildProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its number; another process may have it after the end."""
+        return self._process.pid
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it, and none has it go on yet."""
+        try:
+            # The parent is told of stops; the news is left where it is, to be told again.
+            flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, flags) is not None
+        except ChildProcessError:
+            return False
+
     def kill(self) -> None:
         """End it at once."""
         if self._process.returncode is None:
@@ -33,12 +49,13 @@ class ChildProcess:
 
     async def cause(self) -> str:
         """How it ended, after its socket did; one that lives on is of no use and is killed."""
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                return await self.end()
-        except TimeoutError:
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    return await self.end()
             self.kill()
-            return await self.end()
+        # It waits in the kernel, for a device that does not answer.
+        return "SIGKILL has not ended it yet"
 
 
 @asynccontextmanager
@@ -75,4 +92,16 @@ async def child_process(
                 transport.abort()
         finally:
             child.kill()
+            await _reaped(process)
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> None:
+    """Wait for its end, also when cancelled meanwhile: what comes next may need its place."""
+    cancelled: asyncio.CancelledError | None = None
+    while process.returncode is None:
+        try:
             await process.wait()
+        except asyncio.CancelledError as asked:
+            cancelled = asked
+    if cancelled is not None:
+        raise cancelled

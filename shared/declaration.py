@@ -51,6 +51,10 @@ def declare_model(
     declaration = current_declaration()
     models = declaration.models
     arguments.check_flag("with_batch_dim", with_batch_dim)
+    if any(model.distribution for model in models.values()):
+        raise RuntimeError(
+            "Declare model failed, servable has already been declared as distributed servable"
+        )
     files = arguments.model_files_of(model_file)
     unbatched = arguments.indices_of("without_batch_dim_inputs", without_batch_dim_inputs)
     known_format = arguments.model_format_of(model_format)

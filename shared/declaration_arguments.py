@@ -25,14 +25,18 @@ def check_flag(parameter: str, value: object) -> None:
         raise RuntimeError(f"Parameter '{parameter}' should be bool, but actually {type(value)}")
 
 
-def check_count(parameter: str, value: object, *, at_least: int) -> None:
-    """Refuse what is no whole number from ``at_least`` on."""
-    _check_whole(f"Parameter '{parameter}'", value, at_least)
+def check_count(
+    parameter: str, value: object, *, at_least: int, at_most: int | None = None
+) -> None:
+    """Refuse what is no whole number from ``at_least`` on, up to ``at_most``."""
+    _check_whole(f"Parameter '{parameter}'", value, at_least, at_most)
 
 
-def _check_whole(subject: str, value: object, at_least: int) -> None:
+def _check_whole(subject: str, value: object, at_least: int, at_most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RuntimeError(f"{subject} should be int, but actually {type(value)}")
+    if at_most is not None and not at_least <= value <= at_most:
+        raise RuntimeError(f"{subject} should be in range [{at_least},{at_most}]")
     if value < at_least:
         raise RuntimeError(f"{subject} should be >= {at_least}")
 

@@ -45,7 +45,8 @@ def call_servable(args: Sequence[Any], subgraph: int) -> Any:
     tracing.old_calls.note(tracing.method, "call_servable")
     model = _only_model(declaration)
     arguments.check_count("subgraph", subgraph, at_least=0)
-    if subgraph >= len(model.files):
+    # How many a distributed model has is known when its agents have loaded it.
+    if model.distribution is None and subgraph >= len(model.files):
         raise RuntimeError(
             f"The model does not have subgraph of index {subgraph}, the subgraph count of the"
             f" model is {len(model.files)}"

@@ -27,6 +27,10 @@ class Hello:
     address: str
     local_address: str = ""
     device: Device | None = None
+    rank: int | None = None
+    """Of agents that hold one rank of a distributed model."""
+    epoch: int = 0
+    """The latest epoch that it heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,10 @@ class Holding:
     """``loading``, ``ready`` or ``failed``."""
     detail: str = ""
     models: tuple[ModelSignature, ...] = ()
+    epoch: int = 0
+    """Of the gang that it is a part of; 0 for none."""
+    scheduler: str = ""
+    """HOST:PORT where the ranks of its group meet, told by the one that runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +121,29 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class GangPart:
+    """The part of an agent in one start of a gang."""
+
+    epoch: int
+    rank: int
+    rank_size: int
+    group_rank: int
+    """Its place among those that compute together."""
+    group_size: int
+    scheduler: str = ""
+    """HOST:PORT where they meet; port 0: this agent runs it; empty: they need none."""
+    rank_table: str = ""
+    """JSON, as libraries of collectives read it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assigned:
     """A servable version that an agent must hold."""
 
     what: ServableVersion
     models: tuple[ModelFiles, ...]
+    gang: GangPart | None = None
+    """None: this agent serves the models on its own."""
 
 
 @dataclass(frozen=True, slots=True)

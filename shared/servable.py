@@ -63,6 +63,25 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """How a model is cut into ranks, each of which an agent holds."""
+
+    rank_size: int
+    stage_size: int = 1
+    """Ranks are cut into so many stages, in order; each takes what the one before it gives."""
+    enable_pipeline_infer: bool = False
+    """Whether as many batches are at work as there are stages."""
+    relay_stages: bool | None = None
+    """Whether the worker carries what one stage gives to the next one, which the graphs do
+    otherwise; None: on CPUs, whose collectives cannot send."""
+
+    @property
+    def group_size(self) -> int:
+        """Ranks of one stage."""
+        return self.rank_size // self.stage_size
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model of a servable: one file, or several files that are its subgraphs."""
 
@@ -75,6 +94,8 @@ class ModelSpec:
     without_batch_dim_inputs: tuple[int, ...] = ()
     options: ModelOptions = ModelOptions()
     batching: Batching = Batching()
+    distribution: Distribution | None = None
+    """Of a distributed model, whose files the agents of its ranks name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +127,11 @@ class Servable:
     name: str
     methods: Mapping[str, Method]
     models: Mapping[str, ModelSpec]
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """Of its distributed model, which has no other beside it."""
+        return next((each.distribution for each in self.models.values()), None)
 
     @property
     def offered(self) -> Mapping[str, Method]:

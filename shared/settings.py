@@ -6,6 +6,7 @@ field, and calls ``load``. Unknown keys are errors that name the nearest known o
 
 import argparse
 import difflib
+import json
 import os
 import sys
 import tomllib
@@ -38,6 +39,7 @@ from shared.wire.tls import PeerTls
 # What --help calls values, by the type that pydantic-settings names.
 _METAVARS = {
     "str": "TEXT", "float": "NUMBER", "int": "NUMBER", "Path": "PATH", "tuple[str,...]": "A,B,...",
+    "tuple[Path,...]": 'PATH|["PATH",...]',
 }  # fmt: skip
 _CONFIG_FLAG = "--config"
 _CONFIG_VARIABLE = "MINDSERVE_CONFIG"
@@ -54,6 +56,18 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for text in texts for part in str(text).split(",") if part.strip())
 
 
+def _one_or_json(value: Any) -> Any:
+    """One path as it is, or an array of JSON with several."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("["):
+        return (value,) if value else ()
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('expected one path, or several as ["PATH", "PATH"]') from None
+
+
 def _check_front(text: str) -> str:
     return text if text.startswith("unix:") and text != "unix:" else _check_address(text)
 
@@ -66,6 +80,8 @@ OptionalAddress = Annotated[str, AfterValidator(lambda text: text and _check_add
 """HOST:PORT, or empty for none."""
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several names, separated by commas."""
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_one_or_json)]
+"""One path, or several as a JSON array: paths may hold any character."""
 Addresses = Annotated[Names, AfterValidator(lambda many: tuple(map(_check_address, many)))]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

@@ -28,14 +28,15 @@ def merge_config(configs: Sequence[ServableStartConfig]) -> list[ServableStartCo
                 f"The servable directory of servable name {name} is different in multiple"
                 f" configurations, servable directory: {directory} and {known}"
             )
-        _check_folder(directory, name)
+        check_folder(directory, name)
         version = config.version_number or _newest_version(Path(directory, name))
         before = merged.get((name, version))
         merged[name, version] = _united(config, before or config, version)
     return list(merged.values())
 
 
-def _check_folder(directory: str, name: str) -> None:
+def check_folder(directory: str, name: str) -> None:
+    """Raises RuntimeError in the original's words when a servable is not there."""
     folder = Path(directory, name)
     where = f"servable directory '{directory}'"
     if not folder.is_dir():

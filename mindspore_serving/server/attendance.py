@@ -42,16 +42,16 @@ class Standing(Protocol):
 def can_be_called(services: Iterable[Standing]) -> bool:
     """Whether somebody can be answered, now or once crashed services are back.
 
-    That takes one of the masters, if there were any, and worker and agent of one servable, if
-    there were any.
+    That takes one of the masters, if there were any, and of one servable, if there were any, one
+    of each service that was started for it: a script may have started its agents alone.
     """
     started = list(services)
     there = {(each.part, each.service) for each in started if not each.left}
-    masters = [each for each in started if each.service == "master"]
-    parts = {each.part for each in started if each.service != "master"}
-    return (not masters or ("", "master") in there) and (
-        not parts or any({(part, "worker"), (part, "agent")} <= there for part in parts)
-    )
+    needed: dict[str, set[tuple[str, str]]] = {}
+    for each in started:
+        needed.setdefault(each.part, set()).add((each.part, each.service))
+    masters = needed.pop("", set())
+    return masters <= there and (not needed or any(part <= there for part in needed.values()))
 
 
 def hang_seconds() -> float:

@@ -130,9 +130,9 @@ class Child:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         said = next((line for line in reversed(lines) if line.strip()), "no reason given")
         reason = said.removeprefix(f"{self.service}: ")
-        code = self._process.wait()
+        code, death = self._process.wait(), f"death of one {self.service}"
         if code < 0:
-            reason = f"death of one {self.service} ({self.cause()})"
+            reason = self.cause() if death in self.failure else f"{death} ({self.cause()})"
         elif code == 0:
             reason = f"one {self.service} was told to end while it started"
         elif os.strerror(errno.EMFILE) in reason:

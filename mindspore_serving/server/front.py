@@ -6,10 +6,11 @@ from typing import Any
 from shared.addresses import HostPort
 from shared.wire.tls import ServerTls, TlsFault, content, server_context
 
-GRPC, RESTFUL = "Serving gRPC", "RESTful server"
+GRPC, RESTFUL, DISTRIBUTED = "Serving gRPC", "RESTful server", "Distributed gRPC"
 _MAX_MESSAGE_MB = 512
 _MAX_PORT = 65535
-GRPC_FAILED = "Serving Error: Serving gRPC server start failed, create server failed, address "
+_FAILED = "Serving Error: {} server start failed, create server failed, address "
+GRPC_FAILED, DISTRIBUTED_FAILED = _FAILED.format(GRPC), _FAILED.format(DISTRIBUTED)
 
 
 class SSLConfig:
@@ -72,7 +73,7 @@ def check_front(tag: str, address: Any, max_msg_mb_size: Any) -> None:
     """
     check_text("address", address)
     if not address.startswith("unix:"):
-        _check_address(tag, address)
+        check_address(tag, address)
     elif tag == RESTFUL:
         raise RuntimeError("RESTful server does not support binding to unix domain socket")
     elif address == "unix:":
@@ -88,7 +89,8 @@ def check_front(tag: str, address: Any, max_msg_mb_size: Any) -> None:
         )
 
 
-def _check_address(tag: str, address: str) -> None:
+def check_address(tag: str, address: str) -> None:
+    """Refuse what is not HOST:PORT; raises RuntimeError in the words for the tag."""
     illegal = f"Serving Error: The format of the {tag} address '{address}' is illegal"
     host, colon, port = address.rpartition(":")
     if not colon:
@@ -106,7 +108,7 @@ def _check_address(tag: str, address: str) -> None:
     except ValueError:
         if tag == RESTFUL:
             raise RuntimeError(illegal) from None
-        raise RuntimeError(f"{GRPC_FAILED}{address}: expected HOST:PORT") from None
+        raise RuntimeError(f"{_FAILED.format(tag)}{address}: expected HOST:PORT") from None
 
 
 def joined_address(ip: Any, name: str, port: Any) -> str:

@@ -1,13 +1,13 @@
 """The services that a user's script starts: child processes that never outlive it."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mindspore_serving import log
-from mindspore_serving.server.attendance import Attendance, can_be_called, hang_seconds
-from mindspore_serving.server.child import Child, ServableKey, why_not_born
+from mindspore_serving.server.calls import NotAnswered, calling
+from mindspore_serving.server.child import Child
+from mindspore_serving.server.children import Children
+from mindspore_serving.server.distributed_config import DistributedStartConfig
+from mindspore_serving.server.gangs import AwaitedGang
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
@@ -16,8 +16,7 @@ from shared.wire.predict_service import SERVICE_NAME
 
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 _READY_SECONDS = 600.0
-_POLL_SECONDS = 0.1
-_NO_VARIABLES: Mapping[str, str] = {}
+_NO_WORKERS = "Fail to start workers"
 GRPC_DOOR, REST_DOOR = "master", "restful_master"
 
 
@@ -33,10 +32,7 @@ class _Master:
 class Stack:
     """Master, workers and agents of one script."""
 
-    _hang_seconds: float = field(default_factory=hang_seconds)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-    _children: list[Child] = field(default_factory=list)
+    children: Children = field(default_factory=Children)
     _servables: list[str] = field(default_factory=list)
     _doors: dict[str, Sequence[str]] = field(default_factory=dict)
     """What a master is told of each door that clients come in by."""
@@ -64,14 +60,14 @@ class Stack:
         if self._servables:
             raise RuntimeError("start_master_server comes before the servables of its script")
         self._is_public = True
-        self._end([each.child for each in self._masters.values() if each.child is not None])
+        self.children.end([each.child for each in self._masters.values() if each.child is not None])
         self._masters = {GRPC_DOOR: _Master(address)}
         self._start_public_master(f"bind to the address {address} failed")
 
     def _start_public_master(self, failure: str) -> None:
         (master,) = self._masters.values()
         if master.child is not None:
-            self._end([master.child])
+            self.children.end([master.child])
         arguments = [each for door in self._doors.values() for each in door]
         self._start_master(GRPC_DOOR, arguments, failure)
 
@@ -79,7 +75,7 @@ class Stack:
         master = self._masters[name]
         if "--listen" not in arguments:
             arguments = [*arguments, "--listen", free_address()]
-        master.child = self._start(
+        master.child = self.children.start(
             name,
             "master",
             failure,
@@ -105,7 +101,7 @@ class Stack:
         masters: where the workers join; by default the masters of this script.
         listen: where the one worker listens; by default a free address.
         """
-        joined = masters or [each.membership for each in self._masters.values()]
+        joined = masters or self._memberships
         more = ["--enable-lite"] if enable_lite else []
         started = [self._start_servable(config, joined, listen, more) for config in configs]
         for name, address, family in started:
@@ -125,16 +121,15 @@ class Stack:
         address = listen or free_address()
         name, version = config.servable_name, config.version_number
         devices = config.device_ids or tuple(range(config.num_parallel_workers))
-        failure = "Fail to start workers"
         part = f"{name} version {version}"
         not_loaded = (
-            f"{failure}: Load model failed, servable directory: '{config.servable_directory}',"
+            f"{_NO_WORKERS}: Load model failed, servable directory: '{config.servable_directory}',"
             f" servable name: '{name}', version number {version}, load error details"
         )
-        worker = self._start(
+        worker = self.children.start(
             f"{name}_worker_version{version}",
             "worker",
-            failure,
+            _NO_WORKERS,
             *("--listen", address),
             *("--masters", ",".join(masters)),
             *("--servable-directory", config.servable_directory),
@@ -147,7 +142,7 @@ class Stack:
             part=part,
         )
         agents = [
-            self._start(
+            self.children.start(
                 f"{name}_device{device}_version{version}",
                 "agent",
                 not_loaded,
@@ -165,6 +160,39 @@ class Stack:
         ]
         return name, address, [worker, *agents]
 
+    def start_distributed(
+        self, config: DistributedStartConfig, *, masters: Sequence[str] = ()
+    ) -> None:
+        """Start a worker whose agents other scripts start; returns when a gang of them serves.
+
+        masters: where the worker joins; by default the masters of this script.
+        """
+        name, version = config.servable_name, config.version_number
+        worker = self.children.start(
+            f"{name}_distributed",
+            "worker",
+            _NO_WORKERS,
+            *("--listen", config.distributed_address),
+            *("--masters", ",".join(masters or self._memberships)),
+            *("--servable-directory", config.servable_directory),
+            *("--servables", f"{name}:{version}"),
+            *("--rank-table", config.rank_table_json_file),
+            *("--wait-agents-seconds", str(config.wait_agents_time_in_seconds)),
+            "--fail-fast",
+            address=config.local_address,
+            part=f"{name} version {version}",
+        )
+        with calling(config.local_address) as call:
+            self.children.wait([worker], AwaitedGang(call, name).serves, None)
+        if not masters:
+            self._servables.append(name)
+        self._wait_until_known()
+
+    @property
+    def _memberships(self) -> Sequence[str]:
+        """Where workers join the masters of this script."""
+        return [each.membership for each in self._masters.values()]
+
     def _wait_until_known(self) -> None:
         """Let a client that calls next find what was started."""
         for master in self._masters.values():
@@ -172,94 +200,17 @@ class Stack:
                 assert master.child is not None
                 self._wait([master.child], master.membership, name)
 
-    def watch(self) -> bool:
-        """Keep this process alive, and services that crash or hang, until ``stop``.
-
-        It also ends, with True, when what is left of the services can answer nobody: then they
-        are to be stopped.
-        """
-        attendance = Attendance(self._hang_seconds)
-        while not self._stopped.wait(_POLL_SECONDS):
-            with self._lock:
-                if self._stopped.is_set():
-                    break
-                attendance.look(self._children, time.monotonic())
-                if not can_be_called(self._children):
-                    return True
-                asked = list(self._children)
-            attendance.ask(asked, time.monotonic())
-        return False
-
-    def stop(self) -> None:
-        """End every child, those that take requests first; each finishes what it has."""
-        self._stopped.set()
-        with self._lock:
-            # The master first, then workers, then agents: nothing accepted is lost.
-            for service in ("master", "worker", "agent"):
-                self._end([child for child in self._children if child.service == service])
-
-    def let_go(self) -> None:
-        """Close this process's ends of what keeps its services alive; takes no lock."""
-        for child in self._children:
-            child.close()
-
-    def _end(self, children: Sequence[Child]) -> None:
-        with self._lock:
-            for child in children:
-                child.close()
-            began = time.monotonic()
-            for child in children:
-                if not child.wait(began + child.stop_seconds):
-                    log.error("%s had not ended in %g s: killed", child.name, child.stop_seconds)
-                if child in self._children:  # else a signal's handler was faster
-                    self._children.remove(child)
-
-    def _start(
-        self,
-        name: str,
-        service: str,
-        failure: str,
-        *arguments: str,
-        environment: Mapping[str, str] = _NO_VARIABLES,
-        key: ServableKey | None = None,
-        address: str,
-        part: str = "",
-    ) -> Child:
-        with self._lock:
-            try:
-                child = Child(
-                    *(name, service, failure, arguments, environment, key),
-                    now=time.monotonic(), address=address, part=part,
-                )  # fmt: skip
-            except OSError as oserror:
-                raise RuntimeError(f"{failure}: {why_not_born(oserror)}") from oserror
-            self._children.append(child)
-            return child
-
     def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
         """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
-        # Here, because servable_config.py imports this package too, and workers do without grpcio.
-        import grpc  # noqa: PLC0415 (see above)
+        with calling(address) as call:
 
-        deadline = time.monotonic() + _READY_SECONDS
-        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            check: Callable[..., bytes] = channel.unary_unary(CHECK_PATH)
-            while True:
-                for child in children:
-                    if child.ended:
-                        raise RuntimeError(child.why_not_started())
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"{children[0].failure}: not ready in {_READY_SECONDS:.0f} s"
-                    )
+            def serves() -> bool:
                 try:
-                    if is_serving(check(check_request(service), timeout=5)):
-                        break
-                except grpc.RpcError:
-                    pass
-                time.sleep(_POLL_SECONDS)
-        for child in children:
-            child.is_kept = True
+                    return is_serving(call(CHECK_PATH, check_request(service), 5.0))
+                except NotAnswered:
+                    return False
+
+            self.children.wait(children, serves, _READY_SECONDS)
 
 
 def free_address() -> str:

@@ -49,7 +49,7 @@ class ServableStartConfig:
                 "Parameter 'num_parallel_workers' should be in range"
                 f" [0,{_MAX_PARALLEL_WORKERS}], but actually {num_parallel_workers}"
             )
-        self.decryption_key = _decryption_key(dec_key, dec_mode)
+        self.decryption_key = decryption_key(dec_key, dec_mode)
         self.servable_directory = str(script_folder() / servable_directory)
         self.servable_name = servable_name
         self.device_ids = _device_ids(device_ids)
@@ -75,8 +75,11 @@ def _check_int(name: str, value: Any) -> None:
         raise RuntimeError(f"Parameter '{name}' should be int, but actually {type(value)}")
 
 
-def _decryption_key(key: Any, mode: Any) -> DecryptionKey | None:
-    """Messages say nothing of what was given: it may be the key in the wrong place."""
+def decryption_key(key: Any, mode: Any) -> DecryptionKey | None:
+    """The key of model files; raises RuntimeError, which says nothing of what was given.
+
+    It may be the key in the wrong place.
+    """
     if mode not in MODES:
         raise RuntimeError("Parameter 'dec_mode' expected to be 'AES-GCM' or 'AES-CBC'")
     if key is None:

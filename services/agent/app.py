@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from services.agent.collective.rank import Rank
 from services.agent.device.holder import Holder
 from services.agent.device.supervisor import Limits
 from services.agent.keys import read_keys
@@ -62,6 +63,7 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
     member_id = uuid.uuid4().hex
     device = Device(settings.device_type, settings.device_id)
     keys = await asyncio.to_thread(read_keys, settings.dec_keys)
+    rank = await asyncio.to_thread(_rank, settings)
     limits = Limits(
         settings.hang_seconds, settings.load_timeout_seconds, settings.onednn_max_cpu_isa
     )
@@ -81,20 +83,22 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
         first_load = _FirstLoad()
         if settings.first_load_must_succeed:
             scope.spawn(first_load.must_succeed(), name="first load")
-        holder = Holder(scope, device, limits, changed, keys)
+        holder = Holder(scope, device, limits, changed, keys, rank)
         door = ExecutionDoor(holder, AgentMetrics(registry))
         routes = door.routes | health_routes(board)
         async with wire.serve(routes, [settings.listen, *filter(None, [local])]) as server:
             bound = HostPort.parse(server.addresses[0])
-            hello = Hello(member_id, str(bound.as_seen_from_afar), local, device)
+            address = str(bound.as_seen_from_afar)
+
+            def hello() -> Hello:
+                number = rank.number if rank else None
+                return Hello(member_id, address, local, device, number, holder.latest_epoch)
 
             def noticed(notice: Notice) -> None:
                 if isinstance(notice, Assignment):
                     holder.assign(_on_lite(notice) if settings.enable_lite else notice)
 
-            membership = Membership(
-                wire, lambda: hello, holder.holdings, lambda: holder.running, noticed
-            )
+            membership = Membership(wire, hello, holder.holdings, lambda: holder.running, noticed)
             scope.spawn(membership.keep_joined(settings.worker), name="membership")
             with exporter(registry, metrics_at):
                 board.set("", True)
@@ -119,6 +123,15 @@ class _FirstLoad:
         """Wait for it; raises LoadFailed naming servable, version and cause."""
         if reason := await self._reason:
             raise LoadFailed(reason)
+
+
+def _rank(settings: AgentSettings) -> Rank | None:
+    """What it offers to gangs; raises LoadFailed naming a file that cannot be read."""
+    if settings.rank is None:
+        return None
+    rank = Rank(settings.rank, settings.model_files, settings.group_config_files)
+    rank.check_files()
+    return rank
 
 
 def _on_lite(assignment: Assignment) -> Assignment:

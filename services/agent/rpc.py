@@ -45,7 +45,7 @@ class ExecutionDoor:
         except DecodeError as failure:
             raise InvalidRequest("not an ExecuteHead") from failure
         what = ServableVersion(head.servable, head.version)
-        work = Work(what, head.model, head.rows, incoming.head, incoming.payload)
+        work = Work(what, head.model, head.rows, incoming.head, incoming.payload, head.epoch)
         try:
             done = await self._executor.execute(work)
         except ServingError as failure:

@@ -1,11 +1,11 @@
 """What an agent can be told."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from services.agent.keys import KeyFile
-from shared.settings import Address, Names, OptionalAddress, Seconds, ServiceSettings
+from shared.settings import Address, Names, OptionalAddress, Paths, Seconds, ServiceSettings
 
 
 def _check_key_files(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,9 +38,25 @@ class AgentSettings(ServiceSettings):
     dec_keys: Annotated[Names, AfterValidator(_check_key_files), Field(repr=False)] = ()
     """Files with the keys of encrypted models, as SERVABLE=FILE or SERVABLE=FILE:AES-CBC (without
     a mode: AES-GCM). Each holds 16, 24 or 32 bytes and is read once; /dev/stdin is possible."""
+    rank: Annotated[int, Field(ge=0)] | None = None
+    """The rank of its worker's distributed model that this agent runs; without one it runs what
+    its worker assigns."""
+    model_files: Paths = ()
+    """This rank's file of the distributed model: a path, or a JSON array of the paths of its
+    subgraphs, in order."""
+    group_config_files: Paths = ()
+    """This rank's group configuration, which Ascend's collectives read: a path, or a JSON array."""
     enable_lite: bool = False
     """Run MindIR models with MindSpore Lite as well, not only those of format MindIR_Lite."""
     first_load_must_succeed: bool = False
     """End with status 1 when the first models cannot be loaded, instead of trying again."""
     onednn_max_cpu_isa: str = "AVX2"
     """ONEDNN_MAX_CPU_ISA of device processes: other values make convolutions 100 times slower."""
+
+    @model_validator(mode="after")
+    def _check_rank(self) -> Self:
+        if self.rank is not None and not self.model_files:
+            raise ValueError("a rank needs model_files: its worker does not know them")
+        if self.rank is None and (self.model_files or self.group_config_files):
+            raise ValueError("model_files and group_config_files are of no use without a rank")
+        return self

@@ -9,8 +9,11 @@ from typing import NoReturn
 import structlog
 
 from services.worker.client_rpc import ClientDoor
+from services.worker.gangs.rules import GangRules, RankTable
+from services.worker.gangs_rpc import GangsDoor
 from services.worker.graph.runner import GraphRunner
 from services.worker.masters import keep_joined
+from services.worker.members import Members
 from services.worker.methods import Methods
 from services.worker.metrics import Metrics
 from services.worker.repository_rpc import RepositoryDoor
@@ -85,13 +88,9 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
     metrics = Metrics(registry)
     health = HealthBoard()
     health.set("", True)
-    repository = Repository(
-        settings.servable_directory,
-        [Wanted.parse(text) for text in settings.servables],
-        VersionPolicy.parse(settings.version_policy),
-        max_batch_size=settings.max_batch_size,
-    )
+    repository = _repository(settings)
     first = await asyncio.to_thread(repository.load_first)
+    gangs = await asyncio.to_thread(_gang_rules, settings)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     never_fits: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
     with shared_metrics.exporter(registry, exported):
@@ -116,10 +115,11 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 max_calls=settings.max_calls,
                 batching=settings.batching,
                 changed=offers_changed,
-                reassigned=lambda: registrar.notify_all(servings.assignment()),
+                gangs=gangs,
+                notify=lambda *news: registrar.notify(*news),  # noqa: PLW0108 (see above)
                 unfit=unfit,
             )
-            registrar = Registrar(servings.agents, settings.lease_seconds)
+            registrar = Registrar(Members(servings), settings.lease_seconds)
             functions = _function_stages(settings, scope, metrics)
             pipelines = Pipelines(
                 settings.pipeline_threads,
@@ -144,6 +144,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         door.routes
                         | registrar.routes
                         | RepositoryDoor(rollout).routes
+                        | GangsDoor(servings, gangs.table).routes
                         | health_routes(health),
                         [settings.listen],
                     ) as server,
@@ -154,9 +155,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
                     ) as front,
                 ):
-                    bound = HostPort.parse(server.addresses[0])
-                    advertised = settings.advertise or str(bound.as_seen_from_afar)
-                    hello = Hello(uuid.uuid4().hex, advertised)
+                    hello = _hello(settings, server.addresses[0])
                     membership = Membership(
                         peers,
                         lambda: hello,
@@ -167,8 +166,8 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     rollout.begin(first)
                     offers_changed()
                     scope.spawn(registrar.expel_silent(), name="lease watch")
-                    if settings.fail_fast:
-                        scope.spawn(_wait(never_fits), name="fail fast")
+                    scope.spawn(_wait_for_gang(servings, settings), name="first gang")
+                    scope.spawn(_wait(never_fits), name="fail fast")
                     scope.spawn(
                         keep_joined(
                             membership,
@@ -192,6 +191,44 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             finally:
                 pipelines.close()
                 functions.close()
+
+
+def _hello(settings: WorkerSettings, address: str) -> Hello:
+    advertised = settings.advertise or str(HostPort.parse(address).as_seen_from_afar)
+    return Hello(uuid.uuid4().hex, advertised)
+
+
+def _repository(settings: WorkerSettings) -> Repository:
+    return Repository(
+        settings.servable_directory,
+        [Wanted.parse(text) for text in settings.servables],
+        VersionPolicy.parse(settings.version_policy),
+        max_batch_size=settings.max_batch_size,
+    )
+
+
+def _gang_rules(settings: WorkerSettings) -> GangRules:
+    table = RankTable.read(settings.rank_table) if settings.rank_table else RankTable()
+    return GangRules(
+        settings.gang_start_seconds, settings.gang_call_seconds, settings.compare_ranks, table
+    )
+
+
+async def _wait_for_gang(servings: Servings, settings: WorkerSettings) -> None:
+    """Wait for the first gang; raises LoadFailed in the original's words when it is late."""
+    pool, seconds = servings.ranks, settings.wait_agents_seconds
+    if pool is None or not seconds:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            while not pool:
+                await servings.refreshed()
+    except TimeoutError:
+        raise LoadFailed(
+            "Failed to wait for ready of all agents, current agents count:"
+            f" {pool.formation.ranks_there}, rank size: {pool.distribution.rank_size}:"
+            f" {pool.absence}"
+        ) from None
 
 
 async def _wait(never_fits: asyncio.Future[NoReturn]) -> None:

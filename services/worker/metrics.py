@@ -69,11 +69,21 @@ class Metrics:
         self.in_shared_memory = handovers.labels("shared_memory")
         self.agents_holding = Gauge(
             "mindserve_worker_agents_holding",
-            "Agents that hold a servable version, ready for batches.",
+            "Agents (or gangs) that hold a servable version, ready for batches.",
             ["servable", "version"],
             registry=registry,
         )
         self.agents = Gauge("mindserve_worker_agents", "Agents connected.", registry=registry)
+        self.gang_starts = Counter(
+            "mindserve_worker_gang_starts",
+            "Starts of gangs, one for each epoch.",
+            registry=registry,
+        )
+        self.gang_ends = Counter(
+            "mindserve_worker_gang_ends",
+            "Gangs that ended because a rank was lost or failed.",
+            registry=registry,
+        )
         self.loads = Counter(
             "mindserve_worker_loads",
             "Versions loaded beside others or first of all, by outcome: ok or failed.",

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.worker.agents.agents import Agents
 from services.worker.agents.progress import Progress
 from services.worker.batching.queue import BatchQueue
+from services.worker.gangs.pool import GangPool
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan
 from services.worker.servable.loader import Loaded
@@ -21,6 +23,8 @@ class Serving:
     """One servable version: its declaration, its queue, and whether it can be called."""
 
     loaded: Loaded
+    holders: Agents | GangPool
+    """Whoever holds its models."""
     queue: BatchQueue
     models: ModelStages
     plans: Mapping[str, MethodPlan]

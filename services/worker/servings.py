@@ -10,6 +10,9 @@ from services.worker.agents.agents import Agents
 from services.worker.agents.progress import Progress, progress_of
 from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
+from services.worker.gangs.formation import Formation
+from services.worker.gangs.pool import GangPool
+from services.worker.gangs.rules import GangRules
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import plan_of
 from services.worker.metrics import Metrics
@@ -17,9 +20,9 @@ from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
 from services.worker.serving import Serving
 from shared.errors import LoadFailed, NotServed, Unavailable
-from shared.membership import Assignment, Offer, OfferedMethod, Offers
+from shared.membership import Assignment, Notice, Offer, OfferedMethod, Offers
 from shared.repository import VersionState
-from shared.servable import ServableVersion, request_text
+from shared.servable import Distribution, ServableVersion, request_text
 from shared.tasks import TaskScope
 from shared.wire.interface import Wire
 
@@ -33,8 +36,8 @@ _VACATE_SECONDS = 10.0
 class Servings:
     """Every version served, and the agents that hold them; tells the truth about what is ready.
 
-    ``changed`` hears that offers changed, ``reassigned`` that agents must hold
-    something else, ``unfit`` why a version that this worker started with can never be served.
+    ``notify`` sends a notice to a member, ``changed`` hears that offers changed, ``unfit`` why a
+    version that this worker started with can never be served.
     """
 
     def __init__(
@@ -47,8 +50,9 @@ class Servings:
         agents_at_start: int,
         max_calls: int,
         batching: BatchingPolicy,
+        gangs: GangRules,
+        notify: Callable[[str, Notice], None],
         changed: Callable[[], None],
-        reassigned: Callable[[], None],
         unfit: Callable[[LoadFailed], None],
     ) -> None:
         self.agents = Agents(
@@ -56,9 +60,13 @@ class Servings:
             scope,
             metrics,
             assignment=self.assignment,
+            notify=notify,
             idle=self.idle,
             changed=self.refresh,
         )
+        self.ranks: GangPool | None = None
+        """The gangs of the distributed model that is served, if one is."""
+        self._wire = wire
         self._scope = scope
         self._metrics = metrics
         self._min_agents = min_agents
@@ -66,7 +74,8 @@ class Servings:
         self._max_calls = max_calls
         self._batching = batching
         self._changed = changed
-        self._reassigned = reassigned
+        self._gangs = gangs
+        self._notify = notify
         self._unfit = unfit
         self._servings: dict[ServableVersion, Serving] = {}
         self._refreshed = asyncio.Event()
@@ -74,22 +83,29 @@ class Servings:
         self.draining = False
 
     def add(self, loaded: Loaded, *, keeps_trying: bool = False) -> Serving:
-        """Serve one more version, as soon as agents hold it."""
+        """Serve one more version, as soon as agents hold it.
+
+        Raises LoadFailed for a distributed model beside another one.
+        """
         what, models = loaded.what, loaded.servable.models
+        holders: Agents | GangPool = self.agents
+        if loaded.servable.distribution is not None:
+            holders = self.ranks = self._open_gangs(loaded, loaded.servable.distribution)
         policies = {key: policy_of(model, self._batching) for key, model in models.items()}
         queue = BatchQueue(
             what,
             models.values(),
-            self.agents,
+            holders,
             self._scope,
             self._metrics,
             policies=policies,
         )
-        stages = ModelStages(models, lambda key: self.agents.signatures(what).get(key), queue)
+        stages = ModelStages(models, lambda key: holders.signatures(what).get(key), queue)
         plans = {name: plan_of(method) for name, method in loaded.servable.methods.items()}
         levels = (policy.priority_levels for policy in policies.values())
         serving = self._servings[what] = Serving(
             loaded,
+            holders,
             queue,
             stages,
             plans,
@@ -102,9 +118,29 @@ class Servings:
             keeps_trying=keeps_trying,
         )
         serving.count(0)
-        self._reassigned()
+        self.agents.reassign()
         self.refresh()
         return serving
+
+    def _open_gangs(self, loaded: Loaded, distribution: Distribution) -> GangPool:
+        if self.ranks is not None:
+            raise LoadFailed(
+                f"{loaded.what}: a worker serves one distributed model, because agents name the"
+                " files of their ranks; start another worker for this one"
+            )
+        self._gangs.check(distribution)
+        formation = Formation(
+            self._wire,
+            self._scope,
+            self._metrics,
+            loaded.assigned,
+            distribution,
+            self._gangs,
+            notify=self._notify,
+            changed=self.refresh,
+            unfit=self._unfit,
+        )
+        return GangPool(formation, distribution, idle=self.idle)
 
     def warmed(self, serving: Serving) -> None:
         """Its functions can be called without delay."""
@@ -120,7 +156,11 @@ class Servings:
         with suppress(TimeoutError):
             async with asyncio.timeout(_VACATE_SECONDS):
                 while any(agent.holding for agent in self.agents.standings(what)):
-                    await self._refreshed.wait()
+                    await self.refreshed()
+
+    async def refreshed(self) -> None:
+        """Wait until agents or gangs have changed."""
+        await self._refreshed.wait()
 
     async def retire(self, serving: Serving) -> None:
         """Offer a version no more, let its requests finish, and let agents drop it."""
@@ -135,9 +175,11 @@ class Servings:
     def drop(self, serving: Serving) -> None:
         """Let go at once of a version that has no requests."""
         del self._servings[serving.what]
-        self.agents.forget(serving.what)
+        serving.holders.forget(serving.what)
+        if serving.holders is self.ranks:
+            self.ranks = None
         self._metrics.forget(serving.what)
-        self._reassigned()
+        self.agents.reassign()
         self._changed()
 
     def drain(self) -> None:
@@ -184,15 +226,15 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
-            if not self.agents:
-                serving.queue.give_up(Unavailable(f"{serving.what}: its last agent left"))
+            if not serving.holders:
+                serving.queue.give_up(Unavailable(f"{serving.what}: {serving.holders.absence}"))
             serving.queue.pump()
         if news:
             self._changed()
 
     def _is_ready(self, serving: Serving) -> bool:
         what = serving.what
-        holding = self.agents.holding(what)
+        holding = serving.holders.holding(what)
         self._metrics.agents_holding.labels(what.servable, what.version).set(holding)
         if not serving.warm:
             return False
@@ -205,10 +247,10 @@ class Servings:
             return False
         # What a worker starts with may be told to wait for more agents.
         needed = self._agents_at_start if serving.keeps_trying else self._min_agents
-        progress = progress_of(self.agents.standings(what), needed)
+        progress = progress_of(serving.holders.standings(what), needed)
         if progress.state is VersionState.READY:
             try:
-                check_fits(serving.servable, self.agents.signatures(what))
+                check_fits(serving.servable, serving.holders.signatures(what))
             except LoadFailed as failure:
                 log.error("not served", what=str(what), reason=failure.message)
                 self._progress(serving, Progress(VersionState.FAILED, failure.message))
@@ -226,8 +268,12 @@ class Servings:
             serving.settled.set()
 
     def assignment(self) -> Assignment:
-        """What every agent must hold."""
-        assigned = (serving.loaded.assigned for serving in self._servings.values())
+        """What every agent that offers no rank must hold."""
+        assigned = (
+            serving.loaded.assigned
+            for serving in self._servings.values()
+            if serving.holders is self.agents
+        )
         return Assignment(tuple(each for each in assigned if each.models))
 
     def offers(self) -> Offers:

@@ -65,6 +65,16 @@ class WorkerSettings(ServiceSettings):
     """Agents that must hold a servable version before it is offered to masters."""
     agents_at_start: Annotated[int, Field(ge=0)] = 0
     """Agents that must hold it before it is offered for the first time, when more than that."""
+    rank_table: Path | None = None
+    """Where the ranks of a distributed model run: JSON, as launchers of agents ask for it."""
+    wait_agents_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long to wait for the first gang of a distributed model, and then to end; 0: for ever."""
+    gang_start_seconds: Seconds = 600.0
+    """A gang that takes longer to start is ended, and started again."""
+    gang_call_seconds: Seconds = 10.0
+    """A gang that takes longer for one batch is ended, and started again."""
+    compare_ranks: bool = False
+    """Have all ranks of the last stage return outputs, and see that these are equal."""
     max_calls: Count = 10000
     """Requests in progress at most; more are refused."""
     max_queued_rows: Count = 10000

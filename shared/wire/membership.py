@@ -58,9 +58,10 @@ class Registrar:
         """Serve these to let members join."""
         return Routes(streams={JOIN_PATH: self._join})
 
-    def notify_all(self, notice: Notice) -> None:
-        """Send ``notice`` to every member."""
-        for outbox in self._outboxes.values():
+    def notify(self, member_id: str, notice: Notice) -> None:
+        """Send ``notice`` to a member; one that is gone needs none."""
+        outbox = self._outboxes.get(member_id)
+        if outbox is not None:
             outbox.put_nowait(notice)
 
     async def expel_silent(self) -> None:

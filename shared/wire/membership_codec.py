@@ -1,5 +1,7 @@
 """Reports and notices to protobuf and back."""
 
+from dataclasses import asdict
+
 from google.protobuf.message import DecodeError
 
 from protos.serving.v1 import membership_pb2 as pb
@@ -34,6 +36,9 @@ def write_report(report: m.Report) -> bytes:
                 message.hello.device.CopyFrom(
                     pb.Device(type=report.device.type, id=report.device.id)
                 )
+            message.hello.epoch = report.epoch
+            if report.rank is not None:
+                message.hello.rank = report.rank
         case m.Heartbeat():
             message.heartbeat.outstanding = report.outstanding
         case m.Offers():
@@ -75,7 +80,8 @@ def _read_hello(hello: pb.Hello, peer_host: str) -> m.Hello:
     if not address.host:
         address = HostPort(peer_host or "127.0.0.1", address.port)
     device = m.Device(hello.device.type, hello.device.id) if hello.HasField("device") else None
-    return m.Hello(hello.member_id, str(address), hello.local_address, device)
+    rank = hello.rank if hello.HasField("rank") else None
+    return m.Hello(hello.member_id, str(address), hello.local_address, device, rank, hello.epoch)
 
 
 def _write_offer(offer: m.Offer) -> pb.Offer:
@@ -106,6 +112,8 @@ def _write_holding(holding: m.Holding) -> pb.Holding:
         state=_STATES[holding.state],
         detail=holding.detail,
         models=map(_write_signature, holding.models),
+        epoch=holding.epoch,
+        scheduler=holding.scheduler,
     )
 
 
@@ -115,6 +123,8 @@ def _read_holding(holding: pb.Holding) -> m.Holding:
         state=_STATE_NAMES.get(holding.state, "failed"),
         detail=holding.detail,
         models=tuple(map(_read_signature, holding.models)),
+        epoch=holding.epoch,
+        scheduler=holding.scheduler,
     )
 
 
@@ -201,6 +211,7 @@ def _write_assigned(assigned: m.Assigned) -> pb.ServableVersion:
             )
             for model in assigned.models
         ],
+        gang=_write_part(assigned.gang),
     )
 
 
@@ -219,6 +230,23 @@ def _read_assigned(assigned: pb.ServableVersion) -> m.Assigned:
             )
             for model in assigned.models
         ),
+        gang=_read_part(assigned.gang) if assigned.HasField("gang") else None,
+    )
+
+
+def _write_part(part: m.GangPart | None) -> pb.GangPart | None:
+    return None if part is None else pb.GangPart(**asdict(part))
+
+
+def _read_part(part: pb.GangPart) -> m.GangPart:
+    return m.GangPart(
+        part.epoch,
+        part.rank,
+        part.rank_size,
+        part.group_rank,
+        part.group_size,
+        part.scheduler,
+        part.rank_table,
     )
 
 

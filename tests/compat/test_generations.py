@@ -205,12 +205,17 @@ def test_a_worker_tells_of_each_deprecated_name_of_its_configuration_once(tmp_pa
             "Parameter 'worker_port' should be int, but actually <class 'str'>",
         ),
         (
-            "worker.distributed.startup_worker_agents('127.0.0.1', 6200, [])",
-            "startup_worker_agents: distributed servables are not part of this version yet",
+            "worker.distributed.startup_worker_agents('127.0.0.1', 0, [])",
+            "Parameter 'worker_port' should be in range",
         ),
         (
-            "server.distributed.declare_servable(8, 1)",
-            "declare_servable: distributed servables are not part of this version yet",
+            "worker.distributed.start_distributed_servable_in_master('.', 'add', 'no.json',"
+            " worker_ip=1)",
+            "Parameter 'ip' should be str, but actually <class 'int'>",
+        ),
+        (
+            "worker.distributed.start_distributed_servable('.', 'add', 'no.json', master_port=0)",
+            "Parameter 'master_port' should be in range",
         ),
         (
             "worker.start_servable_in_master('.', 'add', device_type='TPU')",

@@ -108,7 +108,7 @@ async def test_a_member_hears_notices():
     async with registrar(witness) as (registrar_, address):
         async with member(address, noticed=heard.put_nowait), asyncio.timeout(10):
             assert await heard.get() == assignment
-            registrar_.notify_all(m.Assignment())
+            registrar_.notify("one", m.Assignment())
             assert await heard.get() == m.Assignment()
 
 

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,16 @@ for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
 
 
 class Deployment:
-    """The services of docker-compose.yml in containers."""
+    """The services of docker-compose.yml in containers; ``more`` files and variables on top."""
 
-    def __init__(self, engine: Engine, image: str, servables: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        servables: Path,
+        *more: Path,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.engine = engine
         self.project = f"mindserve-{secrets.token_hex(4)}"
         self.port, self.rest_port = free_port(), free_port()
@@ -37,7 +44,9 @@ class Deployment:
             "MINDSERVE_PORT": str(self.port),
             "MINDSERVE_REST_PORT": str(self.rest_port),
             "SERVABLES": str(servables),
+            **(variables or {}),
         }
+        self._files = [word for file in (COMPOSE_FILE, *more) for word in ("-f", str(file))]
         self._up = False
 
     def up(self) -> list[dict[str, Any]]:
@@ -114,7 +123,7 @@ class Deployment:
 
     def _compose(self, *arguments: str, seconds: float) -> str:
         return run(
-            *self._command, "-p", self.project, "-f", COMPOSE_FILE, *arguments,
+            *self._command, "-p", self.project, *self._files, *arguments,
             seconds=seconds, env=self._environment,
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from tests.deploy.deployment import COMPOSE_FILE, SERVICES, Deployment, exit_cod
 from tests.deploy.engine import NotToBeHad, open_engine, run, until
 from tests.deploy.image import built
 from tests.support.cluster import add_servable, outputs
+from tests.support.distributed import add_distributed
 
 SETTINGS = {"master": MasterSettings, "worker": WorkerSettings, "agent": AgentSettings}
 
@@ -38,28 +39,53 @@ for place in ("/harm", "/opt/mindserve/harm", "/servables/harm", "/tmp/harmless"
 
 
 @pytest.fixture(scope="module")
-def brought_up(pytestconfig, tmp_path_factory):
-    """The deployment, and what happened while it came up."""
+def docker(pytestconfig):
+    """An engine, and the image in it."""
     capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
 
     def say(line):
         with capture.global_and_fixture_disabled():
             print(f"\ndeploy: {line}", end="", flush=True)
 
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(open_engine(say))
+            yield engine, stack.enter_context(built(engine))
+        except NotToBeHad as reason:
+            say(f"skipped: {reason}")
+            pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def brought_up(docker, tmp_path_factory):
+    """The deployment, and what happened while it came up."""
     servables = tmp_path_factory.mktemp("servables")
     servables.chmod(0o755)
     add_servable(servables)
     add_servable(servables, "slow", latency_seconds=3.0)
-    with ExitStack() as stack:
-        try:
-            engine = stack.enter_context(open_engine(say))
-            image = stack.enter_context(built(engine))
-            deployment = Deployment(engine, image, servables)
-        except NotToBeHad as reason:
-            say(f"skipped: {reason}")
-            pytest.skip(str(reason))
-        stack.callback(deployment.down)
+    deployment = Deployment(*docker, servables)
+    try:
         yield deployment, deployment.up()
+    finally:
+        deployment.down()
+
+
+@pytest.fixture
+def distributed(docker, tmp_path):
+    """Two agents that are the ranks of one model."""
+    servables = tmp_path / "servables"
+    servables.mkdir()
+    add_distributed(servables, rank_size=2, stage_size=2)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    more = COMPOSE_FILE.with_suffix(".distributed.yml")
+    variables = {"MODEL": str(tmp_path / "model"), "MODEL_FILE": "model.json"}
+    deployment = Deployment(*docker, servables, more, variables=variables)
+    try:
+        deployment.up()
+        yield deployment
+    finally:
+        deployment.down()
 
 
 @pytest.fixture
@@ -124,6 +150,17 @@ class TestOnDocker:
         assert codes == dict.fromkeys(SERVICES, 0)
 
 
+class TestDistributedOnDocker:
+    pytestmark = on_docker
+
+    def test_ranks_in_containers_answer_as_one_model_and_come_back_together(self, distributed):
+        until_answered(distributed, expected=[4, 8])
+        assert predict(distributed, [1, 2], [3, 4]) == [[4, 8], [12, 16]]
+        distributed.kill_main_process("agent-1")
+        distributed.healthy("agent-1", restarts=1)
+        until_answered(distributed, expected=[4, 8])
+
+
 @pytest.mark.parametrize("file", sorted(COMPOSE_FILE.parent.glob("*.yml")), ids=lambda f: f.name)
 def test_compose_files_are_what_compose_v2_reads_too(file):
     run(
@@ -165,10 +202,10 @@ def predict(deployment, *rows, servable="toy"):
         return outputs(call(request, timeout=20))
 
 
-def until_answered(deployment, servable="toy"):
+def until_answered(deployment, servable="toy", expected=(2, 4)):
     def answered():
         try:
-            return predict(deployment, [1, 2], servable=servable) == [[2, 4]]
+            return predict(deployment, [1, 2], servable=servable) == [list(expected)]
         except (grpc.RpcError, AssertionError):
             return False
 

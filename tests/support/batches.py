@@ -6,6 +6,7 @@ from typing import Any
 from protos.serving.v1 import execution_pb2
 from services.agent.device.work import Work
 from services.worker.agents.execution import read_reply, write_request
+from services.worker.gangs.messages import RankRequests, write_head
 from shared.arena import Placed
 from shared.regions import Region
 from shared.servable import ServableVersion
@@ -16,11 +17,23 @@ from shared.wire.tensor_codec import read_placed, write_tensor
 
 
 def work_of(
-    what: ServableVersion, model: str, inputs: Sequence[Array], rows: int, *, subgraph: int = 0
+    what: ServableVersion,
+    model: str,
+    inputs: Sequence[Array],
+    rows: int,
+    *,
+    subgraph: int = 0,
+    epoch: int = 0,
+    without_outputs: bool = False,
 ) -> Work:
-    """A batch whose tensors travel inside."""
-    head, request = write_request(what, ModelCall(model, subgraph), inputs, rows, None)
-    return Work(what, model, rows, head, request)
+    """A batch whose tensors travel inside; with an epoch, as a rank of a gang gets it."""
+    call = ModelCall(model, subgraph)
+    head, request = write_request(what, call, inputs, rows, None)
+    if epoch:
+        head = write_head(what, call, rows, epoch)
+        requests = RankRequests.of(inputs, subgraph, None)
+        request = requests.written(inputs=True, outputs=not without_outputs)
+    return Work(what, model, rows, head, request, epoch)
 
 
 def outputs_of(reply: bytes) -> list[Any]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import IO
@@ -85,14 +85,16 @@ def add_servable(
 class Cluster:
     """Starts services and ends every one of them."""
 
-    def __init__(self, folder: Path, wire: str = "native") -> None:
+    def __init__(self, folder: Path, wire: str = "native", front: str = "") -> None:
         self.folder = folder
         self.wire = wire
         self.servables = folder / "servables"
         self.servables.mkdir()
-        self.front = f"127.0.0.1:{free_port()}"
+        self.front = front or f"127.0.0.1:{free_port()}"
         self.membership = f"127.0.0.1:{free_port()}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.inside: dict[str, Sequence[str]] = {}
+        """By the name of a service: words before its command, which put it on another machine."""
         self._metrics: dict[str, str] = {}
         self._stack = AsyncExitStack()
 
@@ -153,7 +155,13 @@ class Cluster:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
         with (self.folder / f"{name}.log").open("ab") as output:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", f"services.{service}", *arguments],
+                [
+                    *self.inside.get(name, ()),
+                    sys.executable,
+                    "-m",
+                    f"services.{service}",
+                    *arguments,
+                ],
                 cwd=self.folder,
                 stdin=stdin,
                 stdout=output,

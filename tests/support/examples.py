@@ -14,12 +14,16 @@ import psutil
 import pytest
 
 from shared.ports import free_port
+from tests.support.three_scripts import ports_in_a_row
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180
 MARKS = [pytest.mark.mindspore, pytest.mark.timeout(300)]
 """Of every test of an example: a model is made, perhaps trained, and a whole stack started."""
-_MADE_WHILE_RUNNING = shutil.ignore_patterns("1", "test_image", "serving_logs", "__pycache__")
+_MADE_WHILE_RUNNING = shutil.ignore_patterns(
+    "1", "model", "test_image", "serving_logs", "__pycache__"
+)
+_PROGRESS = "Serving: waiting for the ranks of servable "
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +57,46 @@ def running(name: str, folder: Path) -> Iterator[Example]:
     )
     exported = _run(folder, _command(name, "export_model/"))
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    joined = _joined(name)
     server = subprocess.Popen(
-        [*_command(name, "serving_server.py"), "--grpc", grpc, "--rest", rest],
+        [*_command(name, "serving_server.py"), "--grpc", grpc, "--rest", rest, *joined],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    scripts = [server]
     try:
+        if joined:
+            scripts.append(_start_agents(name, folder, joined))
         _wait_until_open(server, grpc, rest, folder / "serving_logs")
         yield Example(name, folder, grpc, rest, server, exported)
     finally:
-        below = family(server.pid) if server.poll() is None else []
-        server.terminate()
-        server.wait(SECONDS)
+        below = [each for script in scripts if script.poll() is None for each in family(script.pid)]
+        for script in scripts:
+            script.terminate()
+        for script in scripts:
+            script.wait(SECONDS)
         assert server.stdout is not None
         server.stdout.close()
         assert not left(below)
+
+
+def _joined(name: str) -> list[str]:
+    """Where the agents of a distributed example join its server; nothing for the others."""
+    is_distributed = (ROOT / "examples" / name / "serving_agent.py").exists()
+    return ["--distributed-address", f"127.0.0.1:{free_port()}"] if is_distributed else []
+
+
+def _start_agents(name: str, folder: Path, joined: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(*_command(name, "serving_agent.py"), *joined),
+            *("--agent-start-port", str(ports_in_a_row(8))),
+        ],
+        cwd=folder,
+        text=True,
+    )
 
 
 def printed(name: str) -> str:
@@ -119,7 +146,8 @@ def _wait_until_open(server: subprocess.Popen[str], grpc: str, rest: str, logs: 
     said = []
     assert server.stdout is not None
     for line in server.stdout:
-        said.append(line)
+        if not line.startswith(_PROGRESS):
+            said.append(line)
         if said == expected:
             return
     raise AssertionError("".join(said + [path.read_text() for path in logs.glob("*.log")]))

@@ -26,7 +26,7 @@ from protos.serving.v1 import exchange_pb2 as protos_dot_serving_dot_v1_dot_exch
 from protos.serving.v1 import tensor_pb2 as protos_dot_serving_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/serving/v1/execution.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\x1a\x1eprotos/serving/v1/tensor.proto\"M\n\x0b\x45xecuteHead\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\r\"\x95\x01\n\x0e\x45xecuteRequest\x12\x10\n\x08subgraph\x18\x01 \x01(\r\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.mindserve.serving.v1.Tensor\x12,\n\x06region\x18\x03 \x01(\x0b\x32\x1c.mindserve.serving.v1.Region\x12\x15\n\routput_offset\x18\x04 \x01(\x04\"=\n\x0c\x45xecuteReply\x12-\n\x07outputs\x18\x01 \x03(\x0b\x32\x1c.mindserve.serving.v1.Tensor2Y\n\tExecution\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/serving/v1/execution.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\x1a\x1eprotos/serving/v1/tensor.proto\"\\\n\x0b\x45xecuteHead\x12\x10\n\x08servable\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\r\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\"\xae\x01\n\x0e\x45xecuteRequest\x12\x10\n\x08subgraph\x18\x01 \x01(\r\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.mindserve.serving.v1.Tensor\x12,\n\x06region\x18\x03 \x01(\x0b\x32\x1c.mindserve.serving.v1.Region\x12\x15\n\routput_offset\x18\x04 \x01(\x04\x12\x17\n\x0fwithout_outputs\x18\x05 \x01(\x08\"=\n\x0c\x45xecuteReply\x12-\n\x07outputs\x18\x01 \x03(\x0b\x32\x1c.mindserve.serving.v1.Tensor2Y\n\tExecution\x12L\n\x08\x45xchange\x12\x1b.mindserve.serving.v1.Calls\x1a\x1d.mindserve.serving.v1.Answers\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.serving.v1.execution
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTEHEAD']._serialized_start=125
-  _globals['_EXECUTEHEAD']._serialized_end=202
-  _globals['_EXECUTEREQUEST']._serialized_start=205
-  _globals['_EXECUTEREQUEST']._serialized_end=354
-  _globals['_EXECUTEREPLY']._serialized_start=356
-  _globals['_EXECUTEREPLY']._serialized_end=417
-  _globals['_EXECUTION']._serialized_start=419
-  _globals['_EXECUTION']._serialized_end=508
+  _globals['_EXECUTEHEAD']._serialized_end=217
+  _globals['_EXECUTEREQUEST']._serialized_start=220
+  _globals['_EXECUTEREQUEST']._serialized_end=394
+  _globals['_EXECUTEREPLY']._serialized_start=396
+  _globals['_EXECUTEREPLY']._serialized_end=457
+  _globals['_EXECUTION']._serialized_start=459
+  _globals['_EXECUTION']._serialized_end=548
 # @@protoc_insertion_point(module_scope)

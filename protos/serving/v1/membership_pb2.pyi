@@ -32,16 +32,20 @@ class Report(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., offers: _Optional[_Union[Offers, _Mapping]] = ..., holdings: _Optional[_Union[Holdings, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("member_id", "address", "local_address", "device")
+    __slots__ = ("member_id", "address", "local_address", "device", "rank", "epoch")
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     member_id: str
     address: str
     local_address: str
     device: Device
-    def __init__(self, member_id: _Optional[str] = ..., address: _Optional[str] = ..., local_address: _Optional[str] = ..., device: _Optional[_Union[Device, _Mapping]] = ...) -> None: ...
+    rank: int
+    epoch: int
+    def __init__(self, member_id: _Optional[str] = ..., address: _Optional[str] = ..., local_address: _Optional[str] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., rank: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("type", "id")
@@ -110,14 +114,34 @@ class Assignment(_message.Message):
     def __init__(self, servables: _Optional[_Iterable[_Union[ServableVersion, _Mapping]]] = ...) -> None: ...
 
 class ServableVersion(_message.Message):
-    __slots__ = ("servable", "version", "models")
+    __slots__ = ("servable", "version", "models", "gang")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    GANG_FIELD_NUMBER: _ClassVar[int]
     servable: str
     version: int
     models: _containers.RepeatedCompositeFieldContainer[ModelFiles]
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelFiles, _Mapping]]] = ...) -> None: ...
+    gang: GangPart
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ModelFiles, _Mapping]]] = ..., gang: _Optional[_Union[GangPart, _Mapping]] = ...) -> None: ...
+
+class GangPart(_message.Message):
+    __slots__ = ("epoch", "rank", "rank_size", "group_rank", "group_size", "scheduler", "rank_table")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    RANK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_RANK_FIELD_NUMBER: _ClassVar[int]
+    GROUP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULER_FIELD_NUMBER: _ClassVar[int]
+    RANK_TABLE_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    rank: int
+    rank_size: int
+    group_rank: int
+    group_size: int
+    scheduler: str
+    rank_table: str
+    def __init__(self, epoch: _Optional[int] = ..., rank: _Optional[int] = ..., rank_size: _Optional[int] = ..., group_rank: _Optional[int] = ..., group_size: _Optional[int] = ..., scheduler: _Optional[str] = ..., rank_table: _Optional[str] = ...) -> None: ...
 
 class ModelFiles(_message.Message):
     __slots__ = ("key", "format", "paths", "with_batch_dim", "without_batch_dim_inputs", "max_batch_size", "options")
@@ -173,18 +197,22 @@ class Holdings(_message.Message):
     def __init__(self, holdings: _Optional[_Iterable[_Union[Holding, _Mapping]]] = ...) -> None: ...
 
 class Holding(_message.Message):
-    __slots__ = ("servable", "version", "state", "detail", "models")
+    __slots__ = ("servable", "version", "state", "detail", "models", "epoch", "scheduler")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULER_FIELD_NUMBER: _ClassVar[int]
     servable: str
     version: int
     state: HoldingState
     detail: str
     models: _containers.RepeatedCompositeFieldContainer[ModelSignature]
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[HoldingState, str]] = ..., detail: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelSignature, _Mapping]]] = ...) -> None: ...
+    epoch: int
+    scheduler: str
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[HoldingState, str]] = ..., detail: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelSignature, _Mapping]]] = ..., epoch: _Optional[int] = ..., scheduler: _Optional[str] = ...) -> None: ...
 
 class ModelSignature(_message.Message):
     __slots__ = ("key", "subgraphs", "batch_size")

@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 
 from shared.decryption import DecryptionKey
 from shared.errors import LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature
 from shared.tensors import Array
 
 ENTRY_POINTS = "mindserve.backends"
@@ -27,11 +27,21 @@ class LoadedModel(Protocol):
 
 
 class Backend(Protocol):
-    """Loads models of some formats onto one device; all its calls come from one thread."""
+    """Loads models of some formats onto one device; all its calls come from one thread.
+
+    With a ``part`` it is a rank of a distributed model, its files those of that rank.
+    """
 
     formats: ClassVar[tuple[str, ...]]
 
-    def __init__(self, device: Device) -> None: ...
+    def __init__(self, device: Device, part: GangPart | None = None) -> None: ...
+
+    def join(self) -> None:
+        """Wait for the other ranks of the group; raises LoadFailed.
+
+        Called before the first load, on the thread that executes, and only when the part's
+        group is of several ranks. What they need to meet is in the environment.
+        """
 
     def load(self, files: ModelFiles, key: DecryptionKey | None) -> LoadedModel:
         """Load, on a thread of its own; raises LoadFailed naming the model file.
@@ -44,10 +54,10 @@ class Backend(Protocol):
         """Options that do not act on a model just loaded, as ``ModelOptions.named`` has them."""
 
 
-def backend_for(model_format: str, device: Device) -> Backend:
+def backend_for(model_format: str, device: Device, part: GangPart | None) -> Backend:
     """The installed backend that reads ``model_format``; raises LoadFailed."""
     for entry in entry_points(group=ENTRY_POINTS):
         backend: type[Backend] = entry.load()
         if model_format in backend.formats:
-            return backend(device)
+            return backend(device, part)
     raise LoadFailed(f"no backend here reads model format '{model_format}'")

@@ -4,19 +4,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.errors import LoadFailed
-from shared.membership import ModelFiles, SubgraphSignature
+from shared.membership import GangPart, ModelFiles, SubgraphSignature
 from shared.tensors import ANY_SIZE, TensorSpec
 
 DEFAULT_MAX_BATCH_SIZE = 32
 
 
-def batch_size_of(files: ModelFiles, subgraphs: Sequence[SubgraphSignature]) -> int:
+def batch_size_of(
+    files: ModelFiles, subgraphs: Sequence[SubgraphSignature], part: GangPart | None = None
+) -> int:
     """Rows of one call: the static batch dim, or the most that a dynamic one is given.
 
+    0 for a rank into which nothing goes: it takes as many as come from other ranks.
     Raises LoadFailed naming the inputs or outputs that do not agree.
     """
     if not files.with_batch_dim:
         return 1
+    if part is not None and not any(each.inputs for each in subgraphs):
+        return 0
     _check_indices(files, subgraphs)
     sizes = list(_sizes(files, "input", [each.inputs for each in subgraphs]))
     first_name, first = sizes[0]

@@ -21,7 +21,7 @@ from services.agent.backends.options import (
 )
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import Array, TensorSpec
 
 
@@ -30,7 +30,7 @@ class MindSporeBackend:
 
     formats: ClassVar[tuple[str, ...]] = ("mindir",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, part: GangPart | None = None) -> None:
         try:
             import mindspore  # noqa: PLC0415 (only device processes that need it pay for it)
         except ImportError as failure:
@@ -43,7 +43,17 @@ class MindSporeBackend:
         else:
             _set_device(mindspore, device)
         self._device = device
+        self._part = part
         self._configured = Configured(mindspore, device)
+
+    def join(self) -> None:
+        # Source: mindspore.communication.init
+        from mindspore.communication import init  # noqa: PLC0415 (as above)
+
+        try:
+            init()
+        except Exception as failure:
+            raise LoadFailed(f"the ranks did not meet: {reason_of(failure)}") from failure
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, self._configured.acting(files.options))
@@ -52,9 +62,12 @@ class MindSporeBackend:
         refuse_what_changes_answers(files, self._device)
         self._configured.act_on(files.options)
         signatures = tuple(read_signature(Path(path), key) for path in files.paths)
-        signature = ModelSignature(files.key, signatures, batch_size_of(files, signatures))
+        batch_size = batch_size_of(files, signatures, self._part)
+        signature = ModelSignature(files.key, signatures, batch_size)
+        # The others would have to run it, too.
+        again = self._part is None or self._part.group_size == 1
         graphs = [
-            Graph(self._ms, Path(path), subgraph, key)
+            Graph(self._ms, Path(path), subgraph, key, warm_up_again=again)
             for path, subgraph in zip(files.paths, signatures, strict=True)
         ]
         return MindSporeModel(signature, graphs)
@@ -92,9 +105,16 @@ class Graph:
     """One MINDIR graph; ``warm_up`` comes before the first ``run``."""
 
     def __init__(
-        self, ms: Any, path: Path, signature: SubgraphSignature, key: DecryptionKey | None
+        self,
+        ms: Any,
+        path: Path,
+        signature: SubgraphSignature,
+        key: DecryptionKey | None,
+        *,
+        warm_up_again: bool = True,
     ) -> None:
         self._ms = ms
+        self._warm_up_again = warm_up_again
         self._signature = signature
         self._where = f"model file '{path.name}'"
         self._example: list[Array] | None = [_example(spec) for spec in signature.inputs]
@@ -112,7 +132,8 @@ class Graph:
             return self._call(inputs)
         except Exception as failure:
             # A failed call leaves a compiled graph unusable for ever.
-            self.warm_up()
+            if self._warm_up_again:
+                self.warm_up()
             raise ExecutionFailed(reason_of(failure)) from failure
 
     def warm_up(self) -> None:

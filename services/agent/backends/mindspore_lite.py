@@ -24,7 +24,7 @@ from services.agent.backends.mindspore_lite_weights import WeightGroups
 from services.agent.backends.options import ignored, refuse_what_changes_answers
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec
 
 _NOT_INSTALLED = (
@@ -43,7 +43,8 @@ class MindSporeLiteBackend:
 
     formats: ClassVar[tuple[str, ...]] = ("mindir_lite",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, part: GangPart | None = None) -> None:
+        del part
         try:
             import mindspore_lite  # noqa: PLC0415 (only device processes that need it pay for it)
         except ModuleNotFoundError as failure:
@@ -55,6 +56,9 @@ class MindSporeLiteBackend:
         self._rank = rank_in(os.environ)
         check_rank(device, self._rank)
         self._weights = WeightGroups(mindspore_lite)
+
+    def join(self) -> None:
+        """Each rank runs on its own."""
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ACTS_ON)

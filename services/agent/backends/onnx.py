@@ -16,7 +16,7 @@ from services.agent.backends.encrypted import refuse_key
 from services.agent.backends.options import ignored, wrong_device
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
 from shared.servable import ModelOptions
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec
 
@@ -40,7 +40,8 @@ class OnnxBackend:
 
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, part: GangPart | None = None) -> None:
+        del part
         if device.type != "CPU":
             raise wrong_device(device, ["CPU"])
         try:
@@ -52,6 +53,9 @@ class OnnxBackend:
         onnxruntime.set_default_logger_severity(_ONLY_ERRORS)
         self._runtime = onnxruntime
         self._device = device
+
+    def join(self) -> None:
+        """Each rank runs on its own."""
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ("thread_num", "enable_parallel"))

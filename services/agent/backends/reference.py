@@ -21,7 +21,7 @@ from services.agent.backends.encrypted import refuse_key
 from services.agent.backends.options import ignored
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
-from shared.membership import Device, ModelFiles, ModelSignature, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
 from shared.tensors import Array, ElementType, TensorSpec
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -38,8 +38,12 @@ class ReferenceBackend:
 
     formats: ClassVar[tuple[str, ...]] = ("reference",)
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, part: GangPart | None = None) -> None:
         self._device = device
+        self._part = part
+
+    def join(self) -> None:
+        """Toys need nobody."""
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ())
@@ -48,7 +52,7 @@ class ReferenceBackend:
         refuse_key(files, key)
         toys = [_read(Path(path)) for path in files.paths]
         subgraphs = tuple(toy.signature for toy in toys)
-        batch_size = batch_size_of(files, subgraphs)
+        batch_size = batch_size_of(files, subgraphs, self._part)
         return ReferenceModel(ModelSignature(files.key, subgraphs, batch_size), toys)
 
 

@@ -31,6 +31,8 @@ class Batch:
     subgraph: int
     rows: int
     inputs: Sequence[Array] | SharedInputs
+    without_outputs: bool = False
+    """Another rank returns them."""
 
 
 def read_batch(head: bytes, payload: bytes) -> Batch:
@@ -46,7 +48,7 @@ def read_batch(head: bytes, payload: bytes) -> Batch:
         inputs = SharedInputs(region, read_placed(request.inputs), request.output_offset)
     else:
         inputs = read_tensors(request.inputs)
-    return Batch(about.model, request.subgraph, about.rows, inputs)
+    return Batch(about.model, request.subgraph, about.rows, inputs, request.without_outputs)
 
 
 def write_outputs(outputs: Sequence[Array] | Sequence[Placed]) -> bytes:

@@ -1,18 +1,24 @@
 """A device process as its supervisor sees it."""
 
 import asyncio
+import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from shutil import rmtree
 from tempfile import mkdtemp
+from types import MappingProxyType
 from typing import cast
 
 from services.agent.device.channel import PROGRESS
 from services.agent.device.withdrawals import Withdrawals, create_page
 from shared.child_process import ChildProcess, child_process
 from shared.frames import Frame, FrameReader
+from shared.tasks import task_scope
+
+# A process that is found stopped at so many looks in a row is not waited for.
+_LOOKS, _LOOK_SECONDS = 4, 0.5
 
 
 class NotBegun(EOFError):
@@ -46,6 +52,8 @@ class Child(asyncio.Protocol):
         self._line: deque[_Asked] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
+        self._gone = asyncio.Event()
+        self._why = ""
 
     @property
     def waiting(self) -> int:
@@ -58,8 +66,8 @@ class Child(asyncio.Protocol):
         """Send one message and wait for its answer; ``heard`` hears of progress before.
 
         A message whose caller leaves is worked on only if that had begun. Raises
-        TimeoutError, and ends the process, when it works longer than the limit; EOFError
-        when it ends while working on it, NotBegun when it ends before.
+        TimeoutError, saying why, and ends the process, when it works longer than the limit or
+        is stopped; EOFError when it ends while working on it, NotBegun when it ends before.
         """
         if self._transport is None or self._transport.is_closing():
             raise NotBegun
@@ -77,13 +85,45 @@ class Child(asyncio.Protocol):
                 self._withdrawals.withdraw(number)
             raise
 
-    def _watch(self, asked: _Asked) -> None:
-        self._timer = self._loop.call_later(asked.limit_seconds, self._expire, asked)
+    async def end(self) -> str:
+        """Wait until process or socket end, or this side gives up: how that came about."""
+        await self._gone.wait()
+        return self._why or await self.process.cause()
 
-    def _expire(self, asked: _Asked) -> None:
-        if not asked.answer.done():
-            asked.answer.set_exception(TimeoutError())
+    async def attend(self) -> None:
+        """Notice that the process ended, whatever still holds its socket, or that it is stopped."""
+        stopped = 0
+        while not self._gone.is_set():
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self.process.end()
+                break
+            except TimeoutError:
+                stopped = stopped + 1 if self.process.stopped else 0
+                if stopped == _LOOKS:
+                    self._give_up("was stopped by a signal")
+        # What it said last may not be read yet.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._gone.wait()
+        self._disconnect()
+
+    def _watch(self, asked: _Asked) -> None:
+        self._timer = self._loop.call_later(
+            asked.limit_seconds, self._give_up, f"did not finish in {asked.limit_seconds} s"
+        )
+
+    def _give_up(self, why: str) -> None:
+        """End the process; what it works on fails, and the rest of its line has not begun."""
+        self._why = why
+        if self._line and not self._line[0].answer.done():
+            self._line[0].answer.set_exception(TimeoutError(why))
         self.process.kill()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -105,6 +145,7 @@ class Child(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._gone.set()
         if self._timer is not None:
             self._timer.cancel()
         failure: type[EOFError] = EOFError
@@ -116,11 +157,17 @@ class Child(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
-    """A device process with a working directory of its own; both are gone on leaving."""
+async def spawn(
+    onednn_max_cpu_isa: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Child]:
+    """A device process in a folder of its own; both are gone on leaving.
+
+    ``variables`` are added to its environment.
+    """
     page = create_page()
     try:
         withdrawals = Withdrawals(page)
+        ours = {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa, **variables}
         async with (
             _own_folder() as folder,
             child_process(
@@ -128,11 +175,11 @@ async def spawn(onednn_max_cpu_isa: str) -> AsyncIterator[Child]:
                 [page, folder],
                 lambda process: Child(process, withdrawals),
                 passed=[page],
-                environment={"GLOG_v": "3"}
-                | os.environ
-                | {"ONEDNN_MAX_CPU_ISA": onednn_max_cpu_isa},
+                environment={"GLOG_v": "3"} | os.environ | ours,
             ) as child,
+            task_scope() as scope,
         ):
+            scope.spawn(child.attend(), name="attending a device process")
             yield child
     finally:
         os.close(page)

@@ -3,12 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import structlog
+
+from services.agent.collective.rank import Rank
+from services.agent.device.epochs import change
+from services.agent.device.part import PartSupervisor
 from services.agent.device.supervisor import Limits, Supervisor
 from services.agent.device.work import Done, Work
 from shared.decryption import DecryptionKey
 from shared.errors import Draining, Unavailable
-from shared.membership import Assigned, Assignment, Device, Holdings
+from shared.membership import Assigned, Assignment, Device, Holding, Holdings
+from shared.servable import ServableVersion
 from shared.tasks import TaskScope
+
+log = structlog.get_logger()
 
 
 class Holder:
@@ -21,44 +29,76 @@ class Holder:
         limits: Limits,
         changed: Callable[[], None],
         keys: Mapping[str, DecryptionKey],
+        rank: Rank | None = None,
     ) -> None:
         self._scope = scope
         self._device = device
         self._limits = limits
         self._changed = changed
         self._keys = keys
+        self._rank = rank
         self._draining = False
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._held: dict[Assigned, tuple[Supervisor, asyncio.Task[None]]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._refused: tuple[Holding, ...] = ()
+        self.latest_epoch = 0
+        """Of the gangs that were heard of."""
 
     def holdings(self) -> Holdings:
         """How far each servable version is; nothing once this agent drains."""
         if self._draining:
             return Holdings()
-        return Holdings(tuple(supervisor.holding for supervisor, _ in self._held.values()))
+        held = (supervisor.holding for supervisor, _ in self._held.values())
+        return Holdings((*held, *self._refused))
 
     def assign(self, assignment: Assignment) -> None:
         """Hold exactly this; what is held already goes on undisturbed."""
-        for gone in self._held.keys() - set(assignment.servables):
-            self._held.pop(gone)[1].cancel()
-        for assigned in assignment.servables:
-            if assigned not in self._held:
-                key = self._keys.get(assigned.what.servable)
-                supervisor = Supervisor(assigned, self._device, self._limits, self._changed, key)
-                task = self._scope.spawn(supervisor.run(), name=f"device of {assigned.what}")
-                self._held[assigned] = (supervisor, task)
+        rank = self._rank.number if self._rank else None
+        todo = change(self._held.keys(), assignment, self.latest_epoch, rank)
+        self.latest_epoch = todo.latest_epoch
+        self._refused = todo.refused
+        for refused in todo.refused:
+            log.warning("part of a gang refused", what=str(refused.what), reason=refused.detail)
+        for gone in todo.end:
+            task = self._held.pop(gone)[1]
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        for assigned in todo.begin:
+            supervisor = self._supervisor_for(assigned)
+            task = self._scope.spawn(supervisor.run(), name=f"device of {assigned.what}")
+            self._held[assigned] = (supervisor, task)
         self._changed()
+
+    def _supervisor_for(self, assigned: Assigned) -> Supervisor:
+        key = self._keys.get(assigned.what.servable)
+        if assigned.gang is None or self._rank is None:
+            return Supervisor(assigned, self._device, self._limits, self._changed, key)
+        return PartSupervisor(
+            assigned,
+            assigned.gang,
+            self._rank,
+            self._device,
+            self._limits,
+            self._changed,
+            key,
+            after=tuple(self._ending),
+        )
 
     async def execute(self, work: Work) -> Done:
         """Run one batch; Unavailable when its servable version is not held here."""
         if self._draining:
             raise Draining("this agent is shutting down")
+        return await self._run(self._supervisor_of(work.what), work)
+
+    def _supervisor_of(self, what: ServableVersion) -> Supervisor:
         for assigned, (supervisor, _) in self._held.items():
-            if assigned.what == work.what:
-                return await self._run(supervisor, work)
-        raise Unavailable(f"{work.what} is not held by this agent")
+            if assigned.what == what:
+                return supervisor
+        raise Unavailable(f"{what} is not held by this agent")
 
     async def _run(self, supervisor: Supervisor, work: Work) -> Done:
         self._running += 1

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shared.membership import Device, ModelFiles
+from shared.membership import Device, GangPart, ModelFiles
 from shared.servable import DeviceOptions, ModelOptions
 
 
@@ -19,6 +19,8 @@ class LoadMessage:
     models: tuple[ModelFiles, ...]
     decryption_mode: str = ""
     """How the payload decrypts the models' files; empty when there is no key."""
+    part: GangPart | None = None
+    """Of the device process in a gang."""
 
     def written(self) -> bytes:
         """As the head of a frame."""
@@ -29,7 +31,8 @@ class LoadMessage:
         """From the head of a frame."""
         told = json.loads(head)
         models = tuple(map(_files, told["models"]))
-        return cls(Device(**told["device"]), models, told["decryption_mode"])
+        part = GangPart(**told["part"]) if told["part"] else None
+        return cls(Device(**told["device"]), models, told["decryption_mode"], part)
 
 
 def _files(told: dict[str, Any]) -> ModelFiles:

@@ -5,7 +5,7 @@ import json
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -28,7 +28,7 @@ from services.agent.device.withdrawals import Withdrawals
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.frames import PREFIX, Frame
-from shared.membership import Device, ModelFiles
+from shared.membership import Device, GangPart, ModelFiles
 from shared.regions import Regions
 from shared.tensors import Array
 
@@ -84,7 +84,13 @@ class DeviceProcess:
         try:
             if cores:
                 stay_on(cores)
-            behind_others(self._load_models, models, message.device, key)
+            backends = behind_others(_open_backends, models, message.device, message.part)
+            if message.part is not None and message.part.group_size > 1:
+                self._say(f"joining a group of {message.part.group_size} ranks")
+                for backend in backends.values():
+                    # The threads that carry what ranks say to each other are born here.
+                    backend.join()
+            behind_others(self._load_models, models, backends, key)
         finally:
             secret[:] = bytes(len(secret))
         for number, (files, model) in enumerate(self._models.values(), 1):
@@ -96,13 +102,13 @@ class DeviceProcess:
         return Frame(LOADED, json.dumps(loaded).encode())
 
     def _load_models(
-        self, models: Sequence[ModelFiles], device: Device, key: DecryptionKey | None
+        self,
+        models: Sequence[ModelFiles],
+        backends: Mapping[str, Backend],
+        key: DecryptionKey | None,
     ) -> None:
-        backends: dict[str, Backend] = {}
         for number, files in enumerate(models, 1):
             self._say(f"loading model '{files.key}' ({number} of {len(models)})")
-            if files.format not in backends:
-                backends[files.format] = backend_for(files.format, device)
             with _loading(files):
                 backend = backends[files.format]
                 self._models[files.key] = (files, backend.load(files, key))
@@ -136,20 +142,25 @@ class DeviceProcess:
         return Frame(DONE, SECONDS.pack(took), write_outputs(outputs))
 
 
+def _open_backends(
+    models: Sequence[ModelFiles], device: Device, part: GangPart | None
+) -> dict[str, Backend]:
+    formats = dict.fromkeys(files.format for files in models)
+    return {each: backend_for(each, device, part) for each in formats}
+
+
 def _run(
     files: ModelFiles, model: LoadedModel, batch: Batch, inputs: Sequence[Array]
 ) -> tuple[list[Array], float]:
     """The outputs and the seconds they took."""
+
+    def execute(arrays: list[Array]) -> list[Array]:
+        outputs = model.execute(batch.subgraph, arrays)
+        return [] if batch.without_outputs else outputs
+
     began = time.perf_counter()
     try:
-        outputs = run_rows(
-            files,
-            model.signature,
-            batch.subgraph,
-            inputs,
-            batch.rows,
-            lambda arrays: model.execute(batch.subgraph, arrays),
-        )
+        outputs = run_rows(files, model.signature, batch.subgraph, inputs, batch.rows, execute)
     except InvalidRequest:
         raise
     except Exception as failure:

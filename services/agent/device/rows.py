@@ -35,6 +35,8 @@ def run_rows(
     _check(specs, batched, inputs, rows, where)
     if not files.with_batch_dim:
         return execute(list(inputs))
+    if not specs:
+        return [_first(output, rows) for output in execute([])]
     static = specs[batched.index(True)].dims[0] > 0 if True in batched else False
     parts = []
     for start in range(0, rows, signature.batch_size):
@@ -76,6 +78,13 @@ def _cut(value: Array, start: int, count: int, target: int) -> Array:
     if count == target:
         return part
     return np.concatenate([part, np.repeat(part[:1], target - count, axis=0)])
+
+
+def _first(output: Array, rows: int) -> Array:
+    """What is there of the rows that came from other ranks, as many as fit in one call."""
+    if output.ndim == 0 or output.shape[0] < rows:
+        raise ExecutionFailed(f"an output of shape {shape_text(output.shape)} for {rows} rows")
+    return output[:rows]
 
 
 def _trim(output: Array, target: int, count: int) -> Array:

@@ -2,19 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from services.agent.device.channel import EXECUTE, FAILED, LOAD, SECONDS
 from services.agent.device.child import Child, NotBegun, spawn
+from services.agent.device.epochs import batch_refusal
 from services.agent.device.load_message import LoadMessage
 from services.agent.device.withdrawals import MAX_LINE
 from services.agent.device.work import Done, Work
 from shared.decryption import DecryptionKey
-from shared.errors import AgentLost, DeviceHung, Overloaded, ServingError, Unavailable, rebuild
+from shared.errors import (
+    AgentLost,
+    DeviceHung,
+    LoadFailed,
+    Overloaded,
+    ServingError,
+    Unavailable,
+    rebuild,
+)
 from shared.frames import Frame
 from shared.membership import Assigned, Device, Holding, ModelSignature, SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
@@ -46,7 +56,8 @@ class Supervisor:
         changed: Callable[[], None],
         key: DecryptionKey | None = None,
     ) -> None:
-        self.holding = Holding(assigned.what, "loading")
+        epoch = assigned.gang.epoch if assigned.gang else 0
+        self.holding = Holding(assigned.what, "loading", epoch=epoch)
         self._assigned = assigned
         self._device = device
         self._limits = limits
@@ -60,62 +71,75 @@ class Supervisor:
         Raises Overloaded, Unavailable or MemoryNotShared (not begun), AgentLost or
         DeviceHung (may have run), or what the backend says.
         """
+        gang = self._assigned.gang
+        if reason := batch_refusal(work.epoch, gang):
+            raise Unavailable(f"{self._assigned.what}: {reason}")
         child = self._child
         if child is None or self.holding.state != "ready":
             raise Unavailable(f"{self._assigned.what} is not loaded here now")
+        process = f"the device process of rank {gang.rank}" if gang else "the device process"
         if child.waiting >= MAX_LINE:
             raise Overloaded(f"{MAX_LINE} batches wait for this device already")
         limit = self._limits.hang_seconds
         try:
             answer = await child.ask(Frame(EXECUTE, work.head, work.request), limit)
-        except TimeoutError:
-            raise DeviceHung(f"the device process did not finish in {limit} s: {work}") from None
+        except TimeoutError as hung:
+            raise DeviceHung(f"{process} {hung}: {work}") from None
         except NotBegun:
-            raise Unavailable(f"{self._assigned.what}: the device process ended") from None
+            raise Unavailable(f"{self._assigned.what}: {process} ended") from None
         except EOFError:
-            raise AgentLost(
-                f"the device process ended ({await child.process.cause()}): {work}"
-            ) from None
+            raise AgentLost(f"{process} ended ({await child.process.cause()}): {work}") from None
         if answer.kind == FAILED:
             raise _failure(answer)
         return Done(answer.payload, SECONDS.unpack(answer.head)[0])
 
     async def run(self) -> None:
         """Keep a device process alive until cancelled."""
-        loop = asyncio.get_running_loop()
         retry = _FIRST_RETRY_SECONDS
         while True:
-            async with spawn(self._limits.onednn_max_cpu_isa) as child:
-                if await self._load(child):
-                    loaded_at = loop.time()
-                    self._child = child
-                    cause = await child.process.end()
-                    self._child = None
-                    if loop.time() - loaded_at > _STABLE_SECONDS:
-                        retry = _FIRST_RETRY_SECONDS
-                    self._become("loading", f"the device process ended ({cause})")
+            if await self._live("loading") > _STABLE_SECONDS:
+                retry = _FIRST_RETRY_SECONDS
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
-    async def _load(self, child: Child) -> bool:
+    async def _live(self, after: str, variables: Mapping[str, str] = MappingProxyType({})) -> float:
+        """One device process, from its start to its end, and the state ``after`` it.
+
+        Returns for how many seconds it was ready.
+        """
+        loop = asyncio.get_running_loop()
+        async with spawn(self._limits.onednn_max_cpu_isa, variables) as child:
+            try:
+                await self._load(child)
+            except LoadFailed as failure:
+                self._become("failed", failure.message)
+                return 0.0
+            self._child, ready_at = child, loop.time()
+            try:
+                self._become("ready", "")
+                cause = await child.end()
+            finally:
+                self._child = None
+            self._become(after, f"the device process ended ({cause})")
+            return loop.time() - ready_at
+
+    async def _load(self, child: Child) -> None:
+        """Raises LoadFailed."""
         key, mode = (self._key.reveal(), self._key.mode) if self._key else (b"", "")
-        message = LoadMessage(self._device, self._assigned.models, mode)
+        message = LoadMessage(self._device, self._assigned.models, mode, self._assigned.gang)
         try:
             answer = await child.ask(
                 Frame(LOAD, message.written(), key),
                 self._limits.load_seconds,
                 lambda text: self._become("loading", text),
             )
-        except TimeoutError:
-            self._become("failed", f"loading took longer than {self._limits.load_seconds} s")
-            return False
+        except TimeoutError as hung:
+            raise LoadFailed(f"while loading the device process {hung}") from None
         except EOFError:
             cause = await child.process.cause()
-            self._become("failed", f"the device process ended while loading ({cause})")
-            return False
+            raise LoadFailed(f"the device process ended while loading ({cause})") from None
         if answer.kind == FAILED:
-            self._become("failed", _failure(answer).message)
-            return False
+            raise LoadFailed(_failure(answer).message)
         loaded = json.loads(answer.head)
         signatures = tuple(map(_signature, loaded["signatures"]))
         for model, options in loaded["without_effect"].items():
@@ -123,8 +147,6 @@ class Supervisor:
                 what = str(self._assigned.what)
                 log.warning("model options without effect", what=what, model=model, options=options)
         self.holding = replace(self.holding, models=signatures)
-        self._become("ready", "")
-        return True
 
     def _become(self, state: str, detail: str) -> None:
         log.info("holding", what=str(self._assigned.what), state=state, detail=detail)

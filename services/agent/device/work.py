@@ -16,6 +16,8 @@ class Work:
     """An ExecuteHead."""
     request: bytes
     """An ExecuteRequest."""
+    epoch: int = 0
+    """Of the gang that it was meant for; 0 for none."""
 
     def __str__(self) -> str:
         return f"{self.what}, model '{self.model}', {self.rows} rows"

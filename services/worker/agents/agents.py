@@ -76,8 +76,8 @@ class _Agent:
 class Agents:
     """Observes who joins, reports and leaves; lends idle agents out.
 
-    ``idle`` hears that an agent may be idle for a version, ``changed`` that
-    agents or what they hold changed.
+    ``notify`` sends a notice to a member, ``idle`` hears that an agent may be idle for a
+    version, ``changed`` that agents or what they hold changed.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Agents:
         metrics: Metrics,
         *,
         assignment: Callable[[], Assignment],
+        notify: Callable[[str, Notice], None],
         idle: Callable[[ServableVersion], None],
         changed: Callable[[], None],
     ) -> None:
@@ -94,6 +95,7 @@ class Agents:
         self._scope = scope
         self._metrics = metrics
         self._assignment = assignment
+        self._notify = notify
         self._idle = idle
         self._changed = changed
         self._agents: dict[str, _Agent] = {}
@@ -114,6 +116,11 @@ class Agents:
         task = self._scope.spawn(link.keep(), name=f"link to agent {hello.member_id}")
         self._agents[hello.member_id] = _Agent(link, task)
         return self._assignment()
+
+    def reassign(self) -> None:
+        """Agents must hold something else than before."""
+        for member_id in self._agents:
+            self._notify(member_id, self._assignment())
 
     def reported(self, hello: Hello, report: Report) -> None:
         """See ``MemberObserver``."""
@@ -143,6 +150,11 @@ class Agents:
     def _agents_changed(self) -> None:
         self._metrics.agents.set(sum(agent.link.connected for agent in self._agents.values()))
         self._changed()
+
+    @property
+    def absence(self) -> str:
+        """Why there is no agent."""
+        return "its last agent left"
 
     def __len__(self) -> int:
         return len(self._agents)

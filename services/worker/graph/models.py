@@ -66,14 +66,14 @@ class ModelStages:
         spec = self._models.get(call.model)
         if spec is None:
             raise InvalidRequest(f"the model is not declared, model '{call.model}'")
-        if not 0 <= call.subgraph < len(spec.files):
-            raise InvalidRequest(
-                f"The model does not have subgraph of index {call.subgraph},"
-                f" the subgraph count of the model is {len(spec.files)}"
-            )
         signature = self._signature_of(call.model)
         if signature is None:
             raise InvalidRequest(f"the model '{call.model}' is not loaded now")
+        if not 0 <= call.subgraph < len(signature.subgraphs):
+            raise InvalidRequest(
+                f"The model does not have subgraph of index {call.subgraph},"
+                f" the subgraph count of the model is {len(signature.subgraphs)}"
+            )
         return len(signature.subgraphs[call.subgraph].inputs)
 
     def _check(self, call: ModelCall, where: str, instance: Values) -> tuple[Array, ...]:

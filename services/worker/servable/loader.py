@@ -50,7 +50,8 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
     version = choose_version(
         version_folders(directory, wanted.name),
         wanted.version,
-        has_models=bool(servable.models),
+        # The files of a distributed model lie where its agents are.
+        has_models=bool(servable.models) and servable.distribution is None,
         servable=wanted.name,
     )
     what = ServableVersion(wanted.name, version)

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from shared.child_process import child_process
+from tests.support.cluster import until
 
 MODULE = "children_of_tests"
 
@@ -65,3 +67,40 @@ async def test_a_child_ends_when_nobody_attends_to_it_any_more(child):
         number = int(attending.text)
         assert Path(f"/proc/{number}").exists()
     assert not Path(f"/proc/{number}").exists()
+
+
+async def test_a_child_is_known_to_be_stopped_until_it_goes_on_or_ends(child):
+    async with child("import signal; link.sendall(b'there'); signal.pause()") as attending:
+        await attending.heard.wait()
+        process = attending.process
+        assert not process.stopped
+        os.kill(process.pid, signal.SIGSTOP)
+        await until(lambda: process.stopped, what="the stop")
+        assert process.stopped
+        os.kill(process.pid, signal.SIGCONT)
+        await until(lambda: not process.stopped, what="the process to go on")
+        os.kill(process.pid, signal.SIGSTOP)
+        await until(lambda: process.stopped, what="the stop")
+        process.kill()
+        assert await process.end() == "SIGKILL"
+        assert not process.stopped
+
+
+async def test_who_leaves_a_child_is_not_hurried_past_its_end(child):
+    numbers = []
+
+    async def attend():
+        async with child("import signal; link.sendall(b'there'); signal.pause()") as attending:
+            await attending.heard.wait()
+            numbers.append(attending.process.pid)
+            await attending.lost.wait()
+
+    leaving = asyncio.create_task(attend())
+    await until(lambda: numbers, what="the child")
+    leaving.cancel()
+    await asyncio.sleep(0)
+    # It waits for the end of the child now.
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not Path(f"/proc/{numbers[0]}").exists()

@@ -1,7 +1,10 @@
+import errno
 import socket
 from pathlib import Path
 
-from shared.ports import free_port
+import pytest
+
+from shared.ports import free_port, is_unused, unused_port
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -26,3 +29,16 @@ def test_a_preferred_port_is_given_once():
     preferred = free_port() - 1
     assert free_port(preferred) == preferred
     assert free_port(preferred) != preferred
+
+
+def test_a_port_is_unused_on_one_address_though_another_has_it():
+    with socket.create_server(("127.0.0.2", unused_port("127.0.0.2"))) as server:
+        port = server.getsockname()[1]
+        assert not is_unused(port, "127.0.0.2")
+        assert is_unused(port, "127.0.0.1")
+
+
+def test_an_address_of_another_machine_has_no_ports_here():
+    with pytest.raises(OSError, match="Cannot assign") as failed:
+        unused_port("192.0.2.1")
+    assert failed.value.errno == errno.EADDRNOTAVAIL

@@ -33,6 +33,7 @@ class Worker:
 
     def joined(self, hello):
         self.address = hello.address
+        self.member_id = hello.member_id
         return self.assignment
 
     def reported(self, hello, report):
@@ -105,7 +106,8 @@ async def test_an_agent_that_has_loaded_something_tries_again_what_cannot_be_loa
         open_agent(AgentSettings(worker=server.addresses[0], first_load_must_succeed=True)),
     ):
         await worker.ready.wait()
-        registrar.notify_all(Assignment((first, Assigned(ServableVersion("toy", 2), (late,)))))
+        second = Assigned(ServableVersion("toy", 2), (late,))
+        registrar.notify(worker.member_id, Assignment((first, second)))
         await worker.failed.wait()
         shutil.copy(path, tmp_path / "n.json")
         await until(lambda: worker.ready_count == 2, what="both versions to be ready")

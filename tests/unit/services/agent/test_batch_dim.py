@@ -4,7 +4,7 @@ import pytest
 
 from services.agent.backends.batch_dim import DEFAULT_MAX_BATCH_SIZE, batch_size_of
 from shared.errors import LoadFailed
-from shared.membership import ModelFiles, SubgraphSignature
+from shared.membership import GangPart, ModelFiles, SubgraphSignature
 from shared.tensors import ElementType, TensorSpec
 
 
@@ -47,6 +47,13 @@ def test_inputs_without_batch_dim_are_left_out():
 
 def test_a_subgraph_with_fewer_inputs_than_another_is_no_fault():
     assert size(subgraph((4, 2), (3,)), subgraph((4, 2)), without=(1,)) == 4
+
+
+def test_a_rank_into_which_nothing_goes_has_no_batch_size_of_its_own():
+    files = ModelFiles("m", "mindir", ("/models/1.mindir",), True, (), 8)
+    part = GangPart(1, 1, 2, 1, 2)
+    assert batch_size_of(files, [subgraph(gives=())], part) == 0
+    assert batch_size_of(files, [subgraph((4, 2), gives=(4,))], part) == 4
 
 
 @pytest.mark.parametrize(

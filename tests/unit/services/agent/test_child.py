@@ -12,6 +12,7 @@ from services.agent.device.child import Child, NotBegun
 from services.agent.device.withdrawals import MAX_LINE, Withdrawals, create_page
 from shared.child_process import ChildProcess
 from shared.frames import Frame, FrameReader
+from shared.tasks import task_scope
 
 
 @asynccontextmanager
@@ -56,6 +57,30 @@ async def test_a_message_to_a_process_whose_end_was_just_read_has_not_begun():
         transport.close()
         with pytest.raises(NotBegun):
             await child.ask(Frame(EXECUTE, b"head"), 10.0)
+
+
+async def test_the_end_of_a_process_is_noticed_though_somebody_holds_its_socket():
+    async with connected() as (_, child, theirs, _), task_scope() as scope:
+        scope.spawn(child.attend(), name="attending")
+        waiting = await asking(child, b"head")
+        assert await received(theirs, 1) == [b"head"]
+        child.process.kill()
+        async with asyncio.timeout(5):
+            assert await child.end() == "SIGKILL"
+            with pytest.raises(EOFError):
+                await waiting
+
+
+async def test_what_a_process_said_before_its_end_is_heard():
+    async with connected() as (_, child, theirs, _), task_scope() as scope:
+        scope.spawn(child.attend(), name="attending")
+        waiting = await asking(child, b"head")
+        await received(theirs, 1)
+        child.process.kill()
+        # Its end is seen a turn before its last word.
+        await child.process.end()
+        answer(theirs, DONE, b"done")
+        assert (await waiting).head == b"done"
 
 
 async def test_a_message_whose_caller_left_is_marked_and_skipped():

@@ -1,7 +1,7 @@
 """What a device process is told survives the way to it."""
 
 from services.agent.device.load_message import LoadMessage
-from shared.membership import Device, ModelFiles
+from shared.membership import Device, GangPart, ModelFiles
 from shared.servable import DeviceOptions, ModelOptions
 
 
@@ -20,6 +20,8 @@ def test_a_load_message_is_read_as_it_was_written():
         ModelFiles("a;b", "mindir", ("/a", "/b"), True, (1, 2), 8, options),
         ModelFiles("c", "onnx", ("/c",), False, (), 8),
     )
-    message = LoadMessage(Device("Ascend", 3), models, "AES-CBC")
+    part = GangPart(5, 3, 8, 1, 2, "10.0.0.1:20000", "{}")
+    message = LoadMessage(Device("Ascend", 3), models, "AES-CBC", part)
     assert LoadMessage.read(message.written()) == message
-    assert LoadMessage.read(LoadMessage(Device("CPU", 0), ()).written()).decryption_mode == ""
+    short = LoadMessage.read(LoadMessage(Device("CPU", 0), ()).written())
+    assert (short.decryption_mode, short.part) == ("", None)

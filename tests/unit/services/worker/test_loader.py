@@ -7,7 +7,8 @@ import pytest
 
 from services.worker.servable.loader import load
 from services.worker.servable.wanted import Wanted
-from shared.servable import DeviceOptions, ModelOptions
+from shared.membership import ModelFiles
+from shared.servable import DeviceOptions, Distribution, ModelOptions, ServableVersion
 
 CONFIG = """
 import os
@@ -60,3 +61,32 @@ def test_options_of_a_model_reach_the_agents_that_must_load_it(load_it, tmp_path
 def test_a_model_that_declares_no_batch_size_has_the_workers(load_it, monkeypatch):
     monkeypatch.setenv("SERVING_DEVICE_ID", "0")
     assert [files.max_batch_size for files in load_it().assigned.models] == [4, 9]
+
+
+DISTRIBUTED = """
+from mindspore_serving.server import distributed, register
+
+model = distributed.declare_servable(rank_size=4, stage_size=2, model_format="Reference")
+
+
+@register.register_method("y")
+def predict(x):
+    return register.add_stage(model, x, outputs_count=1)
+"""
+
+
+@pytest.mark.parametrize(("wanted", "loaded"), [(0, 1), (1, 1), (7, 7)])
+def test_a_distributed_servable_needs_no_version_folder(
+    tmp_path, monkeypatch, load_it, wanted, loaded
+):
+    monkeypatch.setenv("SERVING_DEVICE_ID", "0")
+    name = "cut_into_ranks"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "servable_config.py").write_text(DISTRIBUTED)
+    found = load(tmp_path, Wanted(name, wanted), max_batch_size=4)
+    assert found.what == ServableVersion(name, loaded)
+    assert found.servable.distribution == Distribution(rank_size=4, stage_size=2)
+    # Its agents know where the files are.
+    assert found.assigned.models == (
+        ModelFiles(name, "reference", (), True, without_batch_dim_inputs=(), max_batch_size=4),
+    )

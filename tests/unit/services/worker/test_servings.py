@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.worker.batching.policy import BatchingPolicy
+from services.worker.gangs.rules import GangRules
 from services.worker.metrics import Metrics
 from services.worker.servable.loader import load
 from services.worker.servable.wanted import Wanted
@@ -68,7 +69,7 @@ async def cluster(tmp_path: Path):
         servings = Servings(
             wire, scope, Metrics(CollectorRegistry()), min_agents=1, max_calls=9,
             agents_at_start=1, batching=BatchingPolicy(9), changed=lambda: None,
-            reassigned=lambda: None, unfit=lambda failure: None,
+            gangs=GangRules(), notify=lambda *news: None, unfit=lambda failure: None,
         )  # fmt: skip
         yield servings, loaded, Agents(servings, server.addresses[0])
 

@@ -1,0 +1,1 @@
+"""Gangs: the ranks that together serve one distributed model."""

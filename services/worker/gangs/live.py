@@ -1,0 +1,196 @@
+"""A gang at work: its agents, and the batches in their hands."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from services.worker.agents.execution import read_reply
+from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
+from services.worker.gangs.groups import Group, takes_inputs
+from services.worker.gangs.messages import RankRequests, write_head
+from services.worker.gangs.rules import GangRules
+from services.worker.metrics import Metrics
+from shared.arena import Column
+from shared.errors import (
+    AgentLost,
+    DeviceHung,
+    ExecutionFailed,
+    InvalidRequest,
+    MemoryNotShared,
+    Refused,
+    ServingError,
+)
+from shared.membership import Hello, ModelSignature
+from shared.servable import ServableVersion
+from shared.stage_graph import ModelCall
+from shared.tasks import task_scope
+from shared.tensors import Array
+from shared.wire.link import Link
+
+# Ranks look at the same batch: where one refuses it, all do, and about at the same time.
+_UNANIMOUS_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class RankAgent:
+    """An agent that offers a rank."""
+
+    hello: Hello
+    link: Link
+    task: asyncio.Task[None]
+    models: tuple[ModelSignature, ...] = ()
+    """What it loaded in its present epoch."""
+    shares_memory: bool = True
+    """Until an attempt shows that it does not."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its device process reaches memory of this one, as far as is known."""
+        return self.shares_memory and self.link.address.startswith("unix")
+
+    def close(self) -> None:
+        """It left."""
+        self.link.end()
+        self.task.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class LiveGang:
+    """One start of all ranks; ``over`` fails when it ends."""
+
+    what: ServableVersion
+    epoch: int
+    agents: Sequence[RankAgent]
+    """In order of rank."""
+    groups: Sequence[Group]
+    rules: GangRules
+    metrics: Metrics
+    over: asyncio.Future[NoReturn]
+    meeting: set[Group] = field(default_factory=set)
+    """Groups whose ranks were told where they meet."""
+    leaving: bool = False
+    """Whether it takes no more batches."""
+    in_hand: int = 0
+    last_used: int = 0
+    memories: Memories = field(default_factory=Memories)
+
+    def end(self, reason: str) -> None:
+        """Fail the batches in its hands."""
+        self.memories.close()
+        if not self.over.done():
+            self.over.set_exception(AgentLost(f"{self.what}: its gang ended: {reason}"))
+            # Nobody need be there to hear it.
+            self.over.exception()
+
+    async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
+        """Run one batch on every rank.
+
+        Raises InvalidRequest or Refused when all ranks refused it, which goes on to serve then;
+        after AgentLost, DeviceHung or ExecutionFailed, naming the rank, the gang is of no use.
+        """
+        memory = self._memory(columns)
+        try:
+            outputs = await self._execute(call, columns, rows, memory)
+        except BaseException:
+            # A batch that did not end well may still be written to.
+            if memory is not None:
+                memory.close()
+            raise
+        if memory is not None:
+            self.memories.give_back(self.what, memory)
+        return outputs
+
+    def _memory(self, columns: Sequence[Column]) -> SharedMemory | None:
+        """Memory for large tensors, when all ranks are on this host."""
+        local = all(agent.is_here for agent in self.agents)
+        if not local or self.rules.compare or size_of(columns) < SHARED_FROM_BYTES:
+            return None
+        try:
+            return self.memories.take(self.what)
+        except OSError:
+            return None
+
+    async def _execute(
+        self,
+        call: ModelCall,
+        columns: Sequence[Column],
+        rows: int,
+        memory: SharedMemory | None,
+    ) -> list[Array]:
+        (self.metrics.in_messages if memory is None else self.metrics.in_shared_memory).inc()
+        head = write_head(self.what, call, rows, self.epoch)
+        try:
+            requests = RankRequests.of(columns, call.subgraph, memory)
+        except OSError as failure:
+            raise ExecutionFailed(f"no memory for {rows} rows: {failure.strerror}") from failure
+        for group in self.groups[:-1]:
+            requests = requests.after((await self._ask(group, call, head, requests, rows))[-1])
+        replies = await self._ask(self.groups[-1], call, head, requests, rows)
+        outputs = read_reply(replies[-1], memory)
+        if self.rules.compare:
+            self._compare(outputs, replies)
+        return outputs
+
+    def _compare(self, outputs: Sequence[Array], replies: Sequence[bytes]) -> None:
+        ranks = self._returning(self.groups[-1])
+        for rank, reply in zip(ranks, replies, strict=True):
+            others = read_reply(reply, None)
+            if not all(map(_equal, outputs, others)):
+                raise ExecutionFailed(f"rank {rank} returned something else than rank {ranks[-1]}")
+
+    def _returning(self, group: Group) -> Sequence[int]:
+        """The ranks whose outputs somebody wants."""
+        if self.rules.compare and group is self.groups[-1]:
+            return group.ranks[-(len(group.ranks) // group.stages) :]
+        return group.ranks[-1:]
+
+    async def _ask(
+        self, group: Group, call: ModelCall, head: bytes, requests: RankRequests, rows: int
+    ) -> list[bytes]:
+        """Have every rank of a group run a batch; gives the replies of those that return one."""
+        returning = self._returning(group)
+        subject = f"{self.what}, model '{call.model}', {rows} rows"
+        refusals: list[int] = []
+        calls: dict[int, asyncio.Task[bytes]] = {}
+
+        async def ask(rank: int) -> bytes:
+            graph = self.agents[rank].models[0].subgraphs[call.subgraph]
+            request = requests.written(
+                inputs=takes_inputs(group, rank) or bool(graph.inputs), outputs=rank in returning
+            )
+            try:
+                return await self.agents[rank].link.call(request, head=head, subject=subject)
+            except (InvalidRequest, Refused) as refusal:
+                if isinstance(refusal, MemoryNotShared):
+                    self.agents[rank].shares_memory = False
+                refusals.append(rank)
+                if len(refusals) == len(group.ranks):
+                    raise
+                await asyncio.sleep(_UNANIMOUS_SECONDS)
+                raise AgentLost(f"rank {rank} refused what others run: {refusal}") from refusal
+            except ServingError as failure:
+                raise type(failure)(f"rank {rank}: {failure.message}") from failure
+
+        try:
+            async with asyncio.timeout(self.rules.call_seconds), task_scope() as scope:
+                scope.spawn(_until(self.over), name=f"end of epoch {self.epoch}")
+                for rank in group.ranks:
+                    calls[rank] = scope.spawn(ask(rank), name=f"batch for rank {rank}")
+                await asyncio.wait(calls.values())
+        except TimeoutError:
+            late = ", ".join(str(rank) for rank, task in calls.items() if task.cancelled())
+            limit = f"{self.rules.call_seconds:g} s"
+            raise DeviceHung(f"rank {late} did not answer within {limit}: {subject}") from None
+        return [calls[rank].result() for rank in returning]
+
+
+async def _until(over: asyncio.Future[NoReturn]) -> NoReturn:
+    # Others wait for it, too.
+    await asyncio.shield(over)
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
