@@ -37,14 +37,13 @@ _OLD_FILE = ".ms"
 class MindSporeLiteBackend:
     """Runs what MindSpore Lite's converter makes, on one device.
 
-    Which rank of a distributed model this process is, if any, stands in its environment: mpirun
-    and start scripts of MindSpore put it there.
+    Which rank of a distributed model this process is, if any, stands in its environment: agents,
+    mpirun and start scripts of MindSpore put it there.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("mindir_lite",)
 
     def __init__(self, device: Device, part: GangPart | None = None) -> None:
-        del part
         try:
             import mindspore_lite  # noqa: PLC0415 (only device processes that need it pay for it)
         except ModuleNotFoundError as failure:
@@ -53,12 +52,15 @@ class MindSporeLiteBackend:
             raise LoadFailed(f"MindSpore Lite cannot be imported: {_reason(failure)}") from failure
         self._lite = mindspore_lite
         self._device = device
-        self._rank = rank_in(os.environ)
+        self._part = part
+        # A stage of one rank has nobody to compute with.
+        is_alone = part is not None and part.group_size == 1
+        self._rank = None if is_alone else rank_in(os.environ)
         check_rank(device, self._rank)
         self._weights = WeightGroups(mindspore_lite)
 
     def join(self) -> None:
-        """Each rank runs on its own."""
+        """Ranks meet when their first model is built, or run."""
 
     def without_effect(self, files: ModelFiles) -> tuple[str, ...]:
         return ignored(files, self._device, ACTS_ON)
@@ -79,9 +81,8 @@ class MindSporeLiteBackend:
             for model, path in zip(models, files.paths, strict=True)
         ]
         signatures = tuple(graph.signature for graph in graphs)
-        return LiteModel(
-            ModelSignature(files.key, signatures, batch_size_of(files, signatures)), graphs
-        )
+        batch_size = batch_size_of(files, signatures, self._part)
+        return LiteModel(ModelSignature(files.key, signatures, batch_size), graphs)
 
     def _build(self, model: Any, path: Path, files: ModelFiles) -> "LiteGraph":
         where = f"model file '{path.name}'"

@@ -12,7 +12,7 @@ from services.agent.backends.mindspore_lite import MindSporeLiteBackend
 from services.agent.backends.mindspore_lite_context import lite_context
 from services.agent.backends.mindspore_lite_rank import Rank
 from shared.errors import LoadFailed
-from shared.membership import Device, ModelFiles
+from shared.membership import Device, GangPart, ModelFiles
 from shared.servable import DeviceOptions, ModelOptions
 from tests.support import lite
 
@@ -173,6 +173,18 @@ def test_a_rank_is_built_with_what_its_environment_says(package, tmp_path, monke
     built = package.Model.last
     assert built.context.ascend.set == {"device_id": 7, "provider": "ge", "rank_id": 1}
     assert built.config == {"ascend_context": {"rank_table_file": str(table), "plan": "kept"}}
+
+
+def test_a_stage_of_one_rank_computes_with_nobody(package, tmp_path, monkeypatch):
+    """Its worker carries what goes in and out, so that any device will do."""
+    monkeypatch.setenv("RANK_ID", "1")
+    monkeypatch.setenv("RANK_SIZE", "2")
+    part = GangPart(1, 1, 2, group_rank=0, group_size=1)
+    backend = MindSporeLiteBackend(Device("CPU", 0), part)
+    backend.load(files(tmp_path, "a.mindir"), None)
+    assert package.Model.last.context.target == ["cpu"]
+    with pytest.raises(LoadFailed, match=r"this is rank 1 of 2, but"):
+        MindSporeLiteBackend(Device("CPU", 0), GangPart(1, 1, 2, group_rank=1, group_size=2))
 
 
 def test_a_release_without_groups_cannot_share_weights(package, tmp_path, monkeypatch):
