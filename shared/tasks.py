@@ -16,8 +16,16 @@ class TaskScope:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Result], *, name: str) -> asyncio.Task[Result]:
-        """Run ``coroutine`` as a task of this scope; its failure ends the scope."""
-        task = self._group.create_task(coroutine, name=name)
+        """Run ``coroutine`` as a task of this scope; its failure ends the scope.
+
+        Raises RuntimeError when the scope is ending.
+        """
+        try:
+            task = self._group.create_task(coroutine, name=name)
+        except RuntimeError:
+            # It never begins, and would say so when the interpreter ends.
+            coroutine.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import structlog
@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 # Time for the last answers to be written.
 _CLOSE_GRACE_SECONDS = 0.5
+# And for the worker to be told why this agent ends.
+_TELL_SECONDS = 1.0
 
 
 class Agent:
@@ -81,8 +83,6 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
             first_load.look(held)
 
         first_load = _FirstLoad()
-        if settings.first_load_must_succeed:
-            scope.spawn(first_load.must_succeed(), name="first load")
         holder = Holder(scope, device, limits, changed, keys, rank)
         door = ExecutionDoor(holder, AgentMetrics(registry))
         routes = door.routes | health_routes(board)
@@ -100,6 +100,8 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
 
             membership = Membership(wire, hello, holder.holdings, lambda: holder.running, noticed)
             scope.spawn(membership.keep_joined(settings.worker), name="membership")
+            if settings.first_load_must_succeed:
+                scope.spawn(first_load.must_succeed(membership), name="first load")
             with exporter(registry, metrics_at):
                 board.set("", True)
                 log.info("listening", worker_calls=str(bound), worker=settings.worker)
@@ -119,9 +121,15 @@ class _FirstLoad:
                 failed = holding.state == "failed"
                 self._reason.set_result(f"{holding.what}: {holding.detail}" if failed else "")
 
-    async def must_succeed(self) -> None:
-        """Wait for it; raises LoadFailed naming servable, version and cause."""
+    async def must_succeed(self, membership: Membership) -> None:
+        """Wait for it; raises LoadFailed naming servable, version and cause.
+
+        The worker hears of it before, so that it knows more than that an agent left.
+        """
         if reason := await self._reason:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TELL_SECONDS):
+                    await membership.told()
             raise LoadFailed(reason)
 
 

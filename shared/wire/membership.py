@@ -160,12 +160,19 @@ class Membership:
         self._state = state
         self._load = load
         self._noticed = noticed
-        self._wakes: set[asyncio.Event] = set()
+        self._wakes: dict[asyncio.Event, asyncio.Event] = {}
+        """For each registrar: that there is news, and that it was sent all of them."""
 
     def changed(self) -> None:
         """The state is news: every registrar hears it now."""
-        for wake in self._wakes:
+        for wake, sent in self._wakes.items():
             wake.set()
+            sent.clear()
+
+    async def told(self) -> None:
+        """Wait until every registrar that there is was sent the state as it is now."""
+        for sent in list(self._wakes.values()):
+            await sent.wait()
 
     async def keep_joined(self, address: str) -> None:
         """Stay a member at ``address`` until cancelled, joining again when the link breaks."""
@@ -212,17 +219,20 @@ class Membership:
                     await wake.wait()
                 wake.clear()
                 await stream.send(codec.write_report(self._state()))
+                if not wake.is_set():
+                    self._wakes[wake].set()
             except TimeoutError:
                 await stream.send(codec.write_report(Heartbeat(self._load())))
 
     @asynccontextmanager
     async def _woken(self) -> AsyncIterator[asyncio.Event]:
         wake = asyncio.Event()
-        self._wakes.add(wake)
+        sent = self._wakes[wake] = asyncio.Event()
         try:
             yield wake
         finally:
-            self._wakes.remove(wake)
+            sent.set()
+            del self._wakes[wake]
 
 
 def _now() -> float:

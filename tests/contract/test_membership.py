@@ -101,6 +101,20 @@ async def test_news_reaches_the_registrar_at_once():
             await witness.until("reported", "one", state[0])
 
 
+async def test_a_member_knows_when_its_news_were_sent():
+    witness = Witness()
+    async with registrar(witness, lease_seconds=1000) as (_, address):
+        async with member(address) as (membership, state):
+            await witness.until("reported", "one", m.Offers())
+            for capacity in range(1, 20):
+                state[0] = m.Offers((m.Offer(WHAT, {}, capacity),))
+                membership.changed()
+                async with asyncio.timeout(10):
+                    await membership.told()
+            await witness.until("reported", "one", state[0])
+        assert witness.events[-2][-1] == state[0]
+
+
 async def test_a_member_hears_notices():
     heard = asyncio.Queue()
     assignment = m.Assignment((m.Assigned(WHAT, ()),))

@@ -132,6 +132,27 @@ async def _fail():
     raise InvalidRequest("plain")
 
 
+async def test_a_scope_that_ends_takes_no_task_and_leaves_nothing_of_it_behind():
+    refused = []
+    with pytest.raises(InvalidRequest, match="plain"):
+        async with task_scope() as scope:
+
+            async def late():
+                try:
+                    await asyncio.Future()
+                finally:
+                    # A coroutine that is never awaited would warn, which fails a test.
+                    with pytest.raises(RuntimeError, match="shutting down"):
+                        scope.spawn(_forever(), name="too late")
+                    refused.append(True)
+
+            scope.spawn(late(), name="late")
+            await asyncio.sleep(0)
+            scope.spawn(_fail(), name="failing")
+            await asyncio.Future()
+    assert refused
+
+
 async def test_leaving_a_scope_cancels_what_still_runs():
     async with task_scope() as scope:
         task = scope.spawn(_forever(), name="idle")
