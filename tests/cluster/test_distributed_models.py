@@ -193,6 +193,24 @@ async def test_replicas_serve_side_by_side_and_one_lost_rank_ends_one_of_them(na
     assert await answers(native)
 
 
+async def test_replicas_behind_several_workers_share_requests_and_one_of_them_is_enough(native):
+    files = add_distributed(native.servables, rank_size=2, latency_seconds=0.02)
+    await start_gang(native, files)
+    other = native.start_worker("worker2")
+    start_ranks(native, other, files, prefix="other")
+    await native.ready("toy", other)
+    await until(lambda: both_at_work(native), what="requests at both workers")
+    native.processes["other1"].kill()
+    native.processes.pop("other1").wait()
+    await until_answered(native, "the gang that is left")
+
+
+async def both_at_work(cluster):
+    await asyncio.gather(*(cluster.predict([row, 0]) for row in range(8)))
+    answered = "mindserve_worker_requests_total method=predict outcome=ok servable=toy version=1"
+    return all(cluster.metrics_of(name).get(answered) for name in ("worker", "worker2"))
+
+
 def gangs(cluster):
     held = "mindserve_worker_agents_holding servable=toy version=1"
     return cluster.metrics_of("worker").get(held)
