@@ -13,7 +13,7 @@ import multiprocessing
 import socket
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -60,8 +60,13 @@ def _echo(caller: socket.socket) -> None:
 
 
 @contextmanager
-def row(length: int) -> Iterator[socket.socket]:
-    """The caller's end of a row of ``length`` processes."""
+def row(
+    length: int, last: Callable[[socket.socket], None] = _echo, greeting: bytes = MESSAGE
+) -> Iterator[socket.socket]:
+    """The caller's end of a row of ``length`` processes; the last one runs ``last``.
+
+    It is there when all of ``greeting`` has come back.
+    """
     # Fresh processes: what this one has loaded is not theirs, and no socket reaches them unasked.
     fresh = multiprocessing.get_context("spawn")
     caller, taken = socket.socketpair()
@@ -74,12 +79,12 @@ def row(length: int) -> Iterator[socket.socket]:
         taken.close()
         called.close()
         taken = following
-    processes.append(fresh.Process(target=_echo, args=(taken,)))
+    processes.append(fresh.Process(target=last, args=(taken,)))
     processes[-1].start()
     taken.close()
     try:
         with caller:
-            _ask(caller)
+            _ask(caller, greeting)
             yield caller
     finally:
         for process in processes:
@@ -89,9 +94,9 @@ def row(length: int) -> Iterator[socket.socket]:
                 process.join()
 
 
-def _ask(caller: socket.socket) -> None:
-    caller.sendall(MESSAGE)
-    missing = len(MESSAGE)
+def _ask(caller: socket.socket, message: bytes = MESSAGE) -> None:
+    caller.sendall(message)
+    missing = len(message)
     while missing:
         missing -= len(caller.recv(missing)) or missing
 

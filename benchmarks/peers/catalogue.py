@@ -10,6 +10,7 @@ from benchmarks.peers.mlserver import MLSERVER
 from benchmarks.peers.mosec import MOSEC
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.ray_serve import RAY_SERVE
+from benchmarks.peers.row_floor import RowFloor
 from benchmarks.peers.triton import Triton
 
 _ALL: tuple[Peer, ...] = (
@@ -19,6 +20,8 @@ _ALL: tuple[Peer, ...] = (
     Mindserve("mindserve-rest", "native", rest=True),
     GrpcFloor(),
     AsgiFloor(),
+    RowFloor(3),
+    RowFloor(4),
     Triton(),
     MOSEC,
     LITSERVE,
