@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from protos.serving.v1 import exchange_pb2
+from shared.bell import Bell
 from shared.deadline import Deadline
 from shared.errors import (
     DeadlineExceeded,
@@ -84,7 +85,7 @@ class Exchange:
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[_Pending] = deque()
         self._cancelled: list[int] = []
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self._last_id = 0
         self._broken = False
 
@@ -140,7 +141,7 @@ class Exchange:
         )
         self._pending[pending.id] = pending
         self._unsent.append(pending)
-        self._wake.set()
+        self._wake.ring()
         timer = None
         if deadline is not None:
             timer = loop.call_at(deadline.at, _expire, pending.answer, self._peer)
@@ -162,20 +163,17 @@ class Exchange:
     def _withdraw(self, pending: _Pending) -> None:
         if pending.written and pending.id in self._pending:
             self._cancelled.append(pending.id)
-            self._wake.set()
+            self._wake.ring()
 
     async def write_to(self, stream: Stream) -> None:
         """Send calls and withdrawals as they come, several in one message."""
         while True:
             await self._wake.wait()
-            self._wake.clear()
             while self._unsent or self._cancelled:
                 message = exchange_pb2.Calls(cancelled=self._cancelled)
                 self._cancelled.clear()
                 attached = self._fill(message)
-                await stream.send(message.SerializeToString())
-                for payload in attached:
-                    await stream.send(payload)
+                await stream.send(message.SerializeToString(), *attached)
 
     def _fill(self, message: exchange_pb2.Calls) -> list[bytes]:
         """Add calls that are ready; gives the payloads that follow the message."""

@@ -9,6 +9,7 @@ import structlog
 
 from protos.serving.v1 import exchange_pb2
 from shared.addresses import is_this_host
+from shared.bell import Bell
 from shared.deadline import Deadline
 from shared.errors import InternalError, MemoryNotShared, Overloaded, PeerLost, ServingError
 from shared.regions import Regions
@@ -70,7 +71,7 @@ class _Served:
         self._now = asyncio.get_running_loop().time
         self._running: dict[int, asyncio.Task[None]] = {}
         self._answers: deque[tuple[int, ServingError | None, bytes]] = deque()
-        self._wake = asyncio.Event()
+        self._wake = Bell()
 
     async def read_from(self, stream: Stream, scope: TaskScope) -> None:
         messages = aiter(stream)
@@ -124,18 +125,15 @@ class _Served:
 
     def _answer(self, call_id: int, failure: ServingError | None, payload: bytes = b"") -> None:
         self._answers.append((call_id, failure, payload))
-        self._wake.set()
+        self._wake.ring()
 
     async def write_to(self, stream: Stream) -> None:
         await stream.send(exchange_pb2.Answers().SerializeToString())
         while True:
             await self._wake.wait()
-            self._wake.clear()
             while self._answers:
                 message, attached = self._take_answers()
-                await stream.send(message.SerializeToString())
-                for payload in attached:
-                    await stream.send(payload)
+                await stream.send(message.SerializeToString(), *attached)
 
     def _take_answers(self) -> tuple[exchange_pb2.Answers, list[bytes]]:
         """Answers that are ready, and the payloads that follow the message."""

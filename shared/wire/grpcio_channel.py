@@ -61,9 +61,10 @@ class _CalledStream:
     def __init__(self, call: _StreamCall) -> None:
         self._call = call
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, *messages: bytes) -> None:
         try:
-            await self._call.write(message)
+            for message in messages:
+                await self._call.write(message)
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure
         except asyncio.InvalidStateError as failure:

@@ -103,9 +103,10 @@ class _ServedStream:
     def __init__(self, context: _ServerContext) -> None:
         self._context = context
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, *messages: bytes) -> None:
         try:
-            await self._context.write(message)
+            for message in messages:
+                await self._context.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as failure:
             raise PeerLost("the stream's other end is gone") from failure
 

@@ -38,8 +38,8 @@ _NOTHING: Metadata = {}
 class Stream(Protocol):
     """Messages in both directions, ordered. One sender and one receiver at a time."""
 
-    async def send(self, message: bytes) -> None:
-        """Write one message; waits while the peer takes no more. Raises PeerLost."""
+    async def send(self, *messages: bytes) -> None:
+        """Write messages, together; waits while the peer takes no more. Raises PeerLost."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Messages until the peer closes; a broken stream raises a ServingError."""

@@ -1,9 +1,11 @@
 """What both ends of a connection share: bytes between the core and an asyncio transport."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Generic, TypeVar, cast
 
 from shared.wire.http2.core import Connection
+from shared.wire.http2.grpc_messages import message_prefix
 from shared.wire.tls import HTTP2
 
 Parsed = TypeVar("Parsed")
@@ -63,5 +65,13 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
 
     def consumed_on(self, stream: int, count: int) -> None:
         """See ``StreamCarrier``."""
-        self._core.consumed(stream, count)
-        self.flush_soon()
+        if self._core.consumed(stream, count):
+            self.flush_soon()
+
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
+        """See ``StreamCarrier``. Who sends on streams has collected already: nothing is awaited."""
+        sent = True
+        for message in messages:
+            sent = self._core.send_message(stream, message_prefix(message), message)
+        self.flush()
+        return sent

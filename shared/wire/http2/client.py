@@ -206,12 +206,6 @@ class ClientConnection(Carrier[Response]):
             self._core.reset(number, Code.CANCEL)
             self.flush_soon()
 
-    def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
-        """See ``StreamCarrier``."""
-        sent = self._core.send_message(stream, grpc_messages.message_prefix(message), message)
-        self.flush_soon()
-        return sent
-
     # Handler of the core.
 
     def on_headers(self, stream: int, parsed: Response, *, end: bool) -> None:

@@ -62,21 +62,26 @@ class Connection(Outgoing, Generic[Parsed]):
         }
         self._output.extend(opening(limits, is_client=is_client))
 
-    def consumed(self, number: int, count: int) -> None:
-        """``count`` bytes of a stream are done with: the peer may send as many more."""
+    def consumed(self, number: int, count: int) -> bool:
+        """``count`` bytes of a stream are done with: the peer may send as many more.
+
+        Returns whether it is to be told so.
+        """
+        told = False
         self._unreported += count
         if self._unreported > self._limits.connection_window // _HALF:
             self._output.append(f.window_update_frame(0, self._unreported))
             self._room += self._unreported
-            self._unreported = 0
+            self._unreported, told = 0, True
         stream = self._streams.get(number)
         if stream is None or stream.ended_by_peer:
-            return
+            return told
         stream.unreported += count
         if stream.unreported > self._limits.stream_window // _HALF:
             self._output.append(f.window_update_frame(number, stream.unreported))
             stream.room += stream.unreported
-            stream.unreported = 0
+            stream.unreported, told = 0, True
+        return told
 
     def say_farewell(self) -> None:
         """Announce the end; streams already on their way are taken until the peer has heard."""

@@ -1,6 +1,6 @@
 """Serves handlers on HTTP/2 connections: the asyncio shell around the core."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -265,10 +265,8 @@ class ServerConnection(Attended):
             self._core.reset(stream, Code.NO_ERROR)
             self.flush_soon()
 
-    def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
         """See ``StreamCarrier``."""
         if first:
             self._core.send_headers(stream, FIRST)
-        sent = self._core.send_message(stream, grpc_messages.message_prefix(message), message)
-        self.flush_soon()
-        return sent
+        return super().send_on(stream, messages, first=first)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from shared.bell import Bell
 from shared.errors import InternalError, Overloaded, ServingError
 from shared.wire.http2.compression import inflated
 from shared.wire.http2.grpc_messages import BadMessage, Deflated, MessageReader, MessageTooLarge
@@ -17,8 +18,8 @@ class StreamCarrier(Protocol):
 
     writable: asyncio.Event
 
-    def send_on(self, stream: int, message: bytes, *, first: bool) -> bool:
-        """Send a message; False when some of it waits for the peer's window."""
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
+        """Write messages; False when some of them waits for the peer's window."""
 
     def consumed_on(self, stream: int, count: int) -> None:
         """Bytes were taken by their reader: the peer may send as many more."""
@@ -35,7 +36,7 @@ class MessageStream:
         self._reader = reader
         self._max_bytes = max_bytes
         self._chunks: deque[bytes | bytearray] = deque()
-        self._news = asyncio.Event()
+        self._news = Bell()
         self._room = asyncio.Event()
         self._room.set()
         self._ended = False
@@ -57,18 +58,18 @@ class MessageStream:
                 self._chunks[-1] = bytearray(last + data)
             else:
                 self._chunks.append(data)
-        self._news.set()
+        self._news.ring()
 
     def end(self) -> None:
         """The peer sends no more."""
         self._ended = True
-        self._news.set()
+        self._news.ring()
 
     def lose(self, failure: ServingError) -> None:
         """The stream is over before its end."""
         if self._lost is None:
             self._lost = failure
-        self._news.set()
+        self._news.ring()
         self._room.set()
 
     def abandon(self) -> None:
@@ -84,14 +85,15 @@ class MessageStream:
 
     # The user's side: ``shared.wire.interface.Stream``.
 
-    async def send(self, message: bytes) -> None:
+    async def send(self, *messages: bytes) -> None:
         """See ``Stream``."""
-        await self._room.wait()
-        await self._carrier.writable.wait()
+        if not (self._room.is_set() and self._carrier.writable.is_set()):
+            await self._room.wait()
+            await self._carrier.writable.wait()
         if self._lost is not None:
             raise self._lost
         first, self.begun = not self.begun, True
-        if not self._carrier.send_on(self._number, message, first=first):
+        if not self._carrier.send_on(self._number, messages, first=first):
             self._room.clear()
             await self._room.wait()
 
@@ -109,7 +111,6 @@ class MessageStream:
                 raise self._lost
             if self._ended:
                 return
-            self._news.clear()
             await self._news.wait()
 
     def _cut(self, chunk: bytes) -> Sequence[bytes]:
