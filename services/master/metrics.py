@@ -2,29 +2,30 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.metrics import SECONDS_BUCKETS
+from shared.tallies import Counters, Histograms
 
 
 class Metrics:
     """The master's own figures in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self.requests = Counters(
             "mindserve_master_requests",
             "Requests answered, by outcome: ok or the error's name.",
             ["outcome"],
             registry=registry,
         )
-        self.seconds = Histogram(
+        self.seconds = Histograms(
             "mindserve_master_request_seconds",
             "Time from admission to answer.",
             buckets=SECONDS_BUCKETS,
             registry=registry,
-        )
+        ).of()
         self.in_flight = Gauge(
             "mindserve_master_requests_in_flight", "Requests admitted now.", registry=registry
         )

@@ -3,7 +3,6 @@
 import asyncio
 
 import structlog
-from prometheus_client import Counter
 
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
@@ -11,6 +10,7 @@ from services.master.metrics import Metrics
 from services.master.spec import Spec, read_spec
 from shared.deadline import Deadline
 from shared.errors import Refused, ServingError
+from shared.tallies import Counter
 from shared.urgency import Urgency
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class Requests:
     def _count(self, outcome: str) -> None:
         counter = self._answered.get(outcome)
         if counter is None:
-            counter = self._answered[outcome] = self._metrics.requests.labels(outcome)
+            counter = self._answered[outcome] = self._metrics.requests.of(outcome)
         counter.inc()
 
 

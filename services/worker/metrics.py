@@ -2,10 +2,11 @@
 
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared.metrics import ROWS_BUCKETS, SECONDS_BUCKETS
 from shared.servable import ServableVersion
+from shared.tallies import Counters, Histogram, Histograms
 
 _LOAD_SECONDS_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
@@ -14,7 +15,7 @@ class Metrics:
     """The worker's own figures in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self.requests = Counters(
             "mindserve_worker_requests",
             "Requests answered, by outcome: ok or the error's name.",
             ["servable", "version", "method", "outcome"],
@@ -29,20 +30,20 @@ class Metrics:
             ["servable", "version"],
             registry=registry,
         )
-        self.queue_seconds = Histogram(
+        self.queue_seconds = Histograms(
             "mindserve_worker_queue_seconds",
             "Time from submission to hand-over, per caller in a batch.",
             buckets=SECONDS_BUCKETS,
             registry=registry,
-        )
-        self.batch_rows = Histogram(
+        ).of()
+        self.batch_rows = Histograms(
             "mindserve_worker_batch_rows",
             "Rows of a batch.",
             buckets=ROWS_BUCKETS,
             registry=registry,
-        )
+        ).of()
         self._stages: dict[tuple[str, str, str], Histogram] = {}
-        self._stage_seconds = Histogram(
+        self._stage_seconds = Histograms(
             "mindserve_worker_stage_seconds",
             "Time of one stage for one request, queueing included.",
             ["servable", "method", "stage"],
@@ -59,14 +60,14 @@ class Metrics:
             ["cause"],
             registry=registry,
         )
-        handovers = Counter(
+        handovers = Counters(
             "mindserve_worker_handovers",
             "Batches handed to agents, by where their tensors were.",
             ["tensors"],
             registry=registry,
         )
-        self.in_messages = handovers.labels("message")
-        self.in_shared_memory = handovers.labels("shared_memory")
+        self.in_messages = handovers.of("message")
+        self.in_shared_memory = handovers.of("shared_memory")
         self.agents_holding = Gauge(
             "mindserve_worker_agents_holding",
             "Agents (or gangs) that hold a servable version, ready for batches.",
@@ -90,12 +91,12 @@ class Metrics:
             ["servable", "outcome"],
             registry=registry,
         )
-        self.load_seconds = Histogram(
+        self.load_seconds = Histograms(
             "mindserve_worker_load_seconds",
             "Time from the beginning of a load to the first moment at which it can be called.",
             buckets=_LOAD_SECONDS_BUCKETS,
             registry=registry,
-        )
+        ).of()
 
     def forget(self, what: ServableVersion) -> None:
         """A version is served no more: it is neither held nor queued for."""
@@ -107,6 +108,6 @@ class Metrics:
         """The histogram of one stage; finding it by its labels would cost more than observing."""
         stage = self._stages.get((servable, method, tag))
         if stage is None:
-            stage = self._stage_seconds.labels(servable, method, tag)
+            stage = self._stage_seconds.of(servable, method, tag)
             self._stages[servable, method, tag] = stage
         return stage

@@ -3,7 +3,6 @@
 import asyncio
 
 import structlog
-from prometheus_client import Counter
 
 from services.worker.graph.plan import MethodPlan
 from services.worker.graph.runner import GraphRunner
@@ -20,6 +19,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.servable import Method, ServableVersion, request_text
+from shared.tallies import Counter
 from shared.urgency import Urgency
 from shared.wire.predict_codec import PredictMessage, write_reply
 
@@ -81,7 +81,7 @@ class Requests:
         counter = self._answered.get(labels)
         if counter is None:
             # Finding a counter by its labels costs more than counting.
-            counter = self._answered[labels] = self._metrics.requests.labels(
+            counter = self._answered[labels] = self._metrics.requests.of(
                 what.servable, what.version, method, outcome
             )
         counter.inc()
