@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -53,6 +54,11 @@ _DTYPES: dict[ElementType, np.dtype[np.generic]] = {
     if kind not in (ElementType.STRING, ElementType.BYTES)
 }
 _ELEMENT_TYPES = {dtype: kind for kind, dtype in _DTYPES.items()}
+
+
+def dtype_of(number: int) -> np.dtype[np.generic]:
+    """The NumPy type of an element type's number; raises KeyError for one that has none."""
+    return _DTYPES[cast("ElementType", number)]
 
 
 @dataclass(frozen=True, slots=True)

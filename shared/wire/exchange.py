@@ -76,6 +76,7 @@ class Exchange:
         *,
         shares_memory: bool = False,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._memory = LentMemory() if shares_memory else None
         self._seen = True
@@ -130,21 +131,20 @@ class Exchange:
         request_id: str,
         subject: str,
     ) -> bytes:
-        loop = asyncio.get_running_loop()
         if self._broken:
             raise Unavailable(f"{self._peer} is not connected")
         if len(self._pending) >= self._max_outstanding:
             raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
         self._last_id += 1
         pending = _Pending(
-            self._last_id, payload, head, request_id, subject, loop.create_future(), deadline
+            self._last_id, payload, head, request_id, subject, self._loop.create_future(), deadline
         )
         self._pending[pending.id] = pending
         self._unsent.append(pending)
         self._wake.ring()
         timer = None
         if deadline is not None:
-            timer = loop.call_at(deadline.at, _expire, pending.answer, self._peer)
+            timer = self._loop.call_at(deadline.at, _expire, pending.answer, self._peer)
         try:
             return await pending.answer
         except (asyncio.CancelledError, DeadlineExceeded):
@@ -177,7 +177,7 @@ class Exchange:
 
     def _fill(self, message: exchange_pb2.Calls) -> list[bytes]:
         """Add calls that are ready; gives the payloads that follow the message."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         attached: list[bytes] = []
         size = 0
         while self._unsent and len(message.calls) < WRITE_CALLS and size < WRITE_BYTES:

@@ -8,7 +8,7 @@ import numpy as np
 from protos.serving.v1 import tensor_pb2
 from shared.arena import Placed
 from shared.errors import InvalidRequest
-from shared.tensors import Array, ElementType
+from shared.tensors import Array, ElementType, dtype_of
 
 
 def write_tensor(array: Array | Placed) -> tensor_pb2.Tensor:
@@ -30,8 +30,7 @@ def read_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> list[Array]:
     """Read-only arrays; raises InvalidRequest when bytes and dims disagree."""
     try:
         return [
-            np.frombuffer(t.data, ElementType(t.element_type).dtype).reshape(tuple(t.dims))
-            for t in tensors
+            np.frombuffer(t.data, dtype_of(t.element_type)).reshape(tuple(t.dims)) for t in tensors
         ]
     except (ValueError, KeyError) as failure:
         raise InvalidRequest(f"a tensor's bytes do not fit its dims: {failure}") from failure
@@ -40,8 +39,6 @@ def read_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> list[Array]:
 def read_placed(tensors: Iterable[tensor_pb2.Tensor]) -> list[Placed]:
     """Where arrays lie; raises InvalidRequest for an element type that has no array."""
     try:
-        return [
-            Placed(t.offset, ElementType(t.element_type).dtype.name, tuple(t.dims)) for t in tensors
-        ]
+        return [Placed(t.offset, dtype_of(t.element_type).name, tuple(t.dims)) for t in tensors]
     except (ValueError, KeyError) as failure:
         raise InvalidRequest(f"a tensor of no known type: {failure}") from failure

@@ -30,8 +30,13 @@ class _Asked:
 
     __slots__ = ("answer", "heard", "limit_seconds")
 
-    def __init__(self, limit_seconds: float, heard: Callable[[str], None] | None) -> None:
-        self.answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+    def __init__(
+        self,
+        answer: asyncio.Future[Frame],
+        limit_seconds: float,
+        heard: Callable[[str], None] | None,
+    ) -> None:
+        self.answer = answer
         self.heard = heard
         self.limit_seconds = limit_seconds
 
@@ -71,7 +76,7 @@ class Child(asyncio.Protocol):
         """
         if self._transport is None or self._transport.is_closing():
             raise NotBegun
-        asked = _Asked(limit_seconds, heard)
+        asked = _Asked(self._loop.create_future(), limit_seconds, heard)
         self._line.append(asked)
         if len(self._line) == 1:
             self._watch(asked)

@@ -71,7 +71,7 @@ class Batch:
     @property
     def rows(self) -> int:
         """How many."""
-        return sum(part.stop - part.start for part in self.parts)
+        return sum([part.stop - part.start for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class BatchQueue:
         *,
         policies: Mapping[str, BatchingPolicy],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._what = what
         self._models = {model.key: model for model in models}
         self._executors = executors
@@ -99,15 +100,14 @@ class BatchQueue:
         urgency: Urgency,
     ) -> list[RowOutcome]:
         """The outcomes of all rows, group by group; ``count`` is how many."""
-        loop = asyncio.get_running_loop()
         batcher = self._batchers.get(call) or self._new_batcher(call)
         if not batcher.has_room(count):
             # Nobody is refused while an agent is idle.
             self.pump()
             batcher.check_room(count)
         deadline, priority, _, is_kept = urgency
-        caller = Caller(loop.create_future(), [None] * count, count)
-        now, first = loop.time(), 0
+        caller = Caller(self._loop.create_future(), [None] * count, count)
+        now, first = self._loop.time(), 0
         submissions: list[Submission] = []
         for group, rows in groups:
             submission = Submission(group, rows, deadline, now, priority, caller, first)
@@ -116,10 +116,10 @@ class BatchQueue:
             first += len(rows)
         if not self._pumps_soon:
             self._pumps_soon = True
-            loop.call_soon(self._pump_once)
+            self._loop.call_soon(self._pump_once)
         timer = None
         if deadline is not None and not is_kept:
-            timer = loop.call_at(deadline.at, self._expire, call, submissions)
+            timer = self._loop.call_at(deadline.at, self._expire, call, submissions)
         try:
             await caller.done
         finally:
@@ -155,7 +155,7 @@ class BatchQueue:
 
     def pump(self) -> None:
         """Start batches while rows wait and an agent is idle, or a batch can follow one."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while (oldest := self._oldest()) is not None:
             call, batcher = oldest
             max_rows = self._executors.max_rows(self._what, call.model)
@@ -171,7 +171,7 @@ class BatchQueue:
                 executor.release()
                 continue
             running = self._run(executor, call, batcher, taken.batch, now)
-            task = self._scope.spawn(running, name=f"batch of {self._what}")
+            task = self._scope.spawn(running, name="batch")
             self._handed[task] = (executor, taken.batch)
             task.add_done_callback(self._came_back)
 
@@ -184,7 +184,7 @@ class BatchQueue:
             self._delay.cancel()
         # uvloop's clock has steps of a millisecond.
         delay = max(moment - now, _SHORTEST_DELAY_SECONDS)
-        self._delay = asyncio.get_running_loop().call_later(delay, self.pump)
+        self._delay = self._loop.call_later(delay, self.pump)
         return False
 
     def _came_back(self, task: asyncio.Task[None]) -> None:
@@ -213,9 +213,10 @@ class BatchQueue:
     ) -> None:
         for part in batch.parts:
             self._metrics.queue_seconds.observe(now - part.submission.submitted_at)
-        self._metrics.batch_rows.observe(batch.rows)
+        rows = batch.rows
+        self._metrics.batch_rows.observe(rows)
         try:
-            outputs = await executor.execute(call, self._columns(call, batch), batch.rows)
+            outputs = await executor.execute(call, self._columns(call, batch), rows)
         except Refused:
             batcher.restore(wanted(batch))
         except ExecutionFailed as failure:
