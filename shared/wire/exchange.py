@@ -86,6 +86,9 @@ class Exchange:
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[_Pending] = deque()
         self._cancelled: list[int] = []
+        self._attached: deque[exchange_pb2.Answer] = deque()
+        """Answers whose payloads are the next messages."""
+        self.greeted = asyncio.Event()
         self._wake = Bell()
         self._last_id = 0
         self._broken = False
@@ -211,21 +214,34 @@ class Exchange:
         fits = SHARED_FROM_BYTES <= len(payload) <= SHARED_TO_BYTES
         return self._memory.lend(payload) if fits else None
 
-    async def read_from(self, messages: AsyncIterator[bytes]) -> None:
+    async def read_from(self, stream: Stream) -> None:
         """Hand answers to their callers until the peer closes."""
-        async for message in messages:
-            for answer in exchange_pb2.Answers.FromString(message).answers:
-                payload = await anext(messages) if answer.attached else answer.payload
-                pending = self._pending.get(answer.id)
-                if pending is None or pending.answer.done():
-                    continue
-                pending.answered = True
-                if answer.HasField("failure"):
-                    failure = rebuild(answer.failure.name, answer.failure.message)
-                    pending.answer.set_exception(failure)
-                else:
-                    pending.answer.set_result(payload)
+        await stream.hear(self._heard)
         raise PeerLost(f"{self._peer} closed the connection")
+
+    def _heard(self, message: bytes) -> None:
+        if self._attached:
+            self._settle(self._attached.popleft(), message)
+            return
+        answers = exchange_pb2.Answers.FromString(message).answers
+        if not answers:
+            self.greeted.set()
+        for answer in answers:
+            if answer.attached:
+                self._attached.append(answer)
+            else:
+                self._settle(answer, answer.payload)
+
+    def _settle(self, answer: exchange_pb2.Answer, payload: bytes) -> None:
+        pending = self._pending.get(answer.id)
+        if pending is None or pending.answer.done():
+            return
+        pending.answered = True
+        if answer.HasField("failure"):
+            failure = rebuild(answer.failure.name, answer.failure.message)
+            pending.answer.set_exception(failure)
+        else:
+            pending.answer.set_result(payload)
 
     def end(self, reason: str) -> None:
         """Fail what waits: PeerLost for what was written, Unavailable for the rest."""
@@ -267,18 +283,17 @@ async def open_exchange(
     exchange = Exchange(peer, max_outstanding, lost, shares_memory=shares_memory)
     try:
         async with channel.stream(path) as stream, task_scope() as scope:
-            messages = aiter(stream)
-            await _hear_from(peer, messages)
+            scope.spawn(exchange.read_from(stream), name=f"exchange reader from {peer}")
+            await _greeting(exchange, peer)
             scope.spawn(exchange.write_to(stream), name=f"exchange writer to {peer}")
-            scope.spawn(exchange.read_from(messages), name=f"exchange reader from {peer}")
             yield exchange
     finally:
         exchange.end("closed the connection")
 
 
-async def _hear_from(peer: str, messages: AsyncIterator[bytes]) -> None:
+async def _greeting(exchange: Exchange, peer: str) -> None:
     try:
         async with asyncio.timeout(_OPENING_SECONDS):
-            await anext(messages)
-    except (TimeoutError, StopAsyncIteration):
+            await exchange.greeted.wait()
+    except TimeoutError:
         raise PeerLost(f"{peer} does not answer") from None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import structlog
@@ -47,11 +47,11 @@ async def serve_exchange(
     this host may have payloads in memory of its own.
     """
     regions = Regions(MOST_REGIONS) if is_this_host(peer_host) else None
-    served = _Served(handler, max_outstanding, regions)
     try:
         async with task_scope() as scope:
+            served = _Served(handler, max_outstanding, regions, scope)
             scope.spawn(served.write_to(stream), name="exchange answers")
-            await served.read_from(stream, scope)
+            await stream.hear(served.heard)
     except PeerLost:
         log.debug("exchange caller lost")
     finally:
@@ -63,43 +63,53 @@ class _Served:
     """One stream."""
 
     def __init__(
-        self, handler: ExchangeHandler, max_outstanding: int, regions: Regions | None
+        self,
+        handler: ExchangeHandler,
+        max_outstanding: int,
+        regions: Regions | None,
+        scope: TaskScope,
     ) -> None:
         self._handler = handler
+        self._scope = scope
         self._regions = regions
         self._max_outstanding = max_outstanding
         self._now = asyncio.get_running_loop().time
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._attached: deque[exchange_pb2.Call] = deque()
+        """Calls whose payloads are the next messages."""
         self._answers: deque[tuple[int, ServingError | None, bytes]] = deque()
         self._wake = Bell()
 
-    async def read_from(self, stream: Stream, scope: TaskScope) -> None:
-        messages = aiter(stream)
-        async for message in messages:
-            calls = exchange_pb2.Calls.FromString(message)
-            for call_id in calls.cancelled:
-                # Forgotten here: a task that never began does not come to its end.
-                running = self._running.pop(call_id, None)
-                if running is not None:
-                    running.cancel()
-            for call in calls.calls:
-                try:
-                    payload = await self._payload_of(call, messages)
-                except MemoryNotShared as failure:
-                    self._answer(call.id, failure)
-                else:
-                    self._begin(call, payload, scope)
+    def heard(self, message: bytes) -> None:
+        """Begin and end work as a message of the caller says."""
+        if self._attached:
+            self._begin(self._attached.popleft(), message)
+            return
+        calls = exchange_pb2.Calls.FromString(message)
+        for call_id in calls.cancelled:
+            # Forgotten here: a task that never began does not come to its end.
+            running = self._running.pop(call_id, None)
+            if running is not None:
+                running.cancel()
+        for call in calls.calls:
+            if call.attached:
+                self._attached.append(call)
+            elif call.HasField("region"):
+                self._begin_in_memory(call)
+            else:
+                self._begin(call, call.payload)
 
-    async def _payload_of(self, call: exchange_pb2.Call, messages: AsyncIterator[bytes]) -> bytes:
-        if call.attached:
-            return await anext(messages)
-        if not call.HasField("region"):
-            return call.payload
-        if self._regions is None:
-            raise MemoryNotShared("the caller is not on this host")
-        return self._regions.read(read_region(call.region), call.size)
+    def _begin_in_memory(self, call: exchange_pb2.Call) -> None:
+        try:
+            if self._regions is None:
+                raise MemoryNotShared("the caller is not on this host")
+            payload = self._regions.read(read_region(call.region), call.size)
+        except MemoryNotShared as failure:
+            self._answer(call.id, failure)
+        else:
+            self._begin(call, payload)
 
-    def _begin(self, call: exchange_pb2.Call, payload: bytes, scope: TaskScope) -> None:
+    def _begin(self, call: exchange_pb2.Call, payload: bytes) -> None:
         call_id = call.id
         if len(self._running) >= self._max_outstanding:
             refusal = Overloaded(f"{self._max_outstanding} calls are being worked on already")
@@ -109,7 +119,7 @@ class _Served:
         if call.timeout_microseconds:
             deadline = Deadline.after(call.timeout_microseconds / 1e6, now=self._now())
         incoming = Incoming(call.request_id, deadline, payload, call.head)
-        self._running[call_id] = scope.spawn(self._work(call_id, incoming), name="call")
+        self._running[call_id] = self._scope.spawn(self._work(call_id, incoming), name="call")
 
     async def _work(self, call_id: int, incoming: Incoming) -> None:
         try:

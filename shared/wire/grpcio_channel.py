@@ -1,7 +1,7 @@
 """A channel of grpcio as our callers see it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -69,6 +69,10 @@ class _CalledStream:
             raise _error_of(failure) from failure
         except asyncio.InvalidStateError as failure:
             raise PeerLost("the stream's other end is gone") from failure
+
+    async def hear(self, take: Callable[[bytes], None]) -> None:
+        async for message in self:
+            take(message)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -1,7 +1,7 @@
 """Our handlers as grpcio calls them, and what it tells them of the caller."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -109,6 +109,10 @@ class _ServedStream:
                 await self._context.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as failure:
             raise PeerLost("the stream's other end is gone") from failure
+
+    async def hear(self, take: Callable[[bytes], None]) -> None:
+        async for message in self:
+            take(message)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (message := await read_from(self._context)) is not None:

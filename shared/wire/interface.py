@@ -44,6 +44,12 @@ class Stream(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Messages until the peer closes; a broken stream raises a ServingError."""
 
+    async def hear(self, take: Callable[[bytes], None]) -> None:
+        """Call ``take`` with each message, as soon as it comes, until the peer closes.
+
+        Raises what breaks the stream, and what ``take`` raises.
+        """
+
 
 UnaryHandler = Callable[[CallContext, bytes], Awaitable[bytes]]
 StreamHandler = Callable[[CallContext, Stream], Awaitable[None]]

@@ -258,6 +258,85 @@ async def test_a_stream_carries_messages_both_ways(wire):
             assert await anext(answers) == word.upper()
 
 
+async def test_a_stream_that_is_heard_gives_its_messages_in_their_order(wire):
+    sent = [b"one", b"two", b"3" * 200_000, b"", b"five", b"end"]
+    began, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    heard: list[bytes] = []
+
+    def take(message: bytes) -> None:
+        heard.append(message)
+        if message == b"end":
+            ended.set()
+
+    async def listen(context: CallContext, stream: Stream) -> None:
+        began.set()
+        await goes_on.wait()
+        await stream.hear(take)
+
+    async with (
+        wire.serve(Routes(streams={TALK: listen}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        channel.stream(TALK) as stream,
+        asyncio.timeout(10),
+    ):
+        # Some come before anybody listens, the others to somebody who does.
+        await stream.send(*sent[:2])
+        await began.wait()
+        goes_on.set()
+        for message in sent[2:]:
+            await stream.send(message)
+        await ended.wait()
+    assert heard == sent
+
+
+async def test_what_a_hearer_raises_ends_its_stream_and_no_other(wire):
+    def take(message: bytes) -> None:
+        raise InvalidRequest(f"not {message.decode()}")
+
+    async def listen(context: CallContext, stream: Stream) -> None:
+        await stream.hear(take)
+
+    routes = Routes({ECHO: echo}, {TALK: listen})
+    async with (
+        wire.serve(routes, ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        asyncio.timeout(10),
+    ):
+        async with channel.stream(TALK) as stream:
+            await stream.send(b"this")
+            with pytest.raises(InvalidRequest, match="not this"):
+                await anext(aiter(stream))
+        assert await channel.call(ECHO, b"hello", deadline=soon(5)) == b"hello"
+
+
+async def test_compressed_messages_are_heard_in_their_order_too(wire):
+    sent = [b"small", b"large" * 1_000_000, b"small again", b"end"]
+    heard: list[bytes] = []
+    ended = asyncio.Event()
+
+    def take(message: bytes) -> None:
+        heard.append(message)
+        if message == b"end":
+            ended.set()
+
+    async def listen(context: CallContext, stream: Stream) -> None:
+        await stream.hear(take)
+
+    async with (
+        wire.serve(Routes(streams={TALK: listen}), ["127.0.0.1:0"]) as server,
+        grpc.aio.insecure_channel(
+            server.addresses[0], compression=grpc.Compression.Gzip
+        ) as channel,
+        asyncio.timeout(10),
+    ):
+        call = channel.stream_stream(TALK)()
+        for message in sent:
+            await call.write(message)
+        await ended.wait()
+        call.cancel()
+    assert heard == sent
+
+
 async def test_a_stream_to_nobody_is_an_error(wire):
     async with wire.serve(Routes(), ["127.0.0.1:0"]) as server:
         address = server.addresses[0]

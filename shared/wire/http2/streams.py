@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from shared.bell import Bell
@@ -36,18 +36,23 @@ class MessageStream:
         self._reader = reader
         self._max_bytes = max_bytes
         self._chunks: deque[bytes | bytearray] = deque()
+        self._cut: deque[bytes] = deque()
+        """Messages that were cut from chunks, in front of those that were not."""
+        self._take: Callable[[bytes], None] | None = None
         self._news = Bell()
         self._room = asyncio.Event()
         self._room.set()
         self._ended = False
-        self._lost: ServingError | None = None
+        self._lost: Exception | None = None
         self.begun = False
 
     # The connection's side.
 
     def feed(self, data: bytes) -> None:
         """Data came."""
-        if len(data) >= _SMALL_CHUNK or not self._chunks:
+        if self._take is not None and not self._chunks and not self._cut:
+            self._hand_over(data, self._take)
+        elif len(data) >= _SMALL_CHUNK or not self._chunks:
             self._chunks.append(data)
         else:
             # Many small pieces would cost more than their bytes.
@@ -59,6 +64,21 @@ class MessageStream:
             else:
                 self._chunks.append(data)
         self._news.ring()
+
+    def _hand_over(self, data: bytes, take: Callable[[bytes], None]) -> None:
+        """Nobody has to be woken for it, unless it is compressed."""
+        self._carrier.consumed_on(self._number, len(data))
+        try:
+            for message in self._messages_in(data):
+                if self._cut or type(message) is Deflated:
+                    self._cut.append(message)
+                else:
+                    take(message)
+        except Exception as failure:
+            # For who hears: the connection has nothing to do with it.
+            self._lost = self._lost or failure
+        if self._cut or self._lost is not None:
+            self._news.ring()
 
     def end(self) -> None:
         """The peer sends no more."""
@@ -97,23 +117,36 @@ class MessageStream:
             self._room.clear()
             await self._room.wait()
 
+    async def hear(self, take: Callable[[bytes], None]) -> None:
+        """See ``Stream``."""
+        self._take = take
+        try:
+            async for message in self:
+                take(message)
+        finally:
+            self._take = None
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            while self._chunks:
+            while self._cut:
+                message = self._cut[0]
+                if type(message) is Deflated:
+                    # Others come after it meanwhile.
+                    message = await inflated(message, self._max_bytes)
+                self._cut.popleft()
+                yield message
+            if self._chunks:
                 chunk = bytes(self._chunks.popleft())
                 self._carrier.consumed_on(self._number, len(chunk))
-                for message in self._cut(chunk):
-                    if type(message) is Deflated:
-                        yield await inflated(message, self._max_bytes)
-                    else:
-                        yield message
-            if self._lost is not None:
+                self._cut.extend(self._messages_in(chunk))
+            elif self._lost is not None:
                 raise self._lost
-            if self._ended:
+            elif self._ended:
                 return
-            await self._news.wait()
+            else:
+                await self._news.wait()
 
-    def _cut(self, chunk: bytes) -> Sequence[bytes]:
+    def _messages_in(self, chunk: bytes) -> Sequence[bytes]:
         try:
             return self._reader.feed(chunk)
         except MessageTooLarge as failure:

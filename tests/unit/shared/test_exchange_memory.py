@@ -51,10 +51,12 @@ class _Counting:
         self._peer = peer
         self.send = stream.send
 
-    async def __aiter__(self):
-        async for message in self._stream:
+    async def hear(self, take):
+        def counted(message):
             self._peer.message_bytes += len(message)
-            yield message
+            take(message)
+
+        await self._stream.hear(counted)
 
 
 @asynccontextmanager
