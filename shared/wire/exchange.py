@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import structlog
 
@@ -36,33 +35,11 @@ from shared.wire.exchange_messages import (
 )
 from shared.wire.interface import Channel, Stream
 from shared.wire.lent_memory import LentMemory
+from shared.wire.pending import Pending
 
 log = structlog.get_logger()
 
 _OPENING_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A call that waits for its answer."""
-
-    id: int
-    payload: bytes
-    head: bytes
-    request_id: str
-    subject: str
-    answer: asyncio.Future[bytes]
-    deadline: Deadline | None
-    written: bool = False
-    answered: bool = False
-    region: OwnRegion | None = None
-    """Where the payload lies, if not in a message."""
-
-    def timeout_microseconds(self, now: float) -> int:
-        """Time left, as the other side gets it; 0 stands for no deadline."""
-        if self.deadline is None:
-            return 0
-        return max(1, int((self.deadline.at - now) * 1e6))
 
 
 class Exchange:
@@ -83,8 +60,8 @@ class Exchange:
         """Whether the peer sees that memory; until it says that it does not."""
         self._max_outstanding = max_outstanding
         self._lost = lost
-        self._pending: dict[int, _Pending] = {}
-        self._unsent: deque[_Pending] = deque()
+        self._pending: dict[int, Pending] = {}
+        self._unsent: deque[Pending] = deque()
         self._cancelled: list[int] = []
         self._attached: deque[exchange_pb2.Answer] = deque()
         """Answers whose payloads are the next messages."""
@@ -139,7 +116,7 @@ class Exchange:
         if len(self._pending) >= self._max_outstanding:
             raise Overloaded(f"{self._peer} has {self._max_outstanding} calls outstanding already")
         self._last_id += 1
-        pending = _Pending(
+        pending = Pending(
             self._last_id, payload, head, request_id, subject, self._loop.create_future(), deadline
         )
         self._pending[pending.id] = pending
@@ -163,7 +140,7 @@ class Exchange:
                 else:
                     self._memory.lose(pending.region)
 
-    def _withdraw(self, pending: _Pending) -> None:
+    def _withdraw(self, pending: Pending) -> None:
         if pending.written and pending.id in self._pending:
             self._cancelled.append(pending.id)
             self._wake.ring()

@@ -49,8 +49,8 @@ async def serve_exchange(
     regions = Regions(MOST_REGIONS) if is_this_host(peer_host) else None
     try:
         async with task_scope() as scope:
-            served = _Served(handler, max_outstanding, regions, scope)
-            scope.spawn(served.write_to(stream), name="exchange answers")
+            served = _Served(stream, handler, max_outstanding, regions, scope)
+            scope.spawn(served.write(), name="exchange answers")
             await stream.hear(served.heard)
     except PeerLost:
         log.debug("exchange caller lost")
@@ -64,11 +64,13 @@ class _Served:
 
     def __init__(
         self,
+        stream: Stream,
         handler: ExchangeHandler,
         max_outstanding: int,
         regions: Regions | None,
         scope: TaskScope,
     ) -> None:
+        self._stream = stream
         self._handler = handler
         self._scope = scope
         self._regions = regions
@@ -122,31 +124,36 @@ class _Served:
         self._running[call_id] = self._scope.spawn(self._work(call_id, incoming), name="call")
 
     async def _work(self, call_id: int, incoming: Incoming) -> None:
+        failure, payload = None, b""
         try:
-            self._answer(call_id, None, await self._handler(incoming))
-        except ServingError as failure:
-            self._answer(call_id, failure)
+            payload = await self._handler(incoming)
+        except ServingError as refusal:
+            failure = refusal
         except Exception:
             log.exception("call failed", request_id=incoming.request_id)
-            unforeseen = InternalError("internal error; the server's log has the details")
-            self._answer(call_id, unforeseen)
+            failure = InternalError("internal error; the server's log has the details")
         finally:
             self._running.pop(call_id, None)
+        self._answer(call_id, failure, payload)
 
     def _answer(self, call_id: int, failure: ServingError | None, payload: bytes = b"") -> None:
         self._answers.append((call_id, failure, payload))
-        self._wake.ring()
+        if not self._running and self._stream.is_free:
+            # Nobody is at work whose answer could join it.
+            self._stream.post(*self._next_messages())
+        if self._answers:
+            self._wake.ring()
 
-    async def write_to(self, stream: Stream) -> None:
-        await stream.send(exchange_pb2.Answers().SerializeToString())
+    async def write(self) -> None:
+        """Greet the caller, then send answers as they come, several in one message."""
+        await self._stream.send(exchange_pb2.Answers().SerializeToString())
         while True:
             await self._wake.wait()
             while self._answers:
-                message, attached = self._take_answers()
-                await stream.send(message.SerializeToString(), *attached)
+                await self._stream.send(*self._next_messages())
 
-    def _take_answers(self) -> tuple[exchange_pb2.Answers, list[bytes]]:
-        """Answers that are ready, and the payloads that follow the message."""
+    def _next_messages(self) -> list[bytes]:
+        """Answers that are ready, and the payloads that follow them."""
         message = exchange_pb2.Answers()
         attached: list[bytes] = []
         size = 0
@@ -161,4 +168,4 @@ class _Served:
             else:
                 message.answers.add(id=call_id, payload=payload)
             size += len(payload)
-        return message, attached
+        return [message.SerializeToString(), *attached]

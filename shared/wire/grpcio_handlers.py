@@ -110,6 +110,11 @@ class _ServedStream:
         except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as failure:
             raise PeerLost("the stream's other end is gone") from failure
 
+    is_free = False
+
+    def post(self, *messages: bytes) -> None:
+        raise AssertionError("grpcio's writes have to be awaited")
+
     async def hear(self, take: Callable[[bytes], None]) -> None:
         async for message in self:
             take(message)

@@ -41,6 +41,13 @@ class Stream(Protocol):
     async def send(self, *messages: bytes) -> None:
         """Write messages, together; waits while the peer takes no more. Raises PeerLost."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether ``post`` may be called now. Never where every write has to be awaited."""
+
+    def post(self, *messages: bytes) -> None:
+        """Like ``send``, at once; only while it is free."""
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Messages until the peer closes; a broken stream raises a ServingError."""
 

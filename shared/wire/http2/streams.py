@@ -107,15 +107,25 @@ class MessageStream:
 
     async def send(self, *messages: bytes) -> None:
         """See ``Stream``."""
-        if not (self._room.is_set() and self._carrier.writable.is_set()):
+        if not self.is_free:
             await self._room.wait()
             await self._carrier.writable.wait()
-        if self._lost is not None:
-            raise self._lost
+            if self._lost is not None:
+                raise self._lost
+        self.post(*messages)
+        if not self._room.is_set():
+            await self._room.wait()
+
+    @property
+    def is_free(self) -> bool:
+        """See ``Stream``."""
+        return self._room.is_set() and self._carrier.writable.is_set() and self._lost is None
+
+    def post(self, *messages: bytes) -> None:
+        """See ``Stream``."""
         first, self.begun = not self.begun, True
         if not self._carrier.send_on(self._number, messages, first=first):
             self._room.clear()
-            await self._room.wait()
 
     async def hear(self, take: Callable[[bytes], None]) -> None:
         """See ``Stream``."""

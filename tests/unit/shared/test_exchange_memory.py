@@ -50,6 +50,11 @@ class _Counting:
         self._stream = stream
         self._peer = peer
         self.send = stream.send
+        self.post = stream.post
+
+    @property
+    def is_free(self):
+        return self._stream.is_free
 
     async def hear(self, take):
         def counted(message):
