@@ -1,5 +1,6 @@
 """Execution: batches from the worker, one hand-over each."""
 
+from functools import lru_cache
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,8 @@ from shared.wire.interface import CallContext, Routes, Stream
 
 EXCHANGE_PATH = "/mindserve.serving.v1.Execution/Exchange"
 _MAX_OUTSTANDING = 64
+_read_head = lru_cache(execution_pb2.ExecuteHead.FromString)
+"""Many batches have the same head."""
 
 
 class Executor(Protocol):
@@ -41,7 +44,7 @@ class ExecutionDoor:
 
     async def _execute(self, incoming: Incoming) -> bytes:
         try:
-            head = execution_pb2.ExecuteHead.FromString(incoming.head)
+            head = _read_head(incoming.head)
         except DecodeError as failure:
             raise InvalidRequest("not an ExecuteHead") from failure
         what = ServableVersion(head.servable, head.version)

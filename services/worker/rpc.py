@@ -1,5 +1,7 @@
 """What masters call: requests as their clients sent them, many on one stream."""
 
+from functools import lru_cache
+
 from google.protobuf.message import DecodeError
 
 from protos.serving.v1 import dispatch_pb2
@@ -10,6 +12,8 @@ from shared.wire.exchange_server import Incoming, serve_exchange
 from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.predict_codec import read_predict
 
+_read_head = lru_cache(dispatch_pb2.DispatchHead.FromString)
+"""Most requests have the same head."""
 DISPATCH_PATH = "/mindserve.serving.v1.Dispatch/Exchange"
 
 
@@ -35,7 +39,7 @@ class DispatchDoor:
 
     async def _predict(self, incoming: Incoming) -> bytes:
         try:
-            head = dispatch_pb2.DispatchHead.FromString(incoming.head)
+            head = _read_head(incoming.head)
         except DecodeError as failure:
             raise InvalidRequest("not a DispatchHead") from failure
         # The master ends the call at its deadline.

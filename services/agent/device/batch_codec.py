@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
@@ -12,6 +13,9 @@ from shared.regions import Region
 from shared.tensors import Array
 from shared.wire.exchange_messages import read_region
 from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
+
+_read_head = lru_cache(execution_pb2.ExecuteHead.FromString)
+"""Many batches have the same head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Batch:
 def read_batch(head: bytes, payload: bytes) -> Batch:
     """Read an ExecuteHead and an ExecuteRequest; raises InvalidRequest when they are none."""
     try:
-        about = execution_pb2.ExecuteHead.FromString(head)
+        about = _read_head(head)
         request = execution_pb2.ExecuteRequest.FromString(payload)
     except DecodeError as failure:
         raise InvalidRequest("not an ExecuteRequest") from failure

@@ -1,6 +1,7 @@
 """Batches for agents as messages: ``ExecuteHead``, ``ExecuteRequest`` and ``ExecuteReply``."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from protos.serving.v1 import execution_pb2
 from services.worker.agents.memory import SharedMemory
@@ -14,6 +15,13 @@ from shared.wire.tensor_codec import read_placed, read_tensors, write_tensor
 EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
 
 
+@lru_cache
+def _head(what: ServableVersion, model: str, rows: int) -> bytes:
+    return execution_pb2.ExecuteHead(
+        servable=what.servable, version=what.version, model=model, rows=rows
+    ).SerializeToString()
+
+
 def write_request(
     what: ServableVersion,
     call: ModelCall,
@@ -25,9 +33,6 @@ def write_request(
 
     Raises OSError when the memory has no room for them.
     """
-    head = execution_pb2.ExecuteHead(
-        servable=what.servable, version=what.version, model=call.model, rows=rows
-    )
     request = execution_pb2.ExecuteRequest(subgraph=call.subgraph)
     if memory is None:
         request.inputs.extend(write_tensor(join(column)) for column in columns)
@@ -35,7 +40,7 @@ def write_request(
         placed, request.output_offset = memory.write(columns)
         request.inputs.extend(map(write_tensor, placed))
         request.region.CopyFrom(write_region(memory.told))
-    return head.SerializeToString(), request.SerializeToString()
+    return _head(what, call.model, rows), request.SerializeToString()
 
 
 def read_reply(message: bytes, memory: SharedMemory | None) -> list[Array]:

@@ -216,7 +216,8 @@ class ServerConnection(Attended):
         elif stream in self._open:
             self._core.send_headers(stream, FIRST)
             self._core.send_message(stream, grpc_messages.message_prefix(answer), answer)
-            self._finish(stream, GOOD_END)
+            # Alone, no other answer could join it.
+            self._finish(stream, GOOD_END, at_once=len(self._open) == 1)
 
     async def _serve_stream(
         self, stream: int, call: Call, served: MessageStream, handler: StreamHandler
@@ -248,7 +249,7 @@ class ServerConnection(Attended):
         begun = call is not None and call.stream is not None and call.stream.begun
         self._finish(stream, answers.failure_block(status, reason, kind, begun=begun))
 
-    def _finish(self, stream: int, trailers: bytes) -> None:
+    def _finish(self, stream: int, trailers: bytes, *, at_once: bool = False) -> None:
         call = self._open.pop(stream, None)
         if call is not None and (call.held_bytes or call.stream is not None):
             self._let_go(call)
@@ -257,7 +258,10 @@ class ServerConnection(Attended):
             # The client is still sending. It will stop when it reads the answer; a
             # reset that overtakes it would make some clients forget the answer.
             self._loop.call_later(_LEAVE_SECONDS, self._leave, stream)
-        self.flush_soon()
+        if at_once:
+            self.flush()
+        else:
+            self.flush_soon()
 
     def _leave(self, stream: int) -> None:
         """The answer is complete. A client that is still sending need not go on."""
