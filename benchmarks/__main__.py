@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import machine, pages, tables
 from benchmarks.figures import described
 from benchmarks.mindir.models import with_answer
-from benchmarks.peers.catalogue import PEERS
+from benchmarks.peers.catalogue import PEERS, USUAL
 from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
 from benchmarks.processes import adopt_orphans
@@ -35,7 +35,9 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--work", default=",".join(WORKS), help="default: %(default)s")
-    parser.add_argument("--peers", default=",".join(PEERS), help="default: %(default)s")
+    parser.add_argument(
+        "--peers", default=",".join(USUAL), help=f"of {','.join(PEERS)}; default: %(default)s"
+    )
     parser.add_argument(
         "--loads", default="1x1,4x4,8x8", metavar="CxS,...",
         help="connections x requests in flight on each; default: %(default)s",

@@ -12,6 +12,7 @@ from benchmarks.works import WORKS
 SECTIONS = {
     "servers": ("<!-- bench:begin -->", "<!-- bench:end -->"),
     "goals": ("<!-- goals:begin -->", "<!-- goals:end -->"),
+    "lone": ("<!-- lone:begin -->", "<!-- lone:end -->"),
     "http": ("<!-- http:begin -->", "<!-- http:end -->"),
 }
 """What the page has of comparisons: each is a committed result and stands between its markers."""

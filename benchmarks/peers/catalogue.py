@@ -20,8 +20,6 @@ _ALL: tuple[Peer, ...] = (
     Mindserve("mindserve-rest", "native", rest=True),
     GrpcFloor(),
     AsgiFloor(),
-    RowFloor(3),
-    RowFloor(4),
     Triton(),
     MOSEC,
     LITSERVE,
@@ -30,4 +28,7 @@ _ALL: tuple[Peer, ...] = (
     BENTOML,
     RAY_SERVE,
 )
-PEERS = {peer.name: peer for peer in _ALL}
+_ROWS = (RowFloor(3), RowFloor(4))
+PEERS: dict[str, Peer] = {peer.name: peer for peer in (*_ALL, *_ROWS)}
+USUAL = tuple(peer.name for peer in _ALL)
+"""All but the rows, which say something of one caller alone."""

@@ -52,7 +52,8 @@ class MessageStream:
         """Data came."""
         if self._take is not None and not self._chunks and not self._cut:
             self._hand_over(data, self._take)
-        elif len(data) >= _SMALL_CHUNK or not self._chunks:
+            return
+        if len(data) >= _SMALL_CHUNK or not self._chunks:
             self._chunks.append(data)
         else:
             # Many small pieces would cost more than their bytes.
