@@ -290,8 +290,12 @@ async def test_a_stream_that_is_heard_gives_its_messages_in_their_order(wire):
 
 
 async def test_what_a_hearer_raises_ends_its_stream_and_no_other(wire):
+    listening = asyncio.Event()
+
     def take(message: bytes) -> None:
-        raise InvalidRequest(f"not {message.decode()}")
+        if message != b"good":
+            raise InvalidRequest(f"not {message.decode()}")
+        listening.set()
 
     async def listen(context: CallContext, stream: Stream) -> None:
         await stream.hear(take)
@@ -303,6 +307,8 @@ async def test_what_a_hearer_raises_ends_its_stream_and_no_other(wire):
         asyncio.timeout(10),
     ):
         async with channel.stream(TALK) as stream:
+            await stream.send(b"good")
+            await listening.wait()
             await stream.send(b"this")
             with pytest.raises(InvalidRequest, match="not this"):
                 await anext(aiter(stream))
