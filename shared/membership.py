@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from shared.servable import ModelOptions, ServableVersion
+from shared.servable import LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import TensorSpec
 
 DEFAULT_LEASE_SECONDS = 10.0
@@ -118,6 +118,8 @@ class ModelFiles:
     without_batch_dim_inputs: tuple[int, ...]
     max_batch_size: int
     options: ModelOptions = field(default_factory=ModelOptions)
+    language: LanguageGraphs | None = None
+    """Of language models, whose paths are its graphs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,26 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageGraphs:
+    """Which of a language model's files is which, and the memory of its KV cache.
+
+    Files are in the order of the fields: graphs for prompts, graphs for one token of each
+    sequence, one that chooses the most likely token, one that finds the most likely ones.
+    """
+
+    prefill: int
+    decode: int
+    argmax: bool = False
+    topk: bool = False
+    block_size: int = 16
+    """Tokens of a block."""
+    blocks: int = 0
+    """Of the store that prompts share."""
+    tokenizer: str = ""
+    """tokenizer.json: declared relative to the servable's folder, loaded by its path."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model of a servable: one file, or several files that are its subgraphs."""
 
@@ -96,6 +116,8 @@ class ModelSpec:
     batching: Batching = Batching()
     distribution: Distribution | None = None
     """Of a distributed model, whose files the agents of its ranks name."""
+    language: LanguageGraphs | None = None
+    """Of a language model."""
 
 
 @dataclass(frozen=True, slots=True)

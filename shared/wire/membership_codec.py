@@ -9,7 +9,7 @@ from protos.serving.v1 import tensor_pb2
 from shared import membership as m
 from shared.addresses import HostPort
 from shared.errors import InvalidRequest
-from shared.servable import DeviceOptions, ModelOptions, ServableVersion
+from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
 
 _STATES = {
@@ -208,6 +208,7 @@ def _write_assigned(assigned: m.Assigned) -> pb.ServableVersion:
                 without_batch_dim_inputs=model.without_batch_dim_inputs,
                 max_batch_size=model.max_batch_size,
                 options=_write_options(model.options),
+                language=_write_language(model.language),
             )
             for model in assigned.models
         ],
@@ -227,10 +228,27 @@ def _read_assigned(assigned: pb.ServableVersion) -> m.Assigned:
                 without_batch_dim_inputs=tuple(model.without_batch_dim_inputs),
                 max_batch_size=model.max_batch_size,
                 options=_read_options(model.options),
+                language=_read_language(model.language) if model.HasField("language") else None,
             )
             for model in assigned.models
         ),
         gang=_read_part(assigned.gang) if assigned.HasField("gang") else None,
+    )
+
+
+def _write_language(graphs: LanguageGraphs | None) -> pb.LanguageModel | None:
+    return None if graphs is None else pb.LanguageModel(**asdict(graphs))
+
+
+def _read_language(graphs: pb.LanguageModel) -> LanguageGraphs:
+    return LanguageGraphs(
+        graphs.prefill,
+        graphs.decode,
+        graphs.argmax,
+        graphs.topk,
+        graphs.block_size,
+        graphs.blocks,
+        graphs.tokenizer,
     )
 
 

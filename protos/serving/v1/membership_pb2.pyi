@@ -144,7 +144,7 @@ class GangPart(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., rank: _Optional[int] = ..., rank_size: _Optional[int] = ..., group_rank: _Optional[int] = ..., group_size: _Optional[int] = ..., scheduler: _Optional[str] = ..., rank_table: _Optional[str] = ...) -> None: ...
 
 class ModelFiles(_message.Message):
-    __slots__ = ("key", "format", "paths", "with_batch_dim", "without_batch_dim_inputs", "max_batch_size", "options")
+    __slots__ = ("key", "format", "paths", "with_batch_dim", "without_batch_dim_inputs", "max_batch_size", "options", "language")
     KEY_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     PATHS_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +152,7 @@ class ModelFiles(_message.Message):
     WITHOUT_BATCH_DIM_INPUTS_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     key: str
     format: str
     paths: _containers.RepeatedScalarFieldContainer[str]
@@ -159,7 +160,26 @@ class ModelFiles(_message.Message):
     without_batch_dim_inputs: _containers.RepeatedScalarFieldContainer[int]
     max_batch_size: int
     options: ModelOptions
-    def __init__(self, key: _Optional[str] = ..., format: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., with_batch_dim: _Optional[bool] = ..., without_batch_dim_inputs: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ..., options: _Optional[_Union[ModelOptions, _Mapping]] = ...) -> None: ...
+    language: LanguageModel
+    def __init__(self, key: _Optional[str] = ..., format: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., with_batch_dim: _Optional[bool] = ..., without_batch_dim_inputs: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ..., options: _Optional[_Union[ModelOptions, _Mapping]] = ..., language: _Optional[_Union[LanguageModel, _Mapping]] = ...) -> None: ...
+
+class LanguageModel(_message.Message):
+    __slots__ = ("prefill", "decode", "argmax", "topk", "block_size", "blocks", "tokenizer")
+    PREFILL_FIELD_NUMBER: _ClassVar[int]
+    DECODE_FIELD_NUMBER: _ClassVar[int]
+    ARGMAX_FIELD_NUMBER: _ClassVar[int]
+    TOPK_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    prefill: int
+    decode: int
+    argmax: bool
+    topk: bool
+    block_size: int
+    blocks: int
+    tokenizer: str
+    def __init__(self, prefill: _Optional[int] = ..., decode: _Optional[int] = ..., argmax: _Optional[bool] = ..., topk: _Optional[bool] = ..., block_size: _Optional[int] = ..., blocks: _Optional[int] = ..., tokenizer: _Optional[str] = ...) -> None: ...
 
 class ModelOptions(_message.Message):
     __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shared.membership import Device, GangPart, ModelFiles
-from shared.servable import DeviceOptions, ModelOptions
+from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class LoadMessage:
 
 def _files(told: dict[str, Any]) -> ModelFiles:
     tuples = {name: tuple(told[name]) for name in ("paths", "without_batch_dim_inputs")}
-    return ModelFiles(**told | tuples | {"options": _options(told["options"])})
+    language = LanguageGraphs(**told["language"]) if told["language"] else None
+    return ModelFiles(
+        **told | tuples | {"options": _options(told["options"]), "language": language}
+    )
 
 
 def _options(told: dict[str, Any]) -> ModelOptions:
