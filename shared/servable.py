@@ -99,6 +99,8 @@ class LanguageGraphs:
     """Of the store that prompts share."""
     tokenizer: str = ""
     """tokenizer.json: declared relative to the servable's folder, loaded by its path."""
+    device_post_sampling: bool = False
+    """Whether tokens are chosen by the argmax and topk graphs; NumPy is faster on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,7 @@ def _read_language(graphs: pb.LanguageModel) -> LanguageGraphs:
         graphs.block_size,
         graphs.blocks,
         graphs.tokenizer,
+        graphs.device_post_sampling,
     )
 
 

@@ -7,22 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Step(_message.Message):
-    __slots__ = ("id", "forget", "freed", "starts", "prefills", "decode", "stores")
+    __slots__ = ("id", "forget", "stores", "freed", "starts", "prefills", "decode")
     ID_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
     FREED_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PREFILLS_FIELD_NUMBER: _ClassVar[int]
     DECODE_FIELD_NUMBER: _ClassVar[int]
-    STORES_FIELD_NUMBER: _ClassVar[int]
     id: int
     forget: bool
+    stores: _containers.RepeatedCompositeFieldContainer[StoreBlock]
     freed: _containers.RepeatedScalarFieldContainer[int]
     starts: _containers.RepeatedCompositeFieldContainer[Start]
     prefills: _containers.RepeatedCompositeFieldContainer[Forward]
     decode: Forward
-    stores: _containers.RepeatedCompositeFieldContainer[StoreBlock]
-    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ...) -> None: ...
 
 class Start(_message.Message):
     __slots__ = ("slot", "tokens", "blocks", "prompt_tokens", "adapter", "sampling")
@@ -76,10 +76,10 @@ class Sampling(_message.Message):
     min_tokens: int
     stop_ids: _containers.RepeatedScalarFieldContainer[int]
     logprobs: int
-    prompt_logprobs: bool
+    prompt_logprobs: int
     allowed_ids: _containers.RepeatedScalarFieldContainer[int]
     grammar: Grammar
-    def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., seed: _Optional[int] = ..., min_tokens: _Optional[int] = ..., stop_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., allowed_ids: _Optional[_Iterable[int]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ...) -> None: ...
+    def __init__(self, temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., seed: _Optional[int] = ..., min_tokens: _Optional[int] = ..., stop_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[int] = ..., prompt_logprobs: _Optional[int] = ..., allowed_ids: _Optional[_Iterable[int]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ...) -> None: ...
 
 class Grammar(_message.Message):
     __slots__ = ("json_schema", "regex", "choices", "any_json")
