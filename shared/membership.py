@@ -42,12 +42,31 @@ class OfferedMethod:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageOffer:
+    """What clients may know of a language model."""
+
+    adapters: tuple[str, ...] = ()
+    """Each can be asked for in the place of the servable."""
+    max_model_len: int = 0
+    """Tokens of prompt and completion together."""
+    slots: int = 0
+    """Sequences at work at once."""
+    chat: bool = False
+    """Whether it has a chat template."""
+    created: int = 0
+    """Seconds since 1970."""
+    device_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A servable version that a worker serves, with its methods by name."""
 
     what: ServableVersion
     methods: Mapping[str, OfferedMethod]
     capacity: int
+    language: LanguageOffer | None = None
+    """Of language models."""
 
 
 @dataclass(frozen=True, slots=True)

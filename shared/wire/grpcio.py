@@ -77,14 +77,16 @@ class GrpcioWire:
 
     @asynccontextmanager
     async def connect(
-        self, address: str, *, tls: ClientTls | None = None
+        self, address: str, *, tls: ClientTls | None = None, unread_bytes: int | None = None
     ) -> AsyncIterator[Channel]:
         """See ``Wire.connect``."""
+        options: list[tuple[str, int | str]] = list(_CHANNEL_OPTIONS)
+        if unread_bytes is not None:
+            options.append(("grpc.http2.lookahead_bytes", unread_bytes))
         if tls is None:
-            channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+            channel = grpc.aio.insecure_channel(address, options=options)
         else:
             secret = await asyncio.to_thread(_channel_credentials, tls)
-            options = list(_CHANNEL_OPTIONS)
             if tls.server_name is not None:
                 options.append(("grpc.ssl_target_name_override", tls.server_name))
             channel = grpc.aio.secure_channel(address, secret, options=options)

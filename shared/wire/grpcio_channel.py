@@ -43,8 +43,14 @@ class GrpcioChannel:
         except grpc.aio.AioRpcError as failure:
             raise _error_of(failure) from failure
 
-    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
-        return _open_stream(self._channel.stream_stream(path)())
+    def stream(
+        self, path: str, *, deadline: Deadline | None = None, metadata: Metadata = _NOTHING
+    ) -> AbstractAsyncContextManager[Stream]:
+        left = None
+        if deadline is not None:
+            left = deadline.remaining(asyncio.get_running_loop().time())
+        method: Any = self._channel.stream_stream(path)
+        return _open_stream(method(timeout=left, metadata=tuple(metadata.items())))
 
 
 @asynccontextmanager

@@ -107,8 +107,13 @@ class Channel(Protocol):
     ) -> bytes:
         """One request, one answer. Raises the ServingError that the peer named."""
 
-    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
-        """Open a stream; leaving the context ends it on both sides."""
+    def stream(
+        self, path: str, *, deadline: Deadline | None = None, metadata: Metadata = _NOTHING
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Open a stream; leaving the context ends it on both sides.
+
+        The peer hears of the ``deadline``; who reads must keep it for themselves.
+        """
 
 
 class Wire(Protocol):
@@ -135,6 +140,9 @@ class Wire(Protocol):
         """
 
     def connect(
-        self, address: str, *, tls: ClientTls | None = None
+        self, address: str, *, tls: ClientTls | None = None, unread_bytes: int | None = None
     ) -> AbstractAsyncContextManager[Channel]:
-        """A channel to ``address`` while inside; raises OSError naming a TLS file of no use."""
+        """A channel to ``address`` while inside; raises OSError naming a TLS file of no use.
+
+        With ``unread_bytes`` the peer may send so many on each stream before they are read.
+        """

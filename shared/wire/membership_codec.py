@@ -85,6 +85,7 @@ def _read_hello(hello: pb.Hello, peer_host: str) -> m.Hello:
 
 
 def _write_offer(offer: m.Offer) -> pb.Offer:
+    language = None if offer.language is None else pb.LanguageOffer(**asdict(offer.language))
     return pb.Offer(
         servable=offer.what.servable,
         version=offer.what.version,
@@ -93,6 +94,7 @@ def _write_offer(offer: m.Offer) -> pb.Offer:
             for name, method in sorted(offer.methods.items())
         ],
         capacity=offer.capacity,
+        language=language,
     )
 
 
@@ -102,7 +104,19 @@ def _read_offer(offer: pb.Offer) -> m.Offer:
         each.name: m.OfferedMethod(tuple(each.inputs), tuple(each.outputs))
         for each in offer.methods
     }
-    return m.Offer(what, methods, offer.capacity)
+    language = _read_language_offer(offer.language) if offer.HasField("language") else None
+    return m.Offer(what, methods, offer.capacity, language)
+
+
+def _read_language_offer(offer: pb.LanguageOffer) -> m.LanguageOffer:
+    return m.LanguageOffer(
+        adapters=tuple(offer.adapters),
+        max_model_len=offer.max_model_len,
+        slots=offer.slots,
+        chat=offer.chat,
+        created=offer.created,
+        device_type=offer.device_type,
+    )
 
 
 def _write_holding(holding: m.Holding) -> pb.Holding:

@@ -45,12 +45,14 @@ class _MutualTlsWire:
 
     @asynccontextmanager
     async def connect(
-        self, address: str, *, tls: ClientTls | None = None
+        self, address: str, *, tls: ClientTls | None = None, unread_bytes: int | None = None
     ) -> AsyncIterator[Channel]:
         tls = tls or self._tls.client_of(address)
         async with AsyncExitStack() as stack:
             try:
-                channel = await stack.enter_async_context(self._wire.connect(address, tls=tls))
+                channel = await stack.enter_async_context(
+                    self._wire.connect(address, tls=tls, unread_bytes=unread_bytes)
+                )
             except TlsFault as failure:
                 # They could be used at the start: somebody is about to renew them.
                 raise Unavailable(str(failure)) from failure

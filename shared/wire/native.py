@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from shared.tasks import task_scope
@@ -88,12 +89,15 @@ class NativeWire:
 
     @asynccontextmanager
     async def connect(
-        self, address: str, *, tls: ClientTls | None = None
+        self, address: str, *, tls: ClientTls | None = None, unread_bytes: int | None = None
     ) -> AsyncIterator[Channel]:
         """See ``Wire.connect``."""
         secret = None if tls is None else await asyncio.to_thread(client_context, tls)
         name = None if tls is None else tls.server_name
-        channel = NativeChannel(address, self._limits, secret, name)
+        limits = self._limits
+        if unread_bytes is not None:
+            limits = replace(limits, stream_window=unread_bytes)
+        channel = NativeChannel(address, limits, secret, name)
         try:
             yield channel
         finally:

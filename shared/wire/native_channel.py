@@ -53,14 +53,18 @@ class NativeChannel:
         except NotTaken as failure:
             raise Unavailable(str(failure)) from None
 
-    def stream(self, path: str) -> AbstractAsyncContextManager[Stream]:
+    def stream(
+        self, path: str, *, deadline: Deadline | None = None, metadata: Metadata = _NOTHING
+    ) -> AbstractAsyncContextManager[Stream]:
         """See ``Channel.stream``."""
-        return self._stream(path)
+        return self._stream(path, deadline, metadata)
 
     @asynccontextmanager
-    async def _stream(self, path: str) -> AsyncIterator[Stream]:
-        connection = await self._connect(None)
-        async with connection.stream(path) as stream:
+    async def _stream(
+        self, path: str, deadline: Deadline | None, metadata: Metadata
+    ) -> AsyncIterator[Stream]:
+        connection = await self._connect(deadline)
+        async with connection.stream(path, deadline, metadata) as stream:
             yield stream
 
     async def _connect(self, deadline: Deadline | None) -> ClientConnection:

@@ -70,16 +70,34 @@ class Offers(_message.Message):
     def __init__(self, offers: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class Offer(_message.Message):
-    __slots__ = ("servable", "version", "methods", "capacity")
+    __slots__ = ("servable", "version", "methods", "capacity", "language")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     servable: str
     version: int
     methods: _containers.RepeatedCompositeFieldContainer[OfferedMethod]
     capacity: int
-    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[OfferedMethod, _Mapping]]] = ..., capacity: _Optional[int] = ...) -> None: ...
+    language: LanguageOffer
+    def __init__(self, servable: _Optional[str] = ..., version: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[OfferedMethod, _Mapping]]] = ..., capacity: _Optional[int] = ..., language: _Optional[_Union[LanguageOffer, _Mapping]] = ...) -> None: ...
+
+class LanguageOffer(_message.Message):
+    __slots__ = ("adapters", "max_model_len", "slots", "chat", "created", "device_type")
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    adapters: _containers.RepeatedScalarFieldContainer[str]
+    max_model_len: int
+    slots: int
+    chat: bool
+    created: int
+    device_type: str
+    def __init__(self, adapters: _Optional[_Iterable[str]] = ..., max_model_len: _Optional[int] = ..., slots: _Optional[int] = ..., chat: _Optional[bool] = ..., created: _Optional[int] = ..., device_type: _Optional[str] = ...) -> None: ...
 
 class OfferedMethod(_message.Message):
     __slots__ = ("name", "inputs", "outputs")

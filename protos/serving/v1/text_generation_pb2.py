@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.serving.v1 import generation_pb2 as protos_dot_serving_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/serving/v1/text_generation.proto\x12\x14mindserve.serving.v1\x1a\"protos/serving/v1/generation.proto\"\xb4\x03\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x33\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x1e.mindserve.serving.v1.TokenIdsH\x00\x12*\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x1a.mindserve.serving.v1.ChatH\x00\x12\x30\n\x08sampling\x18\x06 \x01(\x0b\x32\x1e.mindserve.serving.v1.Sampling\x12\x1b\n\x0emax_new_tokens\x18\x07 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x08 \x03(\t\x12\x14\n\x0cinclude_stop\x18\t \x01(\x08\x12\x12\n\nignore_eos\x18\n \x01(\x08\x12\t\n\x01n\x18\x0b \x01(\r\x12\x1b\n\x13skip_special_tokens\x18\x0c \x01(\x08\x12\x10\n\x08priority\x18\r \x01(\r\x12\x12\n\ncache_salt\x18\x0e \x01(\t\x12\x1e\n\x16truncate_prompt_tokens\x18\x0f \x01(\rB\x08\n\x06promptB\x11\n\x0f_max_new_tokens\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"i\n\x04\x43hat\x12\x15\n\rmessages_json\x18\x01 \x01(\t\x12\x12\n\ntools_json\x18\x02 \x01(\t\x12\x15\n\rcontinue_last\x18\x03 \x01(\x08\x12\x1f\n\x17template_arguments_json\x18\x04 \x01(\t\"h\n\rGenerateReply\x12+\n\x06pieces\x18\x01 \x03(\x0b\x32\x1b.mindserve.serving.v1.Piece\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.mindserve.serving.v1.Usage\"\xe7\x01\n\x05Piece\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x35\n\x08logprobs\x18\x04 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\x12\x15\n\rfinish_reason\x18\x05 \x01(\t\x12\x12\n\nstopped_by\x18\x06 \x01(\t\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12<\n\x0fprompt_logprobs\x18\x08 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\"\x98\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\x12\x15\n\rqueue_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fprefill_seconds\x18\x05 \x01(\x01\x12\x16\n\x0e\x64\x65\x63ode_seconds\x18\x06 \x01(\x01\"\x93\x01\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12*\n\x04\x63hat\x18\x04 \x01(\x0b\x32\x1a.mindserve.serving.v1.ChatH\x00\x12\x1a\n\x12\x61\x64\x64_special_tokens\x18\x05 \x01(\x08\x42\x08\n\x06prompt\"`\n\rTokenizeReply\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x0e\n\x06\x62\x65gins\x18\x03 \x03(\r\x12\x0c\n\x04\x65nds\x18\x04 \x03(\r\x12\x15\n\rmax_model_len\x18\x05 \x01(\r\"]\n\x11\x44\x65tokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0b\n\x03ids\x18\x03 \x03(\r\x12\x1b\n\x13skip_special_tokens\x18\x04 \x01(\x08\"\x1f\n\x0f\x44\x65tokenizeReply\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x13\n\x11ListModelsRequest\"K\n\x0fListModelsReply\x12\x38\n\x06models\x18\x01 \x03(\x0b\x32(.mindserve.serving.v1.LanguageModelOffer\"\xbd\x01\n\x12LanguageModelOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x0f\n\x07waiting\x18\x06 \x01(\r\x12\x0f\n\x07running\x18\x07 \x01(\r\x12\x0f\n\x07\x63reated\x18\x08 \x01(\x04\x12\x0c\n\x04\x63hat\x18\t \x01(\x08\x12\x13\n\x0b\x64\x65vice_type\x18\n \x01(\t2\x86\x03\n\x0eTextGeneration\x12Z\n\x08Generate\x12%.mindserve.serving.v1.GenerateRequest\x1a#.mindserve.serving.v1.GenerateReply\"\x00\x30\x01\x12X\n\x08Tokenize\x12%.mindserve.serving.v1.TokenizeRequest\x1a#.mindserve.serving.v1.TokenizeReply\"\x00\x12^\n\nDetokenize\x12\'.mindserve.serving.v1.DetokenizeRequest\x1a%.mindserve.serving.v1.DetokenizeReply\"\x00\x12^\n\nListModels\x12\'.mindserve.serving.v1.ListModelsRequest\x1a%.mindserve.serving.v1.ListModelsReply\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/serving/v1/text_generation.proto\x12\x14mindserve.serving.v1\x1a\"protos/serving/v1/generation.proto\"\x95\x04\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x33\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x1e.mindserve.serving.v1.TokenIdsH\x00\x12*\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x1a.mindserve.serving.v1.ChatH\x00\x12\x30\n\x08sampling\x18\x06 \x01(\x0b\x32\x1e.mindserve.serving.v1.Sampling\x12\x1b\n\x0emax_new_tokens\x18\x07 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x08 \x03(\t\x12\x14\n\x0cinclude_stop\x18\t \x01(\x08\x12\x12\n\nignore_eos\x18\n \x01(\x08\x12\t\n\x01n\x18\x0b \x01(\r\x12\x1b\n\x13skip_special_tokens\x18\x0c \x01(\x08\x12\x10\n\x08priority\x18\r \x01(\r\x12\x12\n\ncache_salt\x18\x0e \x01(\t\x12\x1e\n\x16truncate_prompt_tokens\x18\x0f \x01(\r\x12\x0f\n\x07\x64\x65tails\x18\x10 \x01(\x08\x12\x16\n\x0eprompt_details\x18\x11 \x01(\x08\x12\x1f\n\x12\x61\x64\x64_special_tokens\x18\x12 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06promptB\x11\n\x0f_max_new_tokensB\x15\n\x13_add_special_tokens\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"|\n\x04\x43hat\x12\x15\n\rmessages_json\x18\x01 \x01(\t\x12\x12\n\ntools_json\x18\x02 \x01(\t\x12\x15\n\rcontinue_last\x18\x03 \x01(\x08\x12\x11\n\tno_answer\x18\x05 \x01(\x08\x12\x1f\n\x17template_arguments_json\x18\x04 \x01(\t\"\x96\x01\n\rGenerateReply\x12+\n\x06pieces\x18\x01 \x03(\x0b\x32\x1b.mindserve.serving.v1.Piece\x12*\n\x05usage\x18\x02 \x01(\x0b\x32\x1b.mindserve.serving.v1.Usage\x12,\n\x06prompt\x18\x03 \x01(\x0b\x32\x1c.mindserve.serving.v1.Prompt\"C\n\x06Prompt\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x06tokens\x18\x02 \x03(\x0b\x32\x1b.mindserve.serving.v1.Token\"\xab\x01\n\x05Piece\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x15\n\rfinish_reason\x18\x05 \x01(\t\x12\x12\n\nstopped_by\x18\x06 \x01(\t\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12+\n\x06tokens\x18\t \x03(\x0b\x32\x1b.mindserve.serving.v1.TokenJ\x04\x08\x04\x10\x05J\x04\x08\x08\x10\t\"\x9b\x01\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\x0c\x12\x0f\n\x07special\x18\x03 \x01(\x08\x12\x14\n\x07logprob\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x0c\n\x04rank\x18\x05 \x01(\r\x12\x37\n\x0c\x61lternatives\x18\x06 \x03(\x0b\x32!.mindserve.serving.v1.AlternativeB\n\n\x08_logprob\"8\n\x0b\x41lternative\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\x0c\x12\x0f\n\x07logprob\x18\x03 \x01(\x02\"\x98\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\x12\x15\n\rqueue_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fprefill_seconds\x18\x05 \x01(\x01\x12\x16\n\x0e\x64\x65\x63ode_seconds\x18\x06 \x01(\x01\"\xaf\x01\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12*\n\x04\x63hat\x18\x04 \x01(\x0b\x32\x1a.mindserve.serving.v1.ChatH\x00\x12\x1f\n\x12\x61\x64\x64_special_tokens\x18\x05 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06promptB\x15\n\x13_add_special_tokens\"`\n\rTokenizeReply\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x0e\n\x06\x62\x65gins\x18\x03 \x03(\r\x12\x0c\n\x04\x65nds\x18\x04 \x03(\r\x12\x15\n\rmax_model_len\x18\x05 \x01(\r\"]\n\x11\x44\x65tokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0b\n\x03ids\x18\x03 \x03(\r\x12\x1b\n\x13skip_special_tokens\x18\x04 \x01(\x08\"\x1f\n\x0f\x44\x65tokenizeReply\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x13\n\x11ListModelsRequest\"K\n\x0fListModelsReply\x12\x38\n\x06models\x18\x01 \x03(\x0b\x32(.mindserve.serving.v1.LanguageModelOffer\"\xb6\x01\n\x12LanguageModelOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x13\n\x0boutstanding\x18\x06 \x01(\r\x12\x0f\n\x07\x63reated\x18\x08 \x01(\x04\x12\x0c\n\x04\x63hat\x18\t \x01(\x08\x12\x13\n\x0b\x64\x65vice_type\x18\n \x01(\tJ\x04\x08\x07\x10\x08\x32\x86\x03\n\x0eTextGeneration\x12Z\n\x08Generate\x12%.mindserve.serving.v1.GenerateRequest\x1a#.mindserve.serving.v1.GenerateReply\"\x00\x30\x01\x12X\n\x08Tokenize\x12%.mindserve.serving.v1.TokenizeRequest\x1a#.mindserve.serving.v1.TokenizeReply\"\x00\x12^\n\nDetokenize\x12\'.mindserve.serving.v1.DetokenizeRequest\x1a%.mindserve.serving.v1.DetokenizeReply\"\x00\x12^\n\nListModels\x12\'.mindserve.serving.v1.ListModelsRequest\x1a%.mindserve.serving.v1.ListModelsReply\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,31 +33,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.serving.v1.text_gene
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEREQUEST']._serialized_start=102
-  _globals['_GENERATEREQUEST']._serialized_end=538
-  _globals['_TOKENIDS']._serialized_start=540
-  _globals['_TOKENIDS']._serialized_end=563
-  _globals['_CHAT']._serialized_start=565
-  _globals['_CHAT']._serialized_end=670
-  _globals['_GENERATEREPLY']._serialized_start=672
-  _globals['_GENERATEREPLY']._serialized_end=776
-  _globals['_PIECE']._serialized_start=779
-  _globals['_PIECE']._serialized_end=1010
-  _globals['_USAGE']._serialized_start=1013
-  _globals['_USAGE']._serialized_end=1165
-  _globals['_TOKENIZEREQUEST']._serialized_start=1168
-  _globals['_TOKENIZEREQUEST']._serialized_end=1315
-  _globals['_TOKENIZEREPLY']._serialized_start=1317
-  _globals['_TOKENIZEREPLY']._serialized_end=1413
-  _globals['_DETOKENIZEREQUEST']._serialized_start=1415
-  _globals['_DETOKENIZEREQUEST']._serialized_end=1508
-  _globals['_DETOKENIZEREPLY']._serialized_start=1510
-  _globals['_DETOKENIZEREPLY']._serialized_end=1541
-  _globals['_LISTMODELSREQUEST']._serialized_start=1543
-  _globals['_LISTMODELSREQUEST']._serialized_end=1562
-  _globals['_LISTMODELSREPLY']._serialized_start=1564
-  _globals['_LISTMODELSREPLY']._serialized_end=1639
-  _globals['_LANGUAGEMODELOFFER']._serialized_start=1642
-  _globals['_LANGUAGEMODELOFFER']._serialized_end=1831
-  _globals['_TEXTGENERATION']._serialized_start=1834
-  _globals['_TEXTGENERATION']._serialized_end=2224
+  _globals['_GENERATEREQUEST']._serialized_end=635
+  _globals['_TOKENIDS']._serialized_start=637
+  _globals['_TOKENIDS']._serialized_end=660
+  _globals['_CHAT']._serialized_start=662
+  _globals['_CHAT']._serialized_end=786
+  _globals['_GENERATEREPLY']._serialized_start=789
+  _globals['_GENERATEREPLY']._serialized_end=939
+  _globals['_PROMPT']._serialized_start=941
+  _globals['_PROMPT']._serialized_end=1008
+  _globals['_PIECE']._serialized_start=1011
+  _globals['_PIECE']._serialized_end=1182
+  _globals['_TOKEN']._serialized_start=1185
+  _globals['_TOKEN']._serialized_end=1340
+  _globals['_ALTERNATIVE']._serialized_start=1342
+  _globals['_ALTERNATIVE']._serialized_end=1398
+  _globals['_USAGE']._serialized_start=1401
+  _globals['_USAGE']._serialized_end=1553
+  _globals['_TOKENIZEREQUEST']._serialized_start=1556
+  _globals['_TOKENIZEREQUEST']._serialized_end=1731
+  _globals['_TOKENIZEREPLY']._serialized_start=1733
+  _globals['_TOKENIZEREPLY']._serialized_end=1829
+  _globals['_DETOKENIZEREQUEST']._serialized_start=1831
+  _globals['_DETOKENIZEREQUEST']._serialized_end=1924
+  _globals['_DETOKENIZEREPLY']._serialized_start=1926
+  _globals['_DETOKENIZEREPLY']._serialized_end=1957
+  _globals['_LISTMODELSREQUEST']._serialized_start=1959
+  _globals['_LISTMODELSREQUEST']._serialized_end=1978
+  _globals['_LISTMODELSREPLY']._serialized_start=1980
+  _globals['_LISTMODELSREPLY']._serialized_end=2055
+  _globals['_LANGUAGEMODELOFFER']._serialized_start=2058
+  _globals['_LANGUAGEMODELOFFER']._serialized_end=2240
+  _globals['_TEXTGENERATION']._serialized_start=2243
+  _globals['_TEXTGENERATION']._serialized_end=2633
 # @@protoc_insertion_point(module_scope)

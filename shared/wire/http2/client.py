@@ -20,6 +20,7 @@ from shared.wire.interface import MAX_MESSAGE_BYTES, Metadata
 from shared.wire.status import ERROR_NAME_KEY, error_of
 
 _writer = HeaderWriter()
+_NOTHING: Metadata = {}
 
 
 class NotTaken(Exception):
@@ -162,10 +163,12 @@ class ClientConnection(Carrier[Response]):
             self._forget(number)
 
     @asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[MessageStream]:
+    async def stream(
+        self, path: str, deadline: Deadline | None = None, metadata: Metadata = _NOTHING
+    ) -> AsyncIterator[MessageStream]:
         """A stream; leaving ends it on both sides."""
         call = _Call(None, None)
-        number = self._open(path, None, {}, call)
+        number = self._open(path, deadline, metadata, call)
         call.stream = MessageStream(self, number, call.reader, max_bytes=MAX_MESSAGE_BYTES)
         self.flush_soon()
         try:
