@@ -18,14 +18,23 @@ class Admission:
         self._idle.set()
         self._draining = False
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are in now."""
+        return self._in_flight
+
     def check(self) -> None:
         """Whether a request would be let in now; raises Overloaded or Draining."""
-        if self._draining:
-            raise Draining("Serving Error: the master is shutting down")
+        self.check_open()
         if self._in_flight >= self._max_requests:
             raise Overloaded(
                 f"Serving Error: enqueued requests count exceeds the limit {self._max_requests}"
             )
+
+    def check_open(self) -> None:
+        """Raises Draining when nobody is let in any more."""
+        if self._draining:
+            raise Draining("Serving Error: the master is shutting down")
 
     def __enter__(self) -> None:
         """A place for one request while inside; raises Overloaded or Draining."""

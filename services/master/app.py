@@ -14,11 +14,14 @@ from services.master.admin_rpc import AdminDoor
 from services.master.admission import Admission
 from services.master.dispatcher import Dispatcher
 from services.master.labels import parse_labels
+from services.master.language_models import LanguageModels
 from services.master.metrics import Metrics
 from services.master.requests import Requests
 from services.master.router import Router
 from services.master.rpc import FrontDoor
 from services.master.settings import MasterSettings
+from services.master.text_requests import TextRequests
+from services.master.text_rpc import TextDoor
 from services.master.workers import Workers
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
@@ -30,6 +33,7 @@ from shared.wire.interface import ConnectionAge, Server
 from shared.wire.membership import Registrar
 from shared.wire.mutual import between_services
 from shared.wire.predict_service import SERVICE_NAME
+from shared.wire.text_codec import SERVICE_NAME as TEXT_SERVICE_NAME
 from shared.wire.wires import wire_named
 
 if TYPE_CHECKING:
@@ -93,9 +97,11 @@ def _max_connection_age(settings: MasterSettings) -> ConnectionAge | None:
 def _serve_rest(
     settings: MasterSettings,
     requests: Requests,
+    texts: TextRequests,
     router: Router,
     health: HealthBoard,
     scope: TaskScope,
+    api_key: str,
 ) -> "AbstractAsyncContextManager[RestServer | None]":
     if not settings.rest_address:
         return nullcontext()
@@ -104,12 +110,24 @@ def _serve_rest(
     from services.master.rest.large import LargeJson  # noqa: PLC0415 (see above)
     from services.master.rest.pages import Pages  # noqa: PLC0415 (see above)
     from services.master.rest.server import serve_rest  # noqa: PLC0415 (see above)
+    from services.master.rest.text.door import TextDoor as RestTextDoor  # noqa: PLC0415 (see above)
 
+    max_body_bytes = settings.rest_max_message_mb << 20
+    text_door = RestTextDoor(
+        texts,
+        requests,
+        max_body_bytes=max_body_bytes,
+        max_requests=settings.max_requests,
+        api_key=api_key,
+        model=settings.rest_text_model,
+    )
     door = RestDoor(
         requests,
         Pages(router, lambda: bool(health.get(""))),
         LargeJson(scope, hang_seconds=settings.rest_json_hang_seconds),
-        max_body_bytes=settings.rest_max_message_mb << 20,
+        text_door,
+        max_body_bytes=max_body_bytes,
+        api_key=api_key,
         always_200=settings.rest_status == "compat",
         gzip_from_bytes=settings.rest_gzip_from_bytes,
     )
@@ -157,12 +175,15 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
         ]
     )
     admission = Admission(settings.max_requests, metrics)
+    api_key = await asyncio.to_thread(settings.read_rest_api_key)
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
+            models = LanguageModels(router.labels)
             workers = Workers(
-                peers, scope, router, health, metrics, max_outstanding=settings.max_requests
-            )
+                peers, scope, router, health, metrics, models,
+                max_outstanding=settings.max_requests,
+            )  # fmt: skip
             registrar = Registrar(workers, settings.lease_seconds)
             requests = Requests(
                 admission,
@@ -171,7 +192,9 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                 request_timeout_seconds=settings.request_timeout_seconds,
                 max_request_timeout_seconds=settings.max_request_timeout_seconds,
             )
+            texts = TextRequests(admission, models, workers, metrics)
             door = FrontDoor(requests)
+            text_door = TextDoor(texts, requests)
             admin = Admin(wire, workers, router, timeout_seconds=settings.admin_timeout_seconds)
             async with (
                 peers.serve(
@@ -186,16 +209,16 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
                     reflect=[*ADMIN_SERVICE_NAMES, HEALTH_SERVICE_NAME],
                 ) as admin_server,
                 _serve_admin_rest(settings, admin, requests, scope) as admin_rest,
-                _serve_rest(settings, requests, router, health, scope) as rest,
+                _serve_rest(settings, requests, texts, router, health, scope, api_key) as rest,
                 # The last to listen: who finds that MSService serves finds the others too.
                 wire.serve(
-                    door.routes | health_routes(health),
+                    door.routes | text_door.routes | health_routes(health),
                     [settings.listen],
                     max_message_bytes=settings.max_message_mb << 20,
                     tls=settings.tls,
                     max_connection_age=_max_connection_age(settings),
                     reuse_port=settings.reuse_port,
-                    reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
+                    reflect=[SERVICE_NAME, TEXT_SERVICE_NAME, HEALTH_SERVICE_NAME],
                 ) as front,
             ):
                 health.set(SERVICE_NAME, True)

@@ -73,6 +73,11 @@ class MasterSettings(ServiceSettings):
     """Its key (PEM), without a password."""
     rest_tls_client_ca: Path | None = None
     """Authorities (PEM) of its clients; with it, they must show a certificate of theirs."""
+    rest_api_key_file: Path | None = None
+    """A file whose one line clients of the RESTful entrance must send as a bearer token, but for
+    health; none: nobody is asked."""
+    rest_text_model: str = ""
+    """The language model of clients that name none, as TGI's; empty: the only one there is."""
     labels: Annotated[Names, AfterValidator(_check_labels)] = ()
     """Version labels as SERVABLE:LABEL=VERSION[@WEIGHT]; requests that name no version go by the
     weights."""
@@ -126,6 +131,15 @@ class MasterSettings(ServiceSettings):
                     " and admin_tls_key), or admin_open in a network of your own"
                 )
         return self
+
+    def read_rest_api_key(self) -> str:
+        """The key, or "" for none; raises OSError or ValueError naming the file."""
+        if self.rest_api_key_file is None:
+            return ""
+        key = self.rest_api_key_file.read_text(encoding="utf-8").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            raise ValueError(f"{self.rest_api_key_file}: expected one line of ASCII, the key")
+        return key
 
     @property
     def tls(self) -> ServerTls | None:

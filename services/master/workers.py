@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
+from services.master.language_models import LanguageModels
 from services.master.metrics import Metrics
 from services.master.router import Router
+from services.master.text_channels import TextChannels
 from shared.deadline import Deadline
 from shared.errors import WorkerLost
 from shared.health import HealthBoard
@@ -39,9 +41,13 @@ class Workers:
         router: Router,
         health: HealthBoard,
         metrics: Metrics,
+        models: LanguageModels,
         *,
         max_outstanding: int,
     ) -> None:
+        self._models = models
+        self.texts = TextChannels(wire, scope)
+        """How language models of workers are called."""
         self._wire = wire
         self._scope = scope
         self._router = router
@@ -64,6 +70,7 @@ class Workers:
         )
         task = self._scope.spawn(link.keep(), name=f"link to worker {hello.member_id}")
         worker = self._workers[hello.member_id] = _Worker(hello.member_id, link, task)
+        self.texts.open(hello.member_id, hello.address)
         return None
 
     def reported(self, hello: Hello, report: Report) -> None:
@@ -72,7 +79,8 @@ class Workers:
         if worker is None:
             return
         if isinstance(report, Heartbeat):
-            worker.calls_of_others = max(0, report.outstanding - worker.link.outstanding)
+            ours = worker.link.outstanding + self.texts.outstanding(hello.member_id)
+            worker.calls_of_others = max(0, report.outstanding - ours)
         elif isinstance(report, Offers):
             worker.offers = report
             self._publish(worker)
@@ -81,7 +89,9 @@ class Workers:
         """See ``MemberObserver``: calls in the worker's hands fail at once."""
         worker = self._workers.pop(hello.member_id)
         self._router.remove(hello.member_id)
+        self._models.remove(hello.member_id)
         self._state_health()
+        self.texts.close(hello.member_id)
         worker.link.end()
         worker.task.cancel()
 
@@ -93,7 +103,8 @@ class Workers:
     def outstanding(self, member_id: str) -> int:
         """Calls in the hands of a worker, those of other masters as it last told."""
         worker = self._workers[member_id]
-        return worker.link.outstanding + worker.calls_of_others
+        ours = worker.link.outstanding + self.texts.outstanding(member_id)
+        return ours + worker.calls_of_others
 
     def call(
         self,
@@ -113,8 +124,10 @@ class Workers:
         if self._workers.get(worker.member_id) is worker:
             if worker.link.connected:
                 self._router.update(worker.member_id, worker.offers)
+                self._models.update(worker.member_id, worker.offers)
             else:
                 self._router.remove(worker.member_id)
+                self._models.remove(worker.member_id)
         self._state_health()
 
     def _state_health(self) -> None:

@@ -207,4 +207,3 @@ def read_detokenize(message: bytes) -> t.DetokenizeRequest:
     return t.DetokenizeRequest(
         asked.model, tuple(asked.ids), asked.version, asked.skip_special_tokens
     )
-

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -12,7 +11,7 @@ import structlog
 from services.master.requests import Requests
 from services.master.rest.body import Bodies, Receive, discard_body
 from services.master.rest.codings import deflate, inflate, is_gzip, takes_gzip
-from services.master.rest.connection import WHEN_LEFT
+from services.master.rest.heads import check_key, request_id_of, unless_left, urgency_of
 from services.master.rest.large import LargeJson
 from services.master.rest.pages import Pages
 from services.master.rest.paths import read_call
@@ -26,16 +25,19 @@ from services.master.rest.statuses import (
     status_of,
     told,
 )
+from services.master.rest.text.dialects import takes as takes_text
 from services.master.spec import Spec
-from shared.errors import InvalidRequest, ServingError
-from shared.urgency import DEFAULT_PRIORITY, Urgency
-from shared.wire.predict_service import PRIORITY_KEY, REQUEST_ID_KEY, RequestIds, read_priority
+from shared.errors import ServingError
+from shared.wire.predict_service import RequestIds
 
 log = structlog.get_logger()
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Door = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
+"""An ASGI application."""
 Given = TypeVar("Given")
 Result = TypeVar("Result")
+_OPEN_PAGES = ("/healthz", "/readyz")
 _PAGES = ("/healthz", "/readyz", "/openapi.json")
 # What takes about ten milliseconds of JSON is done in a process of its own.
 _LARGE_BODY, _LARGE_REPLY = 1 << 20, 1 << 19
@@ -59,14 +61,18 @@ class RestDoor:
         requests: Requests,
         pages: Pages,
         large: LargeJson,
+        text_door: Door,
         *,
         max_body_bytes: int,
         always_200: bool,
         gzip_from_bytes: int,
+        api_key: str = "",
     ) -> None:
         self._requests = requests
         self._pages = pages
         self._large = large
+        self._text_door = text_door
+        self._api_key = api_key
         self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
         self._always_200 = always_200
         self._gzip_from_bytes = gzip_from_bytes
@@ -74,28 +80,15 @@ class RestDoor:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """An ASGI application; a client that hangs up cancels its request."""
-        task = asyncio.current_task()
-        assert task is not None
-        left = False
-
-        def leave() -> None:
-            nonlocal left
-            left = True
-            task.cancel()
-
-        # Another server than ours does not offer this; its clients are only missed.
-        when_left = scope.get("extensions", {}).get(WHEN_LEFT)
-        if when_left is not None:
-            when_left(leave)
+        if takes_text(scope["raw_path"].decode("latin-1")):
+            await self._text_door(scope, receive, send)
+            return
         headers = dict(scope["headers"])
-        request_id = self._request_id(headers.get(b"x-request-id", b""))
-        try:
+        request_id = request_id_of(headers, self._request_ids)
+        async with unless_left(scope):
             answer = await self._answer(scope, headers, receive, request_id)
             packed = await self._packed(answer.body, headers.get(b"accept-encoding", b""))
             await self._send(answer, packed, request_id, scope["method"], receive, send)
-        except asyncio.CancelledError:
-            if not left or task.uncancel():
-                raise
 
     async def _packed(self, body: bytes, accepted: bytes) -> bytes | None:
         """An answer as gzip where its client takes it and it is large."""
@@ -103,18 +96,14 @@ class RestDoor:
             return None
         return await _run(deflate, body, in_thread=len(body) > _LARGE_UNPACKED)
 
-    def _request_id(self, given: bytes) -> str:
-        text = given.decode("latin-1")
-        return self._request_ids.of(
-            {REQUEST_ID_KEY: text} if text.isascii() and text.isprintable() else {}
-        )
-
     async def _answer(
         self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], receive: Receive,
         request_id: str,
     ) -> _Answer:  # fmt: skip
         method, path = scope["method"], scope["raw_path"].decode()
         try:
+            if not path.startswith(_OPEN_PAGES):
+                check_key(headers, self._api_key)
             if method == "POST":
                 return await self._predict(path, headers, receive, request_id)
             if method not in ("GET", "HEAD"):
@@ -134,7 +123,7 @@ class RestDoor:
     ) -> _Answer:
         spec = Spec()
         try:
-            urgency = self._urgency(headers)
+            urgency = urgency_of(headers, self._requests)
             deadline, declared = urgency.deadline, headers.get(b"content-length")
             assert deadline is not None
             self._requests.check_room()
@@ -167,22 +156,6 @@ class RestDoor:
             else write_reply(reply)
         )
         return _Answer(200 if self._always_200 else status, written)
-
-    def _urgency(self, headers: Mapping[bytes, bytes]) -> Urgency:
-        level, given = headers.get(PRIORITY_KEY.encode()), headers.get(b"x-request-timeout")
-        priority = DEFAULT_PRIORITY if level is None else read_priority(level.decode("latin-1"))
-        if given is None:
-            return self._requests.urgency(None, priority)
-        text = given.decode("latin-1")
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not isfinite(seconds) or seconds <= 0:
-            raise InvalidRequest(
-                f"x-request-timeout: expected seconds greater than 0, got '{text[:60]}'"
-            )
-        return self._requests.urgency(self._requests.deadline(seconds), priority)
 
     async def _send(
         self,

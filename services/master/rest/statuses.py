@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from shared import errors
 
+_LONGEST_SHOWN = 100
+
 
 class HttpFault(errors.InvalidRequest):
     """A request that is wrong as HTTP, whatever it asks for."""
@@ -19,6 +21,24 @@ class MethodNotAllowed(HttpFault):
 
 class Forbidden(HttpFault):
     """Whoever asks may not."""
+
+
+class Unauthorized(HttpFault):
+    """Whoever asks did not show the key."""
+
+
+class Unprocessable(HttpFault):
+    """What is asked for is out of bounds, as TGI says it."""
+
+
+class InvalidField(HttpFault):
+    """One field of a JSON body is wrong."""
+
+    def __init__(self, name: str, expected: str, got: object) -> None:
+        shown = repr(got)
+        shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+        super().__init__(f"{name}: expected {expected}, got {shown}")
+        self.name = name
 
 
 class TooLarge(HttpFault):
@@ -45,6 +65,9 @@ STATUSES: dict[type[errors.ServingError], int] = {
     HttpFault: 400,
     MethodNotAllowed: 405,
     Forbidden: 403,
+    Unauthorized: 401,
+    InvalidField: 400,
+    Unprocessable: 422,
     TooLarge: 413,
     TooSlow: 408,
     UnknownCoding: 415,

@@ -5,6 +5,7 @@ import random
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.master.language_models import LanguageModels
 from services.master.metrics import Metrics
 from services.master.router import Router
 from services.master.workers import Workers
@@ -17,9 +18,10 @@ from shared.wire.native import NativeWire
 @pytest.fixture
 async def workers():
     async with task_scope() as scope:
+        router = Router(random.Random(1))
         yield Workers(
-            NativeWire(), scope, Router(random.Random(1)), HealthBoard(),
-            Metrics(CollectorRegistry()), max_outstanding=10,
+            NativeWire(), scope, router, HealthBoard(), Metrics(CollectorRegistry()),
+            LanguageModels(router.labels), max_outstanding=10,
         )  # fmt: skip
 
 
