@@ -97,8 +97,9 @@ class TextDoor:
             await writer.whole(200, b"")
         elif name := dialects.serving_of(path):
             models = self._texts.models()
+            page = pages.serving(name, models, self._listed(models))
             await writer.begin_stream()
-            await writer.tell([pages.serving(name, models, self._listed(models))])
+            await writer.tell([page])
             await writer.end_stream()
         else:
             await writer.whole(200, orjson.dumps(self._read_page(path)))

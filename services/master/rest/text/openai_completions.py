@@ -103,6 +103,7 @@ class _Choice:
     token_ids: list[int] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     offset: int = 0
+    begun: bool = False
     finish_reason: str | None = None
 
 
@@ -186,7 +187,9 @@ class Completion:
         choice.offset += sum(len(shown(token.text)) for token in tokens)
         if self._token_ids:
             told["token_ids"] = list(token_ids)
-            told["prompt_token_ids"] = self._prompt_ids.pop(index // self._n, None)
+            first = not choice.begun
+            told["prompt_token_ids"] = self._prompt_ids.get(index // self._n) if first else None
+        choice.begun = True
         chunk: Event = {**self._head, "choices": [told]}
         if self._streaming.usage:
             chunk["usage"] = None
