@@ -119,7 +119,6 @@ def _serve_rest(
         max_body_bytes=max_body_bytes,
         max_requests=settings.max_requests,
         api_key=api_key,
-        model=settings.rest_text_model,
     )
     door = RestDoor(
         requests,
@@ -179,7 +178,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
     exported = HostPort.parse(settings.metrics_address) if settings.metrics_address else None
     with shared_metrics.exporter(registry, exported):
         async with task_scope() as scope:
-            models = LanguageModels(router.labels)
+            models = LanguageModels(router.labels, default=settings.text_model)
             workers = Workers(
                 peers, scope, router, health, metrics, models,
                 max_outstanding=settings.max_requests,

@@ -24,6 +24,9 @@ class LanguageModel(NamedTuple):
         return self.name != self.servable
 
 
+# What clients of TGI, which serves one model, say in the place of a name.
+_PLACEHOLDERS = ("tgi", "dummy")
+
 _Versions = dict[int, dict[str, LanguageOffer]]
 
 
@@ -31,8 +34,13 @@ class LanguageModels:
     """What every worker offers."""
 
     def __init__(
-        self, labels: Callable[[str], tuple[Label, ...]], chance: random.Random | None = None
+        self,
+        labels: Callable[[str], tuple[Label, ...]],
+        chance: random.Random | None = None,
+        *,
+        default: str = "",
     ) -> None:
+        self._default = default
         self._labels = labels
         self._chance = chance or random.Random()
         self._offers: dict[str, Offers] = {}
@@ -78,12 +86,13 @@ class LanguageModels:
             yield self._model(name, servable, max(versions), versions)
 
     def find(self, name: str, version: int = 0) -> LanguageModel:
-        """A model by its name, or the only one if no name is given.
+        """A model by its name; without one the default, or the only one there is.
 
         Version 0 goes by the weights of labels, or is the newest. Raises InvalidRequest, NotServed,
         or Unavailable when nobody serves it now.
         """
-        name = name or self._only()
+        if not name or (name in _PLACEHOLDERS and name not in self._serving):
+            name = self._default or self._only()
         found = self._serving.get(name)
         if found is None:
             if name in self._known:

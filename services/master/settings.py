@@ -76,7 +76,7 @@ class MasterSettings(ServiceSettings):
     rest_api_key_file: Path | None = None
     """A file whose one line clients of the RESTful entrance must send as a bearer token, but for
     health; none: nobody is asked."""
-    rest_text_model: str = ""
+    text_model: str = ""
     """The language model of clients that name none, as TGI's; empty: the only one there is."""
     labels: Annotated[Names, AfterValidator(_check_labels)] = ()
     """Version labels as SERVABLE:LABEL=VERSION[@WEIGHT]; requests that name no version go by the

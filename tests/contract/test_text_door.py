@@ -248,7 +248,9 @@ async def test_echo_and_logprobs_tell_of_the_prompt_too():
         }  # fmt: skip
         assert worker.asked[0].max_new_tokens == 1
         body = {"prompt": "ab", "echo": True, "logprobs": 2, "return_token_ids": True}
-        (choice,) = (await ask(master.rest_address, "POST", "/v1/completions", body)).json["choices"]
+        (choice,) = (await ask(master.rest_address, "POST", "/v1/completions", body)).json[
+            "choices"
+        ]
         assert choice["text"] == "abHi"
         assert choice["logprobs"]["text_offset"] == [0, 1, 2, 3]
         assert choice["logprobs"]["top_logprobs"][2] == {"H": -0.5, "x": -1.5}
@@ -360,7 +362,10 @@ async def test_with_a_key_only_who_shows_it_is_answered(tmp_path):
 
 @pytest.mark.parametrize("wire", ["native", "grpcio"])
 async def test_a_client_that_hangs_up_ends_its_sequence_and_frees_its_place(wire):
-    async with serving(settings={"wire": wire, "max_requests": 1}, endless=True) as (master, worker):
+    async with serving(settings={"wire": wire, "max_requests": 1}, endless=True) as (
+        master,
+        worker,
+    ):
         http = await Http.connect(master.rest_address)
         http.write("POST", "/v1/completions", orjson.dumps(ASK | {"stream": True}))
         await read_head(http)

@@ -1,6 +1,6 @@
 """(pure) What every dialect's answer can do, and what all of them need to make one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,7 +50,9 @@ class Caller:
     """Seconds since 1970."""
     priority: int = 0
     model: str = ""
-    """Named by the path, or the one of those who name none."""
+    """Named by the path, for bodies that name none."""
+    name_of: Callable[[str], str] = str
+    """The name of a model that can be called, for what a body says; raises ServingError."""
     seed: int = 0
     """Drawn, for those who name none and want to be told."""
 

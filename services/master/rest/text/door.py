@@ -55,14 +55,12 @@ class TextDoor:
         max_body_bytes: int,
         max_requests: int,
         api_key: str = "",
-        model: str = "",
     ) -> None:
         self._texts = texts
         self._requests = requests
         self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
         self._max_requests = max_requests
         self._api_key = api_key
-        self._model = model
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -125,7 +123,7 @@ class TextDoor:
 
     def _listed(self, models: list[ListedModel]) -> ListedModel:
         """The model of those who name none."""
-        name = self._texts.find(self._model).name
+        name = self._texts.find("").name
         return next(model for model in models if model.name == name)
 
     async def _post(self, path: str, headers: Headers, receive: Receive, writer: Writer) -> None:
@@ -148,7 +146,8 @@ class TextDoor:
             writer.request_id,
             int(time.time()),
             urgency.priority,
-            (call.model if call is not None else "") or self._model,
+            call.model if call is not None else "",
+            lambda name: self._texts.find(name).name,
             random.getrandbits(_SEED_BITS),
         )
         if call is None:

@@ -34,7 +34,7 @@ def read_request(
     if fields.count("best_of", n, 1, MOST_CHOICES) != n:
         raise fields.fault("best_of", f"the same as n, {n}: others are not supported")
     return GenerateRequest(
-        model=fields.text("model") or caller.model,
+        model=caller.name_of(fields.text("model") or caller.model),
         prompt=prompt,
         sampling=read_sampling(fields, logprobs, prompt_logprobs),
         max_new_tokens=max_new_tokens,
