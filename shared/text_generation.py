@@ -54,6 +54,9 @@ class Chat:
     """Do not begin an answer after the last message."""
 
 
+MOST_CHOICES = 128
+"""Of one prompt."""
+
 Prompt = str | tuple[int, ...] | Chat
 """A text, token ids, or messages."""
 

@@ -12,8 +12,21 @@ from services.master.prefixes import Prefixes, blocks_of, choose
 from services.master.text_channels import open_stream
 from services.master.workers import Workers
 from shared.deadline import Deadline
-from shared.errors import DeadlineExceeded, PeerLost, Refused, Unavailable, WorkerLost
-from shared.text_generation import DetokenizeRequest, GenerateRequest, TokenizeRequest
+from shared.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    PeerLost,
+    Refused,
+    Unavailable,
+    WorkerLost,
+)
+from shared.text_generation import (
+    Chat,
+    DetokenizeRequest,
+    GenerateRequest,
+    Prompt,
+    TokenizeRequest,
+)
 from shared.wire.predict_service import REQUEST_ID_KEY
 from shared.wire.text_codec import (
     DETOKENIZE_PATH,
@@ -51,6 +64,7 @@ class TextDispatcher:
         blocks = blocks_of(request)
 
         async def ask(model: LanguageModel, worker: str) -> AsyncIterator[bytes]:
+            _check(model, request.prompt, request.truncate_prompt_tokens)
             message = write_generate(replace(request, model=model.name, version=model.version))
             async with AsyncExitStack() as opened:
                 channel = await opened.enter_async_context(self._workers.texts.channel(worker))
@@ -73,6 +87,7 @@ class TextDispatcher:
         """The serialized TokenizeReply."""
 
         async def ask(model: LanguageModel, worker: str) -> bytes:
+            _check(model, request.prompt)
             message = write_tokenize(replace(request, model=model.name, version=model.version))
             return await self._call(worker, TOKENIZE_PATH, message, deadline, request_id)
 
@@ -129,6 +144,18 @@ class TextDispatcher:
                 if type(failure) is PeerLost:
                     raise WorkerLost("the worker was lost before it answered") from failure
                 raise
+
+
+def _check(model: LanguageModel, prompt: Prompt, truncated: int = 0) -> None:
+    """What no worker could do is said here."""
+    if isinstance(prompt, Chat) and not model.offer.chat:
+        raise InvalidRequest(f"model '{model.name}' has no chat template")
+    most = model.offer.max_model_len
+    if isinstance(prompt, tuple) and not truncated and 0 < most <= len(prompt):
+        raise InvalidRequest(
+            f"model '{model.name}' takes {most} tokens, prompt and completion together:"
+            f" the prompt has {len(prompt)}"
+        )
 
 
 async def _timed(

@@ -14,8 +14,14 @@ from services.master.metrics import Metrics
 from services.master.text_dispatcher import TextDispatcher
 from services.master.workers import Workers
 from shared.deadline import Deadline
-from shared.errors import Refused, ServingError
-from shared.text_generation import DetokenizeRequest, GenerateRequest, ListedModel, TokenizeRequest
+from shared.errors import InvalidRequest, Refused, ServingError
+from shared.text_generation import (
+    MOST_CHOICES,
+    DetokenizeRequest,
+    GenerateRequest,
+    ListedModel,
+    TokenizeRequest,
+)
 
 log = structlog.get_logger()
 
@@ -43,6 +49,11 @@ class TextRequests:
     def check_open(self) -> None:
         """Raises Draining when no more requests are taken."""
         self._admission.check_open()
+
+    def refused(self, model: str, failure: ServingError, request_id: str) -> None:
+        """Count and log a request that its door turned away."""
+        self._metrics.requests.labels(type(failure).__name__).inc()
+        _log(model, failure, request_id)
 
     def find(self, name: str) -> LanguageModel:
         """A model that can be called now, by its name; see ``LanguageModels.find``."""
@@ -75,6 +86,8 @@ class TextRequests:
         on entering, what goes wrong later while the replies are read. The place of the request is
         its own to the end of the stream.
         """
+        if request.n > MOST_CHOICES:
+            raise InvalidRequest(f"n: expected at most {MOST_CHOICES} choices, got {request.n}")
         if request.sampling.seed is None:
             sampling = replace(request.sampling, seed=random.getrandbits(_SEED_BITS))
             request = replace(request, sampling=sampling)
@@ -107,15 +120,20 @@ class TextRequests:
             outcome = "ok"
         except Exception as failure:
             outcome = type(failure).__name__
-            if isinstance(failure, ServingError) and not isinstance(failure, Refused):
-                log.info(
-                    "request failed",
-                    request_id=request_id,
-                    model=model,
-                    error=outcome,
-                    reason=failure.message,
-                )
+            _log(model, failure, request_id)
             raise
         finally:
             self._metrics.requests.labels(outcome).inc()
             self._metrics.seconds.observe(self._now() - started)
+
+
+def _log(model: str, failure: Exception, request_id: str) -> None:
+    # A master that is full has better things to do than to write about each.
+    if isinstance(failure, ServingError) and not isinstance(failure, Refused):
+        log.info(
+            "request failed",
+            request_id=request_id,
+            model=model,
+            error=type(failure).__name__,
+            reason=failure.message,
+        )

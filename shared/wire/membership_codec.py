@@ -11,6 +11,7 @@ from shared.addresses import HostPort
 from shared.errors import InvalidRequest
 from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
+from shared.wire.offers_codec import read_offer, write_offer
 
 _STATES = {
     "loading": pb.HOLDING_STATE_LOADING,
@@ -43,7 +44,7 @@ def write_report(report: m.Report) -> bytes:
             message.heartbeat.outstanding = report.outstanding
         case m.Offers():
             message.offers.CopyFrom(
-                pb.Offers(offers=map(_write_offer, report.offers), draining=report.draining)
+                pb.Offers(offers=map(write_offer, report.offers), draining=report.draining)
             )
         case m.Holdings():
             message.holdings.CopyFrom(pb.Holdings(holdings=map(_write_holding, report.holdings)))
@@ -65,7 +66,7 @@ def read_report(message: bytes, *, peer_host: str) -> m.Report:
         case "heartbeat":
             return m.Heartbeat(report.heartbeat.outstanding)
         case "offers":
-            return m.Offers(tuple(map(_read_offer, report.offers.offers)), report.offers.draining)
+            return m.Offers(tuple(map(read_offer, report.offers.offers)), report.offers.draining)
         case "holdings":
             return m.Holdings(tuple(map(_read_holding, report.holdings.holdings)))
         case _:
@@ -82,41 +83,6 @@ def _read_hello(hello: pb.Hello, peer_host: str) -> m.Hello:
     device = m.Device(hello.device.type, hello.device.id) if hello.HasField("device") else None
     rank = hello.rank if hello.HasField("rank") else None
     return m.Hello(hello.member_id, str(address), hello.local_address, device, rank, hello.epoch)
-
-
-def _write_offer(offer: m.Offer) -> pb.Offer:
-    language = None if offer.language is None else pb.LanguageOffer(**asdict(offer.language))
-    return pb.Offer(
-        servable=offer.what.servable,
-        version=offer.what.version,
-        methods=[
-            pb.OfferedMethod(name=name, inputs=method.inputs, outputs=method.outputs)
-            for name, method in sorted(offer.methods.items())
-        ],
-        capacity=offer.capacity,
-        language=language,
-    )
-
-
-def _read_offer(offer: pb.Offer) -> m.Offer:
-    what = ServableVersion(offer.servable, offer.version)
-    methods = {
-        each.name: m.OfferedMethod(tuple(each.inputs), tuple(each.outputs))
-        for each in offer.methods
-    }
-    language = _read_language_offer(offer.language) if offer.HasField("language") else None
-    return m.Offer(what, methods, offer.capacity, language)
-
-
-def _read_language_offer(offer: pb.LanguageOffer) -> m.LanguageOffer:
-    return m.LanguageOffer(
-        adapters=tuple(offer.adapters),
-        max_model_len=offer.max_model_len,
-        slots=offer.slots,
-        chat=offer.chat,
-        created=offer.created,
-        device_type=offer.device_type,
-    )
 
 
 def _write_holding(holding: m.Holding) -> pb.Holding:

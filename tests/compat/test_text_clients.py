@@ -200,8 +200,8 @@ async def test_openai_hears_of_a_failure_after_the_good_chunks():
     def ask(master):
         texts = []
         with openai_at(master) as client, pytest.raises(openai.APIError) as raised:
-            for chunk in client.completions.create(model="tiny", prompt="a", stream=True):
-                texts.append(chunk.choices[0].text)
+            stream = client.completions.create(model="tiny", prompt="a", stream=True)
+            texts.extend(chunk.choices[0].text for chunk in stream)
         return texts, raised.value
 
     async with serving(breaks_after=3, broken=AgentLost("the device process ended")) as (master, _):

@@ -382,7 +382,7 @@ async def test_health_and_what_is_served_can_be_read():
             one = await ask(address, "GET", "/model/toy/version/1")
             assert [each["version"] for each in one.json["versions"]] == [1]
             assert (await ask(address, "GET", "/model/toy/version/3")).status == 404
-            assert (await ask(address, "GET", "/")).status == 404
+            assert (await ask(address, "GET", "/nothing")).status == 404
 
 
 async def test_the_openapi_document_names_what_is_served():

@@ -2,6 +2,7 @@
 who is asked, and who leaves."""
 
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 
 import grpc
@@ -18,9 +19,11 @@ from shared.errors import (
     InvalidRequest,
     Overloaded,
 )
+from shared.membership import Offer, Offers
+from shared.servable import ServableVersion
 from tests.support.cluster import until
 from tests.support.http1 import Http, ask
-from tests.support.language_worker import LanguageWorker, language_offers
+from tests.support.language_worker import LANGUAGE, LanguageWorker, language_offers
 
 
 @asynccontextmanager
@@ -333,14 +336,27 @@ async def test_a_sequence_that_fails_and_a_stream_that_ends_early_are_no_answers
         ("/generate", {"inputs": 1}, 422, "inputs: expected a text"),
         ("/models/tiny/generate", {"inputs": ""}, 400, "inputs: expected a text"),
         ("/models/tiny/nothing", {"inputs": "a"}, 404, "please check url"),
+        ("/v1/completions", ASK | {"prompt": [7] * 128}, 400, "takes 128 tokens, prompt and"),
     ],
 )
 async def test_bad_requests_hear_what_is_wrong(path, body, status, text):
-    async with serving() as (master, worker):
+    async with serving() as (master, _):
         answer = await ask(master.rest_address, "POST", path, body)
         assert answer.status == status
         error = answer.json["error"]
         assert text in (error if isinstance(error, str) else error["message"])
+
+
+async def test_a_model_without_a_template_takes_no_chat():
+    language = dataclasses.replace(LANGUAGE, chat=False)
+    plain = Offers((Offer(ServableVersion("tiny", 1), {}, 10, language),))
+    async with serving(offers=plain) as (master, worker):
+        chat = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
+        for path in ("/v1/chat/completions", "/tokenize"):
+            answer = await ask(master.rest_address, "POST", path, chat)
+            assert answer.status == 400
+            assert answer.json["error"]["message"] == "model 'tiny' has no chat template"
+        assert worker.asked == []
 
 
 async def test_with_a_key_only_who_shows_it_is_answered(tmp_path):

@@ -25,12 +25,13 @@ from services.master.rest.statuses import (
     told,
 )
 from services.master.rest.text import dialects, pages, tokens
-from services.master.rest.text.answer import Caller
-from services.master.rest.text.dialects import Call, Dialect
+from services.master.rest.text.answer import Asked, Caller
+from services.master.rest.text.dialects import Dialect
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.replies import replies_to
 from services.master.rest.text.sse import DONE, Send, Writer, event
 from services.master.text_requests import TextRequests
+from shared.deadline import Deadline
 from shared.errors import InternalError, InvalidRequest, NotServed, ServingError, Unavailable
 from shared.text_generation import ListedModel
 from shared.urgency import Urgency
@@ -40,6 +41,9 @@ from shared.wire.text_replies_codec import read_text, read_tokens
 log = structlog.get_logger()
 
 _SEED_BITS = 63
+_LONGEST_REQUEST_ID = 128
+# What takes longer to read than others should wait; no prompt is near it.
+_LARGEST_BODY = 16 << 20
 _MOST_ON_THEIR_WAY = 256 << 20
 _VERSION = "0.1.0"
 
@@ -58,7 +62,8 @@ class TextDoor:
     ) -> None:
         self._texts = texts
         self._requests = requests
-        self._bodies = Bodies(max_body_bytes, max(_MOST_ON_THEIR_WAY, 2 * max_body_bytes))
+        max_body_bytes = min(max_body_bytes, _LARGEST_BODY)
+        self._bodies = Bodies(max_body_bytes, _MOST_ON_THEIR_WAY)
         self._max_requests = max_requests
         self._api_key = api_key
         self._request_ids = RequestIds()
@@ -131,29 +136,34 @@ class TextDoor:
             self._check_health()
             await writer.whole(200, b"")
             return
-        urgency = urgency_of(headers, self._requests)
         call = dialects.call_of(path)
-        if call is None and path not in (dialects.TOKENIZE, dialects.DETOKENIZE):
-            raise NotServed(
-                f"please check url, expected /models/MODEL/generate[_stream], got '{path[:200]}'"
+        model = "" if call is None else call.model
+        try:
+            if call is None and path not in (dialects.TOKENIZE, dialects.DETOKENIZE):
+                raise NotServed(f"please check url, nothing is at '{path[:200]}'")
+            self._requests.check_room()
+            urgency = urgency_of(headers, self._requests)
+            body = await self._read_body(headers, receive, urgency)
+            given = Fields(body).text("request_id")
+            if given and given.isascii() and given.isprintable():
+                writer.request_id = given[:_LONGEST_REQUEST_ID]
+            caller = Caller(
+                writer.request_id,
+                int(time.time()),
+                urgency.priority,
+                model,
+                lambda name: self._texts.find(name).name,
+                random.getrandbits(_SEED_BITS),
             )
-        self._requests.check_room()
-        body = await self._read_body(headers, receive, urgency)
-        given = Fields(body).text("request_id")
-        if given and given.isascii() and given.isprintable():
-            writer.request_id = given[:128]
-        caller = Caller(
-            writer.request_id,
-            int(time.time()),
-            urgency.priority,
-            call.model if call is not None else "",
-            lambda name: self._texts.find(name).name,
-            random.getrandbits(_SEED_BITS),
-        )
-        if call is None:
-            await self._tokens(path, body, caller, urgency, writer)
+            asked = None if call is None else call.read(body, caller)
+        except ServingError as failure:
+            self._texts.refused(model, failure, writer.request_id)
+            raise
+        if asked is None:
+            await self._tokens(path, body, caller, urgency.deadline, writer)
         else:
-            await self._generate(call, body, caller, urgency, writer)
+            del body
+            await self._generate(asked, caller, urgency.deadline, writer)
 
     async def _read_body(
         self, headers: Headers, receive: Receive, urgency: Urgency
@@ -174,10 +184,9 @@ class TextDoor:
         path: str,
         body: Mapping[str, Any],
         caller: Caller,
-        urgency: Urgency,
+        deadline: Deadline | None,
         writer: Writer,
     ) -> None:
-        deadline = urgency.deadline
         if path == dialects.TOKENIZE:
             asked = tokens.read_tokenize(body, caller)
             reply = await self._texts.tokenize(asked, deadline, caller.request_id)
@@ -189,17 +198,10 @@ class TextDoor:
         await writer.whole(200, orjson.dumps(answer))
 
     async def _generate(
-        self,
-        call: Call,
-        body: Mapping[str, Any],
-        caller: Caller,
-        urgency: Urgency,
-        writer: Writer,
+        self, asked: Asked, caller: Caller, deadline: Deadline | None, writer: Writer
     ) -> None:
         now = asyncio.get_running_loop().time
-        started = now()
-        asked = call.read(body, caller)
-        deadline, answer = urgency.deadline, asked.answer
+        started, answer = now(), asked.answer
         replies = replies_to(self._texts, asked.requests, deadline, caller.request_id)
         unfinished = {(p, c) for p, r in enumerate(asked.requests) for c in range(r.n)}
         async with aclosing(replies):

@@ -6,9 +6,8 @@ from typing import Any
 from services.master.rest.text.answer import Caller, Counted
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.grammars import read_grammar
-from shared.text_generation import GenerateRequest, Prompt, Sampling
+from shared.text_generation import MOST_CHOICES, GenerateRequest, Prompt, Sampling
 
-MOST_CHOICES = 128
 MOST_LOGPROBS = 20
 FINGERPRINT = "mindserve"
 _MOST_STOPS = 64
