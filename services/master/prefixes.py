@@ -54,11 +54,6 @@ class Prefixes:
         while len(self._served) > self._most:
             self._served.popitem(last=False)
 
-    def forget(self, worker: str) -> None:
-        """A worker is gone, and its cache with it."""
-        for block in [block for block, who in self._served.items() if who == worker]:
-            del self._served[block]
-
     def preferred(self, blocks: Sequence[bytes], workers: Sequence[str]) -> list[str]:
         """``workers`` in the order in which a prompt of these blocks would have them."""
         if not blocks:

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ from protos.ms_service import ms_service_pb2 as pb
 from services.master.rest.app import RestDoor
 from services.master.rest.connection import Connection
 from services.master.rest.pages import Pages
+from services.master.rest.text.door import TextDoor
 from services.master.router import Router
 from shared.deadline import Deadline
 from shared.errors import AgentLost, NotServed, Overloaded, ServingError
@@ -26,6 +29,7 @@ _CALL = b"/model/toy:predict"
 _PATHS = (
     *[_CALL] * 6, b"/model/toy/version/1:predict", b"/version/2/model/a%20b:%ff", b"/healthz",
     b"/readyz", b"/readyz/toy", b"/model/toy", b"/openapi.json", b"/", b"/model/:", b"*", b"//%",
+    b"/v1/completions", b"/generate", b"/models/toy/generate", b"/tokenize", b"/v1/models", b"/ping",
 )  # fmt: skip
 _METHODS = (*[b"POST"] * 8, b"GET", b"HEAD", b"PUT", b"OPTIONS", b"M-SEARCH", b"post")
 
@@ -56,6 +60,32 @@ class Requests:
             raise self._rng.choice((NotServed, AgentLost, Overloaded))("no")
         request = pb.PredictRequest.FromString(message)
         return pb.PredictReply(instances=request.instances).SerializeToString()
+
+
+class Texts:
+    """A master that knows no language model."""
+
+    in_flight = 0
+
+    def find(self, name: str) -> None:
+        raise NotServed("no")
+
+    def models(self) -> list[Any]:
+        return []
+
+    def check_open(self) -> None:
+        pass
+
+    def refused(self, model: str, failure: ServingError, request_id: str) -> None:
+        pass
+
+    async def tokenize(self, *asked: Any) -> bytes:
+        raise NotServed("no")
+
+    @asynccontextmanager
+    async def generate(self, *asked: Any) -> AsyncIterator[None]:
+        raise NotServed("no")
+        yield
 
 
 class Transport(asyncio.Transport):
@@ -165,10 +195,14 @@ async def fuzz_rest(rng: random.Random, tally: Tally) -> None:
     sent = sent_by(rng)
     rng = random.Random(rng.getrandbits(64))
     pages = Pages(Router(random.Random(1)), lambda: True)
+    requests: Any = Requests(rng)
+    texts: Any = Texts()
+    text_door = TextDoor(texts, requests, max_body_bytes=MAX_BODY_BYTES, max_requests=10)
     door = RestDoor(
-        Requests(rng),  # type: ignore[arg-type]
+        requests,
         pages,
         None,  # type: ignore[arg-type] (no body is large)
+        text_door,
         max_body_bytes=MAX_BODY_BYTES,
         always_200=rng.random() < 0.3,
         gzip_from_bytes=rng.choice((0, 100)),
@@ -195,7 +229,7 @@ async def fuzz_rest(rng: random.Random, tally: Tally) -> None:
         _, late = await asyncio.wait(list(state.tasks), timeout=5)
         if late:
             raise AssertionError("a request of a client that is gone goes on")
-    if state.connections or door._bodies._held:
+    if state.connections or door._bodies._held or text_door._bodies._held:
         raise AssertionError("something is left of a connection that is gone")
     statuses = _statuses(bytes(transport.written))
     tally.connections += 1

@@ -43,7 +43,7 @@ log = structlog.get_logger()
 _SEED_BITS = 63
 _LONGEST_REQUEST_ID = 128
 # What takes longer to read than others should wait; no prompt is near it.
-_LARGEST_BODY = 16 << 20
+_LARGEST_BODY = 4 << 20
 _MOST_ON_THEIR_WAY = 256 << 20
 _VERSION = "0.1.0"
 

@@ -9,6 +9,7 @@ from services.master.rest.text.fields import Fields
 from shared.text_generation import Grammar
 
 _LONGEST_SOURCE = 64 << 10
+_LONGEST_REGEX = 8 << 10
 _MOST_CHOICES = 1000
 
 
@@ -66,7 +67,7 @@ def json_schema(fields: Fields, name: str) -> Grammar:
         raise fields.fault(name, "a JSON schema") from None
     if not isinstance(value, dict | bool):
         raise fields.fault(name, "a JSON schema")
-    source = orjson.dumps(value).decode()
+    source = fields.as_json(name, value)
     if len(source) > _LONGEST_SOURCE:
         raise fields.fault(name, f"a JSON schema of at most {_LONGEST_SOURCE} bytes")
     return Grammar("json_schema", source)
@@ -75,8 +76,8 @@ def json_schema(fields: Fields, name: str) -> Grammar:
 def regex(fields: Fields, name: str) -> Grammar:
     """A regular expression."""
     source = fields.text(name)
-    if not 0 < len(source) <= _LONGEST_SOURCE:
-        raise fields.fault(name, "a regular expression")
+    if not 0 < len(source) <= _LONGEST_REGEX:
+        raise fields.fault(name, f"a regular expression of at most {_LONGEST_REGEX} characters")
     try:
         re.compile(source)
     except (re.error, RecursionError):

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from services.master.rest.text.fields import Fields
 from shared.text_generation import Chat
 
@@ -23,7 +21,7 @@ def read_chat(fields: Fields, tools_json: str = "") -> Chat:
     if continues and answers:
         raise fields.fault("continue_final_message", "false beside add_generation_prompt")
     return Chat(
-        orjson.dumps([_message(each, fields) for each in messages]).decode(),
+        fields.as_json("messages", [_message(each, fields) for each in messages]),
         tools_json,
         _arguments(fields),
         continues,
@@ -32,12 +30,12 @@ def read_chat(fields: Fields, tools_json: str = "") -> Chat:
 
 
 def _arguments(fields: Fields) -> str:
-    given = (
-        {} if fields.object("chat_template_kwargs") is None else fields.raw("chat_template_kwargs")
-    )
+    given: dict[str, Any] = {}
+    if fields.object("chat_template_kwargs") is not None:
+        given |= fields.raw("chat_template_kwargs")
     if "documents" in fields:
-        given = {**given, "documents": fields.objects("documents")}
-    return orjson.dumps(given).decode() if given else ""
+        given["documents"] = fields.objects("documents")
+    return fields.as_json("chat_template_kwargs", given) if given else ""
 
 
 def _message(message: Mapping[str, Any], fields: Fields) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from services.master.rest.text.answer import (
     logprob,
     shown,
 )
+from services.master.rest.text.fields import Fields
 from services.master.rest.text.increments import Increments
 from services.master.rest.text.tgi_requests import TgiRequest
 from services.master.rest.text.tgi_requests import read as read_request
@@ -24,7 +25,7 @@ from shared.text_generation import GenerateReply, Piece, ReadPrompt, Token
 
 def read_root(body: Mapping[str, Any], caller: Caller) -> Asked:
     """``POST /``: streams if the body says so, else answers a list of one."""
-    streams = bool(body.get("stream"))
+    streams = Fields(body).flag("stream")
     return _asked(body, caller, streams=streams, as_list=True)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from services.master.rest.text.fields import Fields
 from shared.text_generation import Grammar
 
@@ -30,7 +28,7 @@ def read_tools(fields: Fields) -> Tools:
         return Tools()
     functions = [_function(each, fields) for each in tools]
     only_one = not fields.flag("parallel_tool_calls", default=True)
-    as_json = orjson.dumps(tools).decode()
+    as_json = fields.as_json("tools", tools)
     match choice:
         case "none":
             return Tools()
@@ -44,7 +42,7 @@ def read_tools(fields: Fields) -> Tools:
             chosen = []
     if not chosen:
         raise fields.fault("tool_choice", "none, auto, required, or one of the tools")
-    return Tools(as_json, _one_of(chosen), may_call=True, only_one=only_one)
+    return Tools(as_json, _one_of(chosen, fields), may_call=True, only_one=only_one)
 
 
 def _function(tool: Mapping[str, Any], fields: Fields) -> Mapping[str, Any]:
@@ -59,7 +57,7 @@ def _function(tool: Mapping[str, Any], fields: Fields) -> Mapping[str, Any]:
     return function
 
 
-def _one_of(functions: Sequence[Mapping[str, Any]]) -> Grammar:
+def _one_of(functions: Sequence[Mapping[str, Any]], fields: Fields) -> Grammar:
     """A call of one of them and nothing else."""
     calls = [
         {
@@ -74,4 +72,4 @@ def _one_of(functions: Sequence[Mapping[str, Any]]) -> Grammar:
         for each in functions
     ]
     schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    return Grammar("json_schema", orjson.dumps(schema).decode())
+    return Grammar("json_schema", fields.as_json("tools", schema))
