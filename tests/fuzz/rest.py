@@ -29,7 +29,8 @@ _CALL = b"/model/toy:predict"
 _PATHS = (
     *[_CALL] * 6, b"/model/toy/version/1:predict", b"/version/2/model/a%20b:%ff", b"/healthz",
     b"/readyz", b"/readyz/toy", b"/model/toy", b"/openapi.json", b"/", b"/model/:", b"*", b"//%",
-    b"/v1/completions", b"/generate", b"/models/toy/generate", b"/tokenize", b"/v1/models", b"/ping",
+    b"/v1/completions", b"/generate", b"/models/toy/generate", b"/tokenize", b"/v1/models",
+    b"/ping",
 )  # fmt: skip
 _METHODS = (*[b"POST"] * 8, b"GET", b"HEAD", b"PUT", b"OPTIONS", b"M-SEARCH", b"post")
 

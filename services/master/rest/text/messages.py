@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from services.master.rest.text.fields import Fields
 from shared.text_generation import Chat
 
@@ -42,6 +44,8 @@ def _message(message: Mapping[str, Any], fields: Fields) -> Mapping[str, Any]:
     """With one text as its content, for templates that know no parts."""
     if not isinstance(message.get("role"), str):
         raise fields.fault("messages", "messages, each with a role")
+    if isinstance(message.get("tool_calls"), list):
+        message = {**message, "tool_calls": list(map(_tool_call, message["tool_calls"]))}
     content = message.get("content")
     if content is None or isinstance(content, str):
         return message
@@ -53,3 +57,15 @@ def _message(message: Mapping[str, Any], fields: Fields) -> Mapping[str, Any]:
             raise fields.fault("messages", "parts that are texts: others are not supported")
         texts.append(part["text"])
     return {**message, "content": "\n".join(texts)}
+
+
+def _tool_call(call: Any) -> Any:
+    """With its arguments as an object, which is what templates write; clients send its text."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = orjson.loads(function["arguments"])
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": arguments}}

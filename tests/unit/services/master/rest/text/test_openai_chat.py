@@ -32,6 +32,17 @@ def test_parts_that_are_texts_become_one_text():
     assert json.loads(request.prompt.messages_json) == [{"role": "user", "content": "a\nb"}]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"), [('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1}), ("{no", "{no")]
+)
+def test_templates_get_the_arguments_of_calls_as_objects(arguments, told):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call, 5]}
+    (request,) = asked(messages=[USER, message]).requests
+    first, other = json.loads(request.prompt.messages_json)[1]["tool_calls"]
+    assert (first["function"]["arguments"], other) == (told, 5)
+
+
 def test_templates_hear_of_tools_documents_and_arguments():
     (request,) = asked(
         tools=[TOOL], chat_template_kwargs={"thinking": False}, documents=[{"text": "x"}]
