@@ -52,7 +52,7 @@ class TextRequests:
 
     def refused(self, model: str, failure: ServingError, request_id: str) -> None:
         """Count and log a request that its door turned away."""
-        self._metrics.requests.labels(type(failure).__name__).inc()
+        self._metrics.requests.of(type(failure).__name__).inc()
         _log(model, failure, request_id)
 
     def find(self, name: str) -> LanguageModel:
@@ -123,7 +123,7 @@ class TextRequests:
             _log(model, failure, request_id)
             raise
         finally:
-            self._metrics.requests.labels(outcome).inc()
+            self._metrics.requests.of(outcome).inc()
             self._metrics.seconds.observe(self._now() - started)
 
 
