@@ -1,0 +1,149 @@
+"""(pure) What the next step computes: who decodes, whose prompt goes on, who starts."""
+
+from dataclasses import dataclass, field
+
+from services.worker.generation.counts import Counts
+from services.worker.generation.line import Line
+from services.worker.generation.rows import Row
+from services.worker.generation.rules import SchedulerRules
+from services.worker.generation.running import Running
+from services.worker.generation.sequences import Sequence, State
+from services.worker.generation.steps import Start
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step as it is put together."""
+
+    now: float
+    budget: int
+    """How many tokens more it may compute."""
+    rows: list[Row] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Compute these tokens, too."""
+        self.rows.append(row)
+        self.budget -= len(row.tokens)
+
+
+class Planner:
+    """Fills a step: decoding sequences first, then prompts in order, then proposed tokens.
+
+    Slots and blocks go by one order, in which sequences are started and against which they
+    are preempted. So the first of those that run is never preempted, and nobody starves.
+    """
+
+    def __init__(
+        self, rules: SchedulerRules, running: Running, waiting: Line, counts: Counts
+    ) -> None:
+        self._rules = rules
+        self._longest_chunk = rules.longest_chunk
+        self._running = running
+        self._waiting = waiting
+        self._counts = counts
+
+    def plan(self, now: float) -> Plan:
+        """The rows of the next step; none if there is nothing to do."""
+        plan = Plan(now, self._rules.token_budget)
+        preemptions = self._counts.preemptions
+        self._decode(plan)
+        for sequence in self._running.line:
+            if sequence.state is State.PREFILLING:
+                self._prefill(sequence, plan)
+        # Who was preempted would take back the blocks that others need.
+        if preemptions == self._counts.preemptions:
+            self._start(plan)
+        if self._rules.speculated_tokens:
+            self._speculate(plan)
+        return plan
+
+    def _decode(self, plan: Plan) -> None:
+        for sequence in self._running.line:
+            # The ones preempted for those before them wait by now.
+            if sequence.state is State.DECODING and self._make_room(sequence):
+                plan.add(Row(sequence, sequence.computed, (sequence.tokens[-1],), 1))
+
+    def _make_room(self, sequence: Sequence) -> bool:
+        """Have a block for its next token, whoever must wait for it; False: it must itself."""
+        while not self._running.grow(sequence, len(sequence.tokens)):
+            last = self._running.line.last
+            self._running.release(last)
+            last.state = State.WAITING
+            last.preemptions += 1
+            self._counts.preemptions += 1
+            self._waiting.add(last)
+            if last is sequence:
+                return False
+        return True
+
+    def _prefill(self, sequence: Sequence, plan: Plan) -> None:
+        first = sequence.computed
+        count = min(len(sequence.tokens) - first, self._longest_chunk, plan.budget)
+        if count:
+            samples = int(first + count == len(sequence.tokens))
+            tokens = tuple(sequence.tokens[first : first + count])
+            plan.add(Row(sequence, first, tokens, samples))
+
+    def _start(self, plan: Plan) -> None:
+        if not self._rules.continuous and any(
+            sequence.state is State.DECODING for sequence in self._running.line
+        ):
+            return
+        in_the_making = self._in_the_making()
+        for sequence in self._waiting:
+            if not plan.budget or not self._running.has_free_slot:
+                return
+            shared = self._running.shared_blocks(sequence)
+            if _next_hash(sequence, len(shared)) in in_the_making:
+                continue  # soon it can be loaded; others need not wait for that
+            if not self._running.fits(sequence, shared):
+                return
+            self._waiting.remove(sequence)
+            plan.starts.append(self._running.start(sequence, shared))
+            self._count_start(sequence, plan.now)
+            in_the_making.update(_missing_hashes(sequence))
+            self._prefill(sequence, plan)
+
+    def _in_the_making(self) -> set[bytes]:
+        """The blocks that will be full and shared once the prompts that run are computed."""
+        found: set[bytes] = set()
+        if len(self._waiting) and self._rules.continuous:
+            for sequence in self._running.line:
+                if sequence.state is State.PREFILLING:
+                    found.update(_missing_hashes(sequence))
+        return found
+
+    def _count_start(self, sequence: Sequence, now: float) -> None:
+        if sequence.started_at is None:
+            sequence.started_at = now
+            sequence.cached_tokens = sequence.computed
+        self._counts.prefix_queries += len(sequence.tokens)
+        self._counts.prefix_hits += sequence.computed
+
+    def _speculate(self, plan: Plan) -> None:
+        for index, row in enumerate(plan.rows):
+            sequence = row.sequence
+            if not row.decodes or sequence.lookup is None:
+                continue
+            count = min(
+                self._rules.speculated_tokens,
+                self._longest_chunk - 1,
+                plan.budget,
+                sequence.most_tokens - len(sequence.tokens) - 1,
+            )
+            proposed = sequence.lookup.propose(sequence.tokens, count)
+            if proposed and self._running.grow(sequence, len(sequence.tokens) + len(proposed)):
+                tokens = row.tokens + proposed
+                plan.rows[index] = Row(sequence, row.first, tokens, len(tokens))
+                plan.budget -= len(proposed)
+                self._counts.proposed_tokens += len(proposed)
+
+
+def _missing_hashes(sequence: Sequence) -> list[bytes]:
+    return sequence.block_hashes()[sequence.published :]
+
+
+def _next_hash(sequence: Sequence, shared: int) -> bytes | None:
+    hashes = sequence.block_hashes()
+    return hashes[shared] if shared < len(hashes) else None
