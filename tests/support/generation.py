@@ -7,14 +7,39 @@ loaded from the wrong text, or a row that reads what was never written, shows in
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from services.worker.generation.prompts import Prompt
+from services.worker.generation.buckets import Bucket
+from services.worker.generation.prompts import Limits, Prompt
 from services.worker.generation.rules import SchedulerRules
 from services.worker.generation.scheduler import Output, Scheduler
 from services.worker.generation.sequences import Finish, Sequence
 from services.worker.generation.steps import Outcome, Step
 
 VOCABULARY = 4
+
+
+RULES = SchedulerRules(
+    slots=4,
+    context=64,
+    blocks=64,
+    block_size=4,
+    prefill_buckets=tuple(
+        Bucket(batch, width, length)
+        for batch in (1, 2, 4)
+        for width in (8, 16)
+        for length in (16, 64)
+    ),
+    decode_buckets=tuple(Bucket(batch, 1, length) for batch in (1, 2, 4) for length in (16, 64)),
+    token_budget=32,
+    chunk_tokens=16,
+    max_prefill_batch=4,
+)
+
+
+def prompt_of(*tokens: int, new: int = 4, **more: Any) -> Prompt:
+    """A prompt whose completion has so many tokens."""
+    return Prompt(tokens, Limits(new), **more)
 
 
 def remembered(cache: list[int], token: int, adapter: int) -> int:

@@ -95,8 +95,8 @@ class Planner:
             if not plan.budget or not self._running.has_free_slot:
                 return
             shared = self._running.shared_blocks(sequence)
-            if _next_hash(sequence, len(shared)) in in_the_making:
-                continue  # soon it can be loaded; others need not wait for that
+            if self._had_better_wait(sequence, len(shared), in_the_making):
+                continue  # others need not wait for that
             if not self._running.fits(sequence, shared):
                 return
             self._waiting.remove(sequence)
@@ -113,6 +113,16 @@ class Planner:
                 if sequence.state is State.PREFILLING:
                     found.update(_missing_hashes(sequence))
         return found
+
+    def _had_better_wait(self, sequence: Sequence, shared: int, in_the_making: set[bytes]) -> bool:
+        """Whether at least half of what it lacks can soon be loaded."""
+        coming = 0
+        for block_hash in sequence.block_hashes()[shared:]:
+            if block_hash not in in_the_making:
+                break
+            coming += 1
+        size = self._rules.block_size
+        return coming > 0 and 2 * coming * size >= len(sequence.tokens) - shared * size
 
     def _count_start(self, sequence: Sequence, now: float) -> None:
         if sequence.started_at is None:
@@ -142,8 +152,3 @@ class Planner:
 
 def _missing_hashes(sequence: Sequence) -> list[bytes]:
     return sequence.block_hashes()[sequence.published :]
-
-
-def _next_hash(sequence: Sequence, shared: int) -> bytes | None:
-    hashes = sequence.block_hashes()
-    return hashes[shared] if shared < len(hashes) else None

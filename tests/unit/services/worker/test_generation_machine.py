@@ -33,7 +33,7 @@ def all_rules(draw: st.DrawFn) -> SchedulerRules:
     return SchedulerRules(
         slots=slots,
         context=context,
-        blocks=draw(st.integers(2, 24)),
+        blocks=draw(st.integers(2, 16)),
         block_size=draw(st.integers(1, 4)),
         prefill_buckets=tuple(sorted(prefill)),
         decode_buckets=tuple(Bucket(b, 1, s) for b in sorted(batches) for s in sorted(lengths)),
@@ -56,14 +56,14 @@ def all_rules(draw: st.DrawFn) -> SchedulerRules:
 def prompts(draw: st.DrawFn) -> Prompt:
     beginning = draw(st.sampled_from(_BEGINNINGS))
     end = draw(st.lists(st.integers(0, VOCABULARY - 1), max_size=6))
-    most = draw(st.integers(1, 12))
+    most = draw(st.integers(1, 24))
     return Prompt(
         tokens=(*beginning[: draw(st.integers(0, 12))], *end),
         limits=Limits(
             max_new_tokens=most,
             min_tokens=draw(st.integers(0, most)),
-            eos_ids=frozenset({draw(st.sampled_from((0, 99)))}),
-            stop_ids=frozenset({draw(st.sampled_from((1, 99, 99)))}),
+            eos_ids=frozenset({draw(st.sampled_from((99, 0)))}),
+            stop_ids=frozenset({draw(st.sampled_from((99, 99, 99, 1)))}),
             ignore_eos=draw(st.booleans()),
         ),
         copies=draw(st.sampled_from((1, 1, 1, 2, 3))),
@@ -76,8 +76,8 @@ def prompts(draw: st.DrawFn) -> Prompt:
 class AnyOrder(RuleBasedStateMachine):
     """Events in any order, with at most one step under way."""
 
-    @initialize(rules=all_rules())
-    def make(self, rules: SchedulerRules) -> None:
+    @initialize(rules=all_rules(), first=st.lists(prompts(), min_size=1, max_size=5))
+    def make(self, rules: SchedulerRules, first: list[Prompt]) -> None:
         self.rules = rules
         self.scheduler = Scheduler("m", rules)
         self.agent = SimulatedAgent(rules)
@@ -85,16 +85,20 @@ class AnyOrder(RuleBasedStateMachine):
         self.told: dict[Sequence, list[int]] = {}
         self.ended: dict[Sequence, Finish] = {}
         self.under_way: tuple[Step, dict[int, Outcome]] | None = None
-        self.steps = 0
+        for prompt in first:
+            self.add_prompt(prompt)
 
     @property
     def alive(self) -> list[Sequence]:
         return [sequence for sequence in self.told if sequence not in self.ended]
 
-    @rule(prompt=prompts(), seconds=st.none() | st.integers(0, 20))
-    def add(self, prompt: Prompt, seconds: int | None) -> None:
-        if seconds is not None:
+    @rule(prompt=prompts(), seconds=st.integers(0, 80))
+    def add(self, prompt: Prompt, seconds: int) -> None:
+        if seconds <= 20:
             prompt = replace(prompt, deadline=Deadline.after(seconds, now=self.now))
+        self.add_prompt(prompt)
+
+    def add_prompt(self, prompt: Prompt) -> None:
         size = len(prompt.tokens)
         waiting = self.scheduler.waiting
         try:
@@ -163,11 +167,24 @@ class AnyOrder(RuleBasedStateMachine):
             slot = data.draw(st.sampled_from(sorted(outcomes)))
             outcomes[slot] = Outcome(error=ExecutionFailed("m: broken"))
         self._tell(self.scheduler.step_done(step, outcomes, self.now))
-        self.steps += 1
+
+    @precondition(lambda self: self.under_way is None)
+    @rule(steps=st.integers(1, 12))
+    def go_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.begin_step()
+            if self.under_way is None:
+                return
+            step, outcomes = self.under_way
+            self.under_way = None
+            self._tell(self.scheduler.step_done(step, outcomes, self.now))
+            self.hold_together()
 
     @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), how=st.integers(0, 3))
+    def cancel(self, data: st.DataObject, how: int) -> None:
+        if how:
+            return  # most callers stay
         sequence = data.draw(st.sampled_from(self.alive))
         output = self.scheduler.cancel(sequence)
         assert output is not None
