@@ -33,6 +33,11 @@ class Buckets:
                 return bucket
         return None
 
+    @property
+    def narrowest(self) -> int:
+        """How many new tokens a row of the narrowest graph has."""
+        return min(bucket.tokens for bucket in self._cheapest_first)
+
     def widest(self, *, length: int) -> int:
         """How many new tokens a row may have after ``length`` ones; 0: no graph is that long."""
         fitting = (bucket.tokens for bucket in self._cheapest_first if bucket.length >= length)

@@ -20,6 +20,8 @@ class Plan:
     """How many tokens more it may compute."""
     rows: list[Row] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    has_chunk: bool = False
+    """Whether a prompt is among the rows."""
 
     def add(self, row: Row) -> None:
         """Compute these tokens, too."""
@@ -39,6 +41,7 @@ class Planner:
     ) -> None:
         self._rules = rules
         self._longest_chunk = rules.longest_chunk
+        self._shortest_chunk = rules.shortest_chunk
         self._running = running
         self._waiting = waiting
         self._counts = counts
@@ -79,11 +82,19 @@ class Planner:
 
     def _prefill(self, sequence: Sequence, plan: Plan) -> None:
         first = sequence.computed
-        count = min(len(sequence.tokens) - first, self._longest_chunk, plan.budget)
-        if count:
+        if count := self._chunk(len(sequence.tokens) - first, plan):
+            plan.has_chunk = True
             samples = int(first + count == len(sequence.tokens))
             tokens = tuple(sequence.tokens[first : first + count])
             plan.add(Row(sequence, first, tokens, samples))
+
+    def _chunk(self, left: int, plan: Plan) -> int:
+        """How many of the tokens that a prompt lacks are computed in this step.
+
+        A scrap of the budget is not worth a call, but somebody's prompt always goes on.
+        """
+        count = min(left, self._longest_chunk, plan.budget)
+        return 0 if plan.has_chunk and count < min(left, self._shortest_chunk) else count
 
     def _start(self, plan: Plan) -> None:
         if not self._rules.continuous and any(
@@ -95,9 +106,10 @@ class Planner:
             if not plan.budget or not self._running.has_free_slot:
                 return
             shared = self._running.shared_blocks(sequence)
-            if self._had_better_wait(sequence, len(shared), in_the_making):
+            left = len(sequence.tokens) - len(shared) * self._rules.block_size
+            if self._had_better_wait(sequence, len(shared), left, in_the_making):
                 continue  # others need not wait for that
-            if not self._running.fits(sequence, shared):
+            if not self._chunk(left, plan) or not self._running.fits(sequence, shared):
                 return
             self._waiting.remove(sequence)
             plan.starts.append(self._running.start(sequence, shared))
@@ -114,15 +126,16 @@ class Planner:
                     found.update(_missing_hashes(sequence))
         return found
 
-    def _had_better_wait(self, sequence: Sequence, shared: int, in_the_making: set[bytes]) -> bool:
+    def _had_better_wait(
+        self, sequence: Sequence, shared: int, left: int, in_the_making: set[bytes]
+    ) -> bool:
         """Whether at least half of what it lacks can soon be loaded."""
         coming = 0
         for block_hash in sequence.block_hashes()[shared:]:
             if block_hash not in in_the_making:
                 break
             coming += 1
-        size = self._rules.block_size
-        return coming > 0 and 2 * coming * size >= len(sequence.tokens) - shared * size
+        return coming > 0 and 2 * coming * self._rules.block_size >= left
 
     def _count_start(self, sequence: Sequence, now: float) -> None:
         if sequence.started_at is None:

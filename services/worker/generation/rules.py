@@ -89,6 +89,11 @@ class SchedulerRules:
         """The most tokens of a sequence that one call computes, however long it is already."""
         return min(self.chunk_tokens, self.prefill_graphs().widest(length=self.context))
 
+    @property
+    def shortest_chunk(self) -> int:
+        """The least tokens in the midst of a prompt for which a call is worth its while."""
+        return min(self.longest_chunk, self.prefill_graphs().narrowest)
+
     def prefill_graphs(self) -> Buckets:
         """The prefill graphs that may be used."""
         return self._graphs(self.prefill_buckets)

@@ -249,11 +249,22 @@ def test_no_step_computes_more_tokens_than_the_budget() -> None:
     assert [len(chunk.tokens) for chunk in chunks_of(first)] == [10]
     second = stack.step()
     assert sorted(len(chunk.tokens) for chunk in chunks_of(second)) == [2, 8]
-    third = stack.step()
-    assert third.decode is not None
-    assert third.tokens == 10
+    assert all(step.tokens <= 10 for step in stack.run())
+    assert_plain(*sequences)
+
+
+def test_no_call_is_made_for_a_scrap_of_the_budget_but_some_prompt_always_goes_on() -> None:
+    stack = Stack(token_budget=20)  # a call takes at least 8 tokens of a row
+    sequences = [stack.add(prompt_of(index, *_LONG[:24])) for index in (1, 2)]
+    assert [len(chunk.tokens) for chunk in chunks_of(stack.step())] == [16]
+    assert [len(chunk.tokens) for chunk in chunks_of(stack.step())] == [11, 9]
     stack.run()
     assert_plain(*sequences)
+    stack = Stack(token_budget=5)
+    sequence = stack.add(prompt_of(*_LONG[:8]))
+    assert [len(chunk.tokens) for chunk in chunks_of(stack.step())] == [5]
+    stack.run()
+    assert_plain(sequence)
 
 
 def test_who_came_first_starts_first_and_a_higher_priority_before_that() -> None:
