@@ -1,5 +1,7 @@
 """(pure) What the next step computes: who decodes, whose prompt goes on, who starts."""
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.worker.generation.counts import Counts
@@ -45,10 +47,21 @@ class Planner:
         self._running = running
         self._waiting = waiting
         self._counts = counts
+        # With how many tokens of their completions had been made when the agent was lost.
+        self._suspects: deque[tuple[Sequence, int]] = deque()
+
+    def suspect(self, sequences: Iterable[Sequence]) -> None:
+        """Compute these alone, one after the other, each until it made a token.
+
+        The agent was lost while it computed them: who broke it breaks it alone if it must.
+        """
+        self._suspects.extend((sequence, sequence.generated) for sequence in sequences)
 
     def plan(self, now: float) -> Plan:
         """The rows of the next step; none if there is nothing to do."""
         plan = Plan(now, self._rules.token_budget)
+        if self._try_suspect(plan):
+            return plan
         preemptions = self._counts.preemptions
         self._decode(plan)
         for sequence in self._running.line:
@@ -60,6 +73,21 @@ class Planner:
         if self._rules.speculated_tokens:
             self._speculate(plan)
         return plan
+
+    def _try_suspect(self, plan: Plan) -> bool:
+        while self._suspects:
+            sequence, generated = self._suspects[0]
+            if sequence.state is State.FINISHED or sequence.generated > generated:
+                self._suspects.popleft()
+                continue
+            if sequence.state is State.WAITING:
+                shared = self._running.shared_blocks(sequence)
+                if not self._running.has_free_slot or not self._running.fits(sequence, shared):
+                    return False  # until others ended
+                self._give_slot(sequence, shared, plan)
+            self._prefill(sequence, plan)
+            return True
+        return False
 
     def _decode(self, plan: Plan) -> None:
         for sequence in self._running.line:
@@ -111,16 +139,14 @@ class Planner:
                 continue  # others need not wait for that
             if not self._chunk(left, plan) or not self._running.fits(sequence, shared):
                 return
-            self._waiting.remove(sequence)
-            plan.starts.append(self._running.start(sequence, shared))
-            self._count_start(sequence, plan.now)
+            self._give_slot(sequence, shared, plan)
             in_the_making.update(_missing_hashes(sequence))
             self._prefill(sequence, plan)
 
     def _in_the_making(self) -> set[bytes]:
         """The blocks that will be full and shared once the prompts that run are computed."""
         found: set[bytes] = set()
-        if len(self._waiting) and self._rules.continuous:
+        if len(self._waiting):
             for sequence in self._running.line:
                 if sequence.state is State.PREFILLING:
                     found.update(_missing_hashes(sequence))
@@ -130,6 +156,8 @@ class Planner:
         self, sequence: Sequence, shared: int, left: int, in_the_making: set[bytes]
     ) -> bool:
         """Whether at least half of what it lacks can soon be loaded."""
+        if not self._rules.continuous:
+            return False  # soon the batch decodes, and nobody starts any more
         coming = 0
         for block_hash in sequence.block_hashes()[shared:]:
             if block_hash not in in_the_making:
@@ -137,9 +165,11 @@ class Planner:
             coming += 1
         return coming > 0 and 2 * coming * self._rules.block_size >= left
 
-    def _count_start(self, sequence: Sequence, now: float) -> None:
+    def _give_slot(self, sequence: Sequence, shared: list[int], plan: Plan) -> None:
+        self._waiting.remove(sequence)
+        plan.starts.append(self._running.start(sequence, shared))
         if sequence.started_at is None:
-            sequence.started_at = now
+            sequence.started_at = plan.now
             sequence.cached_tokens = sequence.computed
         self._counts.prefix_queries += len(sequence.tokens)
         self._counts.prefix_hits += sequence.computed

@@ -45,7 +45,7 @@ class SchedulerRules:
     spare_blocks: int = 0
     """How many blocks a sequence that starts beside others leaves for those to grow into."""
     recoveries: int = 1
-    """How many losses of its agent a sequence survives; 0: it ends with the agent."""
+    """How many losses of an agent that computes it a sequence survives; 0: it ends with it."""
     max_waiting: int = 256
     """How many sequences may wait when one more comes; any number of copies when nobody does."""
     handicaps: tuple[float, ...] = (0.0,)

@@ -142,11 +142,18 @@ class Scheduler:
         return outputs + self.tick(now)
 
     def lost(self, error: ServingError, now: float) -> list[Output]:
-        """The agent is gone, and all that it held: what ran starts anew, or ends with the error."""
-        self._outstanding = None
+        """The agent is gone, and all that it held: what ran waits to be computed again.
+
+        The same when a step failed as a whole. A sequence that was computed in so many losses
+        as the rules let it survive ends with the error.
+        """
+        suspects = [row.sequence for row in self._rows] if self._outstanding else []
+        self._rows, self._outstanding = [], None
+        for sequence in suspects:
+            sequence.losses += 1
+        self._planner.suspect(suspects)
         outputs = []
         for sequence in self._running.clear():
-            sequence.losses += 1
             if sequence.losses > self._rules.recoveries:
                 outputs.append(self._end(sequence, Finish.ERROR, error))
             else:

@@ -76,6 +76,7 @@ class Sequence:
         """How many tokens of the prompt were loaded when it first started."""
         self.preemptions = 0
         self.losses = 0
+        """How often the agent was lost while it computed this sequence."""
         self.finish: Finish | None = None
         self.error: ServingError | None = None
         """Why it ended before its time, where that has an error."""

@@ -80,7 +80,7 @@ class Step:
     number: int
     stores: tuple[Store, ...] = ()
     freed: tuple[int, ...] = ()
-    """Slots whose sequences ended or were put off."""
+    """Slots whose sequences ended or were preempted."""
     starts: tuple[Start, ...] = ()
     fetches: tuple[Fetch, ...] = ()
     prefills: tuple[Prefill, ...] = ()

@@ -120,7 +120,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def begin_step(self) -> None:
         decoding = [each for each in self.alive if each.state is State.DECODING]
-        put_off = {each: each.preemptions for each in self.alive}
+        preemptions = {each: each.preemptions for each in self.alive}
         step = self.scheduler.schedule(self.now)
         if step is None:
             assert not self.alive, "there is work, and nothing is done"
@@ -128,16 +128,26 @@ class AnyOrder(RuleBasedStateMachine):
         assert step.tokens <= self.rules.token_budget
         rows = {chunk.slot for call in step.prefills for chunk in call.chunks}
         rows |= set(step.decode.slots if step.decode else ())
+        if self._is_trial(step):
+            decoding = []
         for sequence in decoding:
-            was_put_off = sequence.preemptions > put_off[sequence]
-            assert was_put_off or sequence.slot in rows, "a running stream got no token"
-            if was_put_off:
-                self._check_put_off(sequence)
-        self._check_order(step)
+            was_preempted = sequence.preemptions > preemptions[sequence]
+            assert was_preempted or sequence.slot in rows, "a running stream got no token"
+            if was_preempted:
+                self._check_preempted(sequence)
+        if not self._is_trial(step):
+            self._check_order(step)
         self.under_way = step, self.agent.run(step)
         assert self.scheduler.schedule(self.now) is None
 
-    def _check_put_off(self, sequence: Sequence) -> None:
+    def _is_trial(self, step: Step) -> bool:
+        """Whether a sequence that may have broken the agent is computed alone."""
+        if step.decode is not None or [len(call.chunks) for call in step.prefills] != [1]:
+            return False
+        slot = step.prefills[0].chunks[0].slot
+        return any(each.losses for each in self.alive if each.slot == slot)
+
+    def _check_preempted(self, sequence: Sequence) -> None:
         running = [each for each in self.alive if each.slot >= 0]
         assert running
         assert all(each.order < sequence.order for each in running)
@@ -196,12 +206,15 @@ class AnyOrder(RuleBasedStateMachine):
     def lose_agent(self, how: int) -> None:
         if how:
             return  # agents are lost rarely
-        survivors = [each for each in self.alive if each.losses < self.rules.recoveries]
-        ran = [each for each in self.alive if each.slot >= 0]
+        step = self.under_way[0] if self.under_way else Step(0)
+        slots = {chunk.slot for call in step.prefills for chunk in call.chunks}
+        slots |= set(step.decode.slots if step.decode else ())
+        computed = [each for each in self.alive if each.slot in slots]
+        ended = {each for each in computed if each.losses >= self.rules.recoveries}
         outputs = self.scheduler.lost(AgentLost("m: gone"), self.now)
         self._tell(outputs)
-        ended = {each for each in ran if each not in survivors}
-        assert {output.sequence for output in outputs} >= ended
+        failed = {each.sequence for each in outputs if each.finish is Finish.ERROR}
+        assert failed == ended
         if self.under_way is not None:
             step, outcomes = self.under_way
             assert self.scheduler.step_done(step, outcomes, self.now) == []

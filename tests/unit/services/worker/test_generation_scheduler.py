@@ -276,7 +276,7 @@ def test_who_came_first_starts_first_and_a_higher_priority_before_that() -> None
     assert starts == [urgent.number, slow.number, default.number]
 
 
-def test_a_lower_priority_is_not_put_off_for_ever() -> None:
+def test_a_lower_priority_does_not_wait_for_ever() -> None:
     stack = Stack(slots=1, handicaps=(0.0, 0.0, 5.0))
     slow = stack.add(prompt_of(1, priority=2), now=0.0)
     urgent = [stack.add(prompt_of(2, priority=1), now=now) for now in (1.0, 4.0, 6.0)]
@@ -331,6 +331,14 @@ def test_the_graphs_for_short_texts_are_used_as_long_as_they_do_and_only_if_want
         steps = stack.run()
         assert {step.decode.bucket.length for step in steps if step.decode} == lengths
         assert_plain(sequence)
+
+
+def test_without_continuous_batching_copies_run_together() -> None:
+    stack = Stack(continuous=False)
+    copies = stack.add_all(prompt_of(*_LONG[:10], copies=3))
+    assert len(stack.step().starts) == 3
+    stack.run()
+    assert_plain(*copies)
 
 
 # Blocks
@@ -426,7 +434,7 @@ def test_nobody_waits_for_blocks_that_are_a_small_part_of_its_prompt() -> None:
     assert_plain(leader, other)
 
 
-def test_when_blocks_run_out_the_last_in_order_is_put_off_and_comes_back_first() -> None:
+def test_when_blocks_run_out_the_last_in_order_is_preempted_and_comes_back_first() -> None:
     stack = Stack(blocks=5, prefix_cache=False)
     first = stack.add(prompt_of(*_LONG[:8], new=8))
     second = stack.add(prompt_of(*_LONG[1:8], new=8))
@@ -548,7 +556,7 @@ def test_when_the_agent_is_lost_sequences_start_anew_and_make_the_same_text() ->
     stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
     step = stack.step()
     assert (step.freed, step.stores) == ((), ())
-    assert [start.loads for start in step.starts] == [(), ()]
+    assert step.starts == (Start(0, sequences[0].number, ()),)
     stack.run()
     assert_plain(*sequences)
 
@@ -558,14 +566,53 @@ def test_a_sequence_survives_so_many_losses_and_not_one_more() -> None:
     sequence = stack.add(prompt_of(1, new=50))
     waiting = stack.add(prompt_of(2))
     error = AgentLost("m: gone")
+    assert stack.scheduler.lost(error, 0.0) == []  # nothing was under way
     for expected in ([], [Output(sequence, (), Finish.ERROR)]):
-        stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
-        stack.step()
+        assert stack.scheduler.schedule(0.0) is not None
         assert stack.scheduler.lost(error, 0.0) == expected
     assert sequence.error is error
     stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
     stack.run()
     assert_plain(waiting)
+
+
+def test_a_sequence_that_breaks_its_agent_again_and_again_ends_alone() -> None:
+    stack = Stack(recoveries=1)
+    others = [stack.add(prompt_of(index, *_LONG[:20], new=9)) for index in (1, 2)]
+    stack.step()
+    poison = stack.add(prompt_of(3, 3, 3, 3))
+    ended = []
+    while not poison.finish:
+        step = stack.scheduler.schedule(0.0)
+        assert step is not None
+        slots = [chunk.slot for chunk in chunks_of(step)]
+        if poison.slot in slots:
+            if poison.losses:
+                assert slots == [poison.slot]
+                assert step.decode is None
+            ended += stack.scheduler.lost(AgentLost("m: gone"), 0.0)
+            stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+        else:
+            stack.scheduler.step_done(step, stack.agent.run(step), 0.0)
+    assert ended == [Output(poison, (), Finish.ERROR)]
+    late = stack.add(prompt_of(2))
+    stack.run()
+    assert_plain(*others, late)
+
+
+def test_after_a_loss_each_sequence_that_was_computed_is_tried_alone_and_then_with_others() -> None:
+    stack = Stack()
+    sequences = [stack.add(prompt_of(index, new=9)) for index in (1, 2)]
+    stack.step()
+    assert stack.scheduler.schedule(0.0) is not None
+    stack.scheduler.lost(AgentLost("m: gone"), 0.0)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    new = stack.add(prompt_of(3))
+    steps = stack.run()
+    starts = [[start.sequence for start in step.starts] for step in steps[:3]]
+    assert starts == [[each.number] for each in (*sequences, new)]
+    assert [step.decode is not None for step in steps[:3]] == [False, False, True]
+    assert_plain(*sequences, new)
 
 
 # Speculation
@@ -604,7 +651,7 @@ def test_nothing_is_proposed_beyond_the_last_token() -> None:
     assert_plain(sequence)
 
 
-def test_for_proposals_nobody_is_put_off() -> None:
+def test_for_proposals_nobody_is_preempted() -> None:
     stack = Stack(speculated_tokens=3, blocks=6, prefix_cache=False)
     sequences = [stack.add(prompt_of(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, new=2)) for _ in range(2)]
     stack.run()
