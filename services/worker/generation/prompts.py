@@ -48,6 +48,12 @@ class Prompt:
         limits = self.limits
         if not self.tokens:
             raise InvalidRequest(f"{what}: prompt: expected at least 1 token, got none")
+        for token in (min(self.tokens), max(self.tokens)):
+            if not 0 <= token < rules.vocabulary:
+                raise InvalidRequest(
+                    f"{what}: prompt: expected token ids from 0 to {rules.vocabulary - 1},"
+                    f" got {token}"
+                )
         if limits.max_new_tokens < 1:
             raise InvalidRequest(
                 f"{what}: max_new_tokens: expected at least 1, got {limits.max_new_tokens}"
@@ -57,8 +63,10 @@ class Prompt:
                 f"{what}: min_tokens: expected 0 to max_new_tokens ({limits.max_new_tokens}),"
                 f" got {limits.min_tokens}"
             )
-        if self.copies < 1:
-            raise InvalidRequest(f"{what}: copies: expected at least 1, got {self.copies}")
+        if not 1 <= self.copies <= rules.max_waiting:
+            raise InvalidRequest(
+                f"{what}: copies: expected 1 to {rules.max_waiting}, got {self.copies}"
+            )
         if self.priority < 0:
             raise InvalidRequest(f"{what}: priority: expected at least 0, got {self.priority}")
         if len(self.tokens) + 1 > rules.context:

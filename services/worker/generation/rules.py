@@ -6,6 +6,7 @@ from services.worker.generation.buckets import Bucket, Buckets
 
 _AT_LEAST_ONE = (
     "slots", "context", "blocks", "block_size", "chunk_tokens", "max_prefill_batch", "max_waiting",
+    "vocabulary",
 )  # fmt: skip
 _AT_LEAST_NONE = ("call_tokens", "speculated_tokens", "spare_blocks", "recoveries")
 
@@ -24,6 +25,8 @@ class SchedulerRules:
     """The graphs for prompts, chunks of them and tokens to be verified."""
     decode_buckets: tuple[Bucket, ...]
     """The graphs for one new token of each row, whose rows are the slots from 0 on."""
+    vocabulary: int = 2**31
+    """How many token ids there are."""
     block_size: int = 16
     """Tokens of a block."""
     token_budget: int = 256
@@ -47,7 +50,7 @@ class SchedulerRules:
     recoveries: int = 1
     """How many losses of an agent that computes it a sequence survives; 0: it ends with it."""
     max_waiting: int = 256
-    """How many sequences may wait when one more comes; any number of copies when nobody does."""
+    """How many sequences may wait; those that were preempted or lost their agent come on top."""
     handicaps: tuple[float, ...] = (0.0,)
     """How many seconds later than it came a sequence counts as come, by priority level.
 

@@ -81,7 +81,7 @@ class Scheduler:
         """
         prompt.check(self._what, self._rules)
         waiting = len(self._waiting)
-        if waiting and waiting + prompt.copies > self._rules.max_waiting:
+        if waiting + prompt.copies > self._rules.max_waiting:
             raise Overloaded(
                 f"{self._what}: {waiting} sequences wait already, {prompt.copies} more would"
                 f" exceed the limit of {self._rules.max_waiting}"

@@ -104,14 +104,15 @@ class AnyOrder(RuleBasedStateMachine):
         try:
             added = self.scheduler.add(prompt, self.now)
         except InvalidRequest:
-            assert not size or size + 1 > self.rules.capacity
+            assert (
+                not size or size + 1 > self.rules.capacity or prompt.copies > self.rules.max_waiting
+            )
             return
         except Overloaded:
-            assert waiting
             assert waiting + prompt.copies > self.rules.max_waiting
             return
         assert 0 < size < self.rules.capacity
-        assert not waiting or self.scheduler.waiting <= self.rules.max_waiting
+        assert self.scheduler.waiting <= self.rules.max_waiting
         assert len(added) == prompt.copies
         self.agent.know(added)
         self.told |= {sequence: [] for sequence in added}

@@ -149,10 +149,13 @@ def test_a_sequence_alone_may_fill_all_blocks_and_ends_there() -> None:
         (prompt_of(), "m: prompt: expected at least 1 token, got none"),
         (prompt_of(1, new=0), "m: max_new_tokens: expected at least 1, got 0"),
         (Prompt((1,), Limits(2, min_tokens=3)), "m: min_tokens: expected 0 to max_new_tokens"),
-        (prompt_of(1, copies=0), "m: copies: expected at least 1, got 0"),
+        (prompt_of(1, copies=0), "m: copies: expected 1 to 256, got 0"),
+        (prompt_of(1, copies=257), "m: copies: expected 1 to 256, got 257"),
+        (prompt_of(1, -1), "m: prompt: expected token ids from 0 to 99, got -1"),
+        (prompt_of(100, 1), "m: prompt: expected token ids from 0 to 99, got 100"),
         (prompt_of(1, priority=-1), "m: priority: expected at least 0, got -1"),
         (
-            prompt_of(*range(64)),
+            prompt_of(*_LONG[:40], *_LONG[:24]),
             "m: prompt: expected at most 63 tokens, so that one more fits into the context of 64,"
             " got 64",
         ),
@@ -166,7 +169,7 @@ def test_a_sequence_alone_may_fill_all_blocks_and_ends_there() -> None:
 def test_what_can_never_be_continued_is_refused_at_once_and_blocks_nobody(
     prompt: Prompt, words: str
 ) -> None:
-    stack = Stack(blocks=10)
+    stack = Stack(blocks=10, vocabulary=100)
     with pytest.raises(InvalidRequest, match=words):
         stack.add(prompt)
     sequence = stack.add(prompt_of(*_LONG[:39], new=1))
@@ -174,15 +177,16 @@ def test_what_can_never_be_continued_is_refused_at_once_and_blocks_nobody(
     assert_plain(sequence)
 
 
-def test_too_many_that_wait_are_refused_but_copies_are_let_in_when_nobody_waits() -> None:
-    stack = Stack(max_waiting=2)
-    copies = stack.add_all(prompt_of(1, copies=3))
+def test_too_many_that_wait_are_refused() -> None:
+    stack = Stack(max_waiting=3)
+    copies = stack.add_all(prompt_of(1, copies=2))
     with pytest.raises(
-        Overloaded, match="m: 3 sequences wait already, 1 more would exceed the limit of 2"
+        Overloaded, match="m: 2 sequences wait already, 2 more would exceed the limit of 3"
     ):
-        stack.add(prompt_of(2))
+        stack.add(prompt_of(2, copies=2))
+    last = stack.add(prompt_of(2))
     stack.run()
-    assert_plain(*copies)
+    assert_plain(*copies, last)
 
 
 @pytest.mark.parametrize(
