@@ -459,6 +459,20 @@ def test_when_blocks_run_out_the_last_in_order_is_preempted_and_comes_back_first
     assert_plain(first, second, third)
 
 
+def test_cached_blocks_that_are_loaded_are_no_room_for_the_rest_of_the_prompt() -> None:
+    stack = Stack(blocks=4)
+    stack.add(prompt_of(*_LONG[:9], new=1))
+    stack.step()
+    stream = stack.add(prompt_of(3, 3, new=2))
+    stack.step()
+    assert (stack.scheduler.blocks_used, stack.scheduler.blocks_cached) == (1, 2)
+    sequence = stack.add(prompt_of(*_LONG[:13], new=1))
+    assert stack.step().starts == ()
+    assert stream.finish is not None
+    assert len(stack.step().starts[0].loads) == 2
+    assert_plain(stream, sequence)
+
+
 def test_spare_blocks_are_left_for_those_that_run() -> None:
     for spare, starts in ((0, 1), (3, 0)):
         stack = Stack(blocks=6, spare_blocks=spare, prefix_cache=False)
