@@ -650,6 +650,25 @@ def test_proposed_tokens_are_verified_in_one_row_and_the_text_is_the_same() -> N
     assert_plain(sequence)
 
 
+def test_what_was_sampled_behind_the_end_is_dropped() -> None:
+    stack = Stack()
+    sequence = stack.add(Prompt((1,), Limits(3, stop_ids=frozenset({9}))))
+    assert sequence.append((2, 9, 3)) == ((2, 9), Finish.STOP)
+    assert sequence.tokens == [1, 2, 9]
+    sequence = stack.add(prompt_of(1, new=2))
+    assert sequence.append((2, 9, 3)) == ((2, 9), Finish.LENGTH)
+
+
+def test_proposed_rows_are_no_wider_than_the_graphs() -> None:
+    narrow = tuple(Bucket(batch, 2, 64) for batch in (1, 2, 4))
+    stack = Stack(speculated_tokens=3, prefill_buckets=narrow)
+    sequence = stack.add(prompt_of(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, new=30))
+    chunks = [chunk for step in stack.run() for chunk in chunks_of(step)]
+    assert max(len(chunk.tokens) for chunk in chunks) == 2
+    assert any(chunk.samples == 2 for chunk in chunks)
+    assert_plain(sequence)
+
+
 def test_proposals_take_what_the_budget_leaves_after_prompts() -> None:
     stack = Stack(speculated_tokens=3, token_budget=6, prefix_cache=False)
     stack.add(prompt_of(0, 1, 2, 3, 0, 1, 2, new=30))
