@@ -106,6 +106,7 @@ class SimulatedAgent:
         rows = [chunk.slot for call in step.prefills for chunk in call.chunks]
         rows += step.decode.slots if step.decode else ()
         assert len(rows) == len(set(rows)), "a slot is in two rows of a step"
+        assert {start.slot for start in step.starts} <= set(rows), "a slot is given too early"
         outcomes = self._prefill(step)
         if step.decode is not None:
             bucket, slots = step.decode.bucket, step.decode.slots

@@ -131,7 +131,7 @@ class Planner:
             return
         in_the_making = self._in_the_making()
         for sequence in self._waiting:
-            if not plan.budget or not self._running.has_free_slot:
+            if not self._running.has_free_slot:
                 return
             shared = self._running.shared_blocks(sequence)
             left = len(sequence.tokens) - len(shared) * self._rules.block_size

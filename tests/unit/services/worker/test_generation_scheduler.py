@@ -413,9 +413,10 @@ def test_copies_of_a_prompt_share_its_blocks(prefix_cache: bool) -> None:
     assert stack.scheduler.blocks_used == 2 + 3
     stack.run()
     assert_plain(*copies)
-    again = stack.add(prompt_of(*_LONG[:10]))
-    stack.run()
-    assert again.cached_tokens == (8 if prefix_cache else 0)
+    for number in (1, 2):
+        again = stack.add(prompt_of(*_LONG[:10], copies=number))
+        stack.run()
+        assert again.cached_tokens == (8 if prefix_cache else 0)
 
 
 def test_others_pass_who_waits_for_blocks_that_are_being_computed() -> None:
@@ -434,6 +435,8 @@ def test_nobody_waits_for_blocks_that_are_a_small_part_of_its_prompt() -> None:
     leader = stack.add(prompt_of(*_LONG[:5]))
     other = stack.add(prompt_of(*_LONG[:4], 3, 3, 3, 3, 3))
     assert [start.sequence for start in stack.step().starts] == [leader.number, other.number]
+    stores = stack.step().stores
+    assert [store.index for store in stores] == [0, 1]  # what both computed is stored once
     stack.run()
     assert_plain(leader, other)
 
@@ -579,6 +582,21 @@ def test_when_the_agent_is_lost_sequences_start_anew_and_make_the_same_text() ->
     assert_plain(*sequences)
 
 
+def test_the_answer_to_a_step_that_was_lost_is_not_taken_for_that_to_the_next() -> None:
+    stack = Stack()
+    sequence = stack.add(prompt_of(1))
+    lost = stack.scheduler.schedule(0.0)
+    assert lost is not None
+    stack.scheduler.lost(AgentLost("m: gone"), 0.0)
+    step = stack.scheduler.schedule(0.0)
+    assert step is not None
+    assert stack.scheduler.step_done(lost, {0: Outcome((9,))}, 0.0) == []
+    assert stack.scheduler.schedule(0.0) is None
+    stack.scheduler.step_done(step, stack.agent.run(step), 0.0)
+    stack.run()
+    assert_plain(sequence)
+
+
 def test_a_sequence_survives_so_many_losses_and_not_one_more() -> None:
     stack = Stack(recoveries=1, slots=1)
     sequence = stack.add(prompt_of(1, new=50))
@@ -657,6 +675,19 @@ def test_what_was_sampled_behind_the_end_is_dropped() -> None:
     assert sequence.tokens == [1, 2, 9]
     sequence = stack.add(prompt_of(1, new=2))
     assert sequence.append((2, 9, 3)) == ((2, 9), Finish.LENGTH)
+
+
+def test_a_text_that_ends_among_proposed_tokens_shares_only_what_it_has() -> None:
+    stack = Stack(speculated_tokens=3, block_size=1)
+    prompt = Prompt((0, 1, 2, 9, 0, 1, 2, 9, 0, 1), Limits(9, stop_ids=frozenset({9})))
+    sequence = stack.add(prompt)
+    run_step(stack.scheduler, stack.agent, change=lambda _: {0: Outcome((2,))})
+    step, outputs = run_step(
+        stack.scheduler, stack.agent, change=lambda _: {0: Outcome((9, 0, 1, 3))}
+    )
+    assert chunks_of(step) == [Chunk(0, (2, 9, 0, 1), 10, samples=4)]
+    assert outputs == [Output(sequence, (9,), Finish.STOP)]
+    assert stack.scheduler.blocks_cached == 12
 
 
 def test_proposed_rows_are_no_wider_than_the_graphs() -> None:
