@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.generation.buckets import Bucket, Buckets
@@ -64,6 +64,7 @@ def test_a_call_takes_no_more_prompts_than_it_may() -> None:
     assert packed(replace(RULES, max_prefill_batch=1), 8, 8) == [[8], [8]]
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 16), max_size=9),
     most=st.integers(1, 5),
@@ -101,6 +102,7 @@ def test_what_followed_the_same_tokens_the_last_time_is_proposed(
     assert PromptLookup().propose(tokens, count) == proposed
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), max_size=30))
 def test_a_lookup_that_grows_with_its_text_proposes_what_a_new_one_does(tokens: list[int]) -> None:
     growing = PromptLookup()

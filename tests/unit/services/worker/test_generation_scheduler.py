@@ -539,6 +539,19 @@ def test_deadlines_of_sequences_that_ended_are_not_kept() -> None:
     assert len(stack.scheduler._deadlines) < 100
 
 
+def test_the_next_deadline_is_known_however_many_sequences_ended_before_theirs() -> None:
+    stack = Stack()
+    later = [stack.add(prompt_of(1, deadline=Deadline(at))) for at in (900.0, 700.0, 800.0)]
+    for at in range(300):
+        sequence = stack.add(prompt_of(1, deadline=Deadline(at * 7 % 300 + 1.0)))
+        stack.scheduler.cancel(sequence)
+    for sequence in sorted(later, key=lambda each: each.prompt.deadline or Deadline(0.0)):
+        assert sequence.prompt.deadline is not None
+        assert stack.scheduler.due_at() == sequence.prompt.deadline.at
+        stack.scheduler.cancel(sequence)
+    assert stack.scheduler.due_at() is None
+
+
 def test_an_error_of_one_row_ends_its_sequence_alone() -> None:
     stack = Stack()
     broken, whole = (stack.add(prompt_of(index)) for index in (1, 2))
