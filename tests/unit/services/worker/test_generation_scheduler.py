@@ -541,14 +541,17 @@ def test_deadlines_of_sequences_that_ended_are_not_kept() -> None:
 
 def test_the_next_deadline_is_known_however_many_sequences_ended_before_theirs() -> None:
     stack = Stack()
-    later = [stack.add(prompt_of(1, deadline=Deadline(at))) for at in (900.0, 700.0, 800.0)]
-    for at in range(300):
-        sequence = stack.add(prompt_of(1, deadline=Deadline(at * 7 % 300 + 1.0)))
-        stack.scheduler.cancel(sequence)
-    for sequence in sorted(later, key=lambda each: each.prompt.deadline or Deadline(0.0)):
-        assert sequence.prompt.deadline is not None
-        assert stack.scheduler.due_at() == sequence.prompt.deadline.at
-        stack.scheduler.cancel(sequence)
+    stays = {}
+    for number in range(400):
+        at = number * 3 % 400 + 1.0
+        sequence = stack.add(prompt_of(1, deadline=Deadline(at)))
+        if number % 3:
+            stack.scheduler.cancel(sequence)
+        else:
+            stays[at] = sequence
+    for at in sorted(stays):
+        assert stack.scheduler.due_at() == at
+        stack.scheduler.cancel(stays[at])
     assert stack.scheduler.due_at() is None
 
 
@@ -657,11 +660,28 @@ def test_after_a_loss_each_sequence_that_was_computed_is_tried_alone_and_then_wi
     stack.scheduler.lost(AgentLost("m: gone"), 0.0)
     stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
     new = stack.add(prompt_of(3))
-    steps = stack.run()
+    steps = [stack.step(now=5.0), *stack.run()]
+    assert [each.started_at for each in sequences] == [0.0, 0.0]
     starts = [[start.sequence for start in step.starts] for step in steps[:3]]
     assert starts == [[each.number] for each in (*sequences, new)]
     assert [step.decode is not None for step in steps[:3]] == [False, False, True]
     assert_plain(*sequences, new)
+
+
+def test_who_is_tried_leaves_spare_blocks_too() -> None:
+    stack = Stack(blocks=6, spare_blocks=2, prefix_cache=False)
+    first, second = (stack.add(prompt_of(*_LONG[:size], new=3)) for size in (8, 5))
+    assert len(stack.step().starts) == 2
+    assert stack.scheduler.schedule(0.0) is not None
+    stack.scheduler.lost(AgentLost("m: gone"), 0.0)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    assert [start.sequence for start in stack.step().starts] == [first.number]
+    assert first.generated == 2
+    step = stack.step()
+    assert step.starts == ()
+    assert step.decode is not None
+    stack.run()
+    assert_plain(first, second)
 
 
 # Speculation
