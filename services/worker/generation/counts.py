@@ -1,0 +1,18 @@
+"""(pure) What a scheduler counts, for those who watch it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the scheduler was made."""
+
+    preemptions: int = 0
+    computed_tokens: int = 0
+    """Of prompts and of completions, those computed again included."""
+    prefix_queries: int = 0
+    """Tokens of sequences that started, ..."""
+    prefix_hits: int = 0
+    """... and how many of them were loaded instead of computed."""
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
