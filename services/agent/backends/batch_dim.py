@@ -15,10 +15,11 @@ def batch_size_of(
 ) -> int:
     """Rows of one call: the static batch dim, or the most that a dynamic one is given.
 
-    0 for a rank into which nothing goes: it takes as many as come from other ranks.
+    0 for a rank into which nothing goes: it takes as many as come from other ranks. The graphs
+    of language models differ in it, and are called with what fits each.
     Raises LoadFailed naming the inputs or outputs that do not agree.
     """
-    if not files.with_batch_dim:
+    if not files.with_batch_dim or files.language is not None:
         return 1
     if part is not None and not any(each.inputs for each in subgraphs):
         return 0

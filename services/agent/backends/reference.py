@@ -2,7 +2,8 @@
 
 A model file is JSON: ``{"function": "double", "inputs": [{"name", "dtype", "dims"}],
 "outputs": [...], "latency_seconds": 0, "faults": {"-2": "kill"}}``. A fault
-happens when any element of any input equals its key.
+happens when any element of any input equals its key. The functions ``language``, ``argmax`` and
+``topk`` are the graphs of a toy language model.
 """
 
 import json
@@ -19,6 +20,7 @@ import numpy as np
 from services.agent.backends.batch_dim import batch_size_of
 from services.agent.backends.encrypted import refuse_key
 from services.agent.backends.options import ignored
+from services.agent.backends.reference_language import argmax, language, topk
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, LoadFailed
 from shared.membership import Device, GangPart, ModelFiles, ModelSignature, SubgraphSignature
@@ -30,6 +32,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
     "head": lambda x: x[:, :1024],
+}
+# Made for the dims that a file names.
+MADE: dict[str, Callable[[SubgraphSignature], Callable[..., Any]]] = {
+    "language": language,
+    "argmax": argmax,
+    "topk": topk,
 }
 
 
@@ -67,9 +75,11 @@ class _Toy:
 def _read(path: Path) -> _Toy:
     try:
         described = json.loads(path.read_text())
+        name = described["function"]
+        signature = SubgraphSignature(_specs(described["inputs"]), _specs(described["outputs"]))
         return _Toy(
-            SubgraphSignature(_specs(described["inputs"]), _specs(described["outputs"])),
-            FUNCTIONS[described["function"]],
+            signature,
+            MADE[name](signature) if name in MADE else FUNCTIONS[name],
             described.get("latency_seconds", 0),
             {float(key): fault for key, fault in described.get("faults", {}).items()},
         )
@@ -98,7 +108,7 @@ class ReferenceModel:
             # A sleep of no time takes the kernel's timer slack, 50 microseconds and more.
             time.sleep(toy.latency_seconds)
         result = toy.function(*inputs)
-        return list(result) if isinstance(result, tuple) else [result]
+        return list(result) if isinstance(result, tuple | list) else [result]
 
 
 def _fail(fault: str) -> None:

@@ -39,6 +39,14 @@ class Batch:
     """Another rank returns them."""
 
 
+def model_of(head: bytes) -> str:
+    """The model that an ExecuteHead names; raises InvalidRequest when it is none."""
+    try:
+        return execution_pb2.ExecuteHead.FromString(head).model
+    except DecodeError as failure:
+        raise InvalidRequest("not an ExecuteHead") from failure
+
+
 def read_batch(head: bytes, payload: bytes) -> Batch:
     """Read an ExecuteHead and an ExecuteRequest; raises InvalidRequest when they are none."""
     try:

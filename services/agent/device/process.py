@@ -11,7 +11,13 @@ from dataclasses import asdict
 
 from services.agent.backends import Backend, LoadedModel, backend_for
 from services.agent.device.affinity import stay_on
-from services.agent.device.batch_codec import Batch, SharedInputs, read_batch, write_outputs
+from services.agent.device.batch_codec import (
+    Batch,
+    SharedInputs,
+    model_of,
+    read_batch,
+    write_outputs,
+)
 from services.agent.device.channel import (
     DONE,
     FAILED,
@@ -25,6 +31,8 @@ from services.agent.device.load_message import LoadMessage
 from services.agent.device.priority import behind_others
 from services.agent.device.rows import run_rows
 from services.agent.device.withdrawals import Withdrawals
+from services.agent.generation.language_model import LanguageModel
+from services.agent.generation.step_codec import read_step, write_outcome
 from shared.decryption import DecryptionKey
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
 from shared.frames import PREFIX, Frame
@@ -45,6 +53,7 @@ class DeviceProcess:
         self._withdrawals = withdrawals
         self._regions = Regions(_MOST_REGIONS)
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
+        self._language_models: dict[str, LanguageModel] = {}
         self._without_effect: dict[str, Sequence[str]] = {}
 
     def run(self) -> None:
@@ -111,13 +120,21 @@ class DeviceProcess:
             self._say(f"loading model '{files.key}' ({number} of {len(models)})")
             with _loading(files):
                 backend = backends[files.format]
-                self._models[files.key] = (files, backend.load(files, key))
+                model = backend.load(files, key)
+                self._models[files.key] = (files, model)
                 self._without_effect[files.key] = backend.without_effect(files)
+                if files.language is not None:
+                    language_model = LanguageModel(files, files.language, model)
+                    self._language_models[files.key] = language_model
 
     def _say(self, progress: str) -> None:
         self._send(Frame(PROGRESS, progress.encode()))
 
     def _execute(self, head: bytes, payload: bytes) -> Frame:
+        if self._language_models:
+            name = model_of(head)
+            if name in self._language_models:
+                return _step(name, self._language_models[name], payload)
         batch = read_batch(head, payload)
         if batch.model not in self._models:
             raise InvalidRequest(f"no model '{batch.model}' here")
@@ -140,6 +157,18 @@ class DeviceProcess:
             return Frame(DONE, SECONDS.pack(took), write_outputs(placed))
         outputs, took = _run(files, model, batch, batch.inputs)
         return Frame(DONE, SECONDS.pack(took), write_outputs(outputs))
+
+
+def _step(name: str, model: LanguageModel, payload: bytes) -> Frame:
+    step = read_step(payload)
+    try:
+        outcome = model.apply(step)
+    except InvalidRequest:
+        raise
+    except Exception as failure:
+        reason = _one_line(failure)
+        raise ExecutionFailed(f"model '{name}', step {step.id}: {reason}") from failure
+    return Frame(DONE, SECONDS.pack(outcome.device_seconds), write_outcome(outcome))
 
 
 def _open_backends(

@@ -1,0 +1,1 @@
+"""Language models in a device process: graphs, the KV cache, and how tokens are chosen."""
