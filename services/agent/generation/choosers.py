@@ -47,9 +47,10 @@ class Choosers:
         """The most likely token of each row [N, V], of equally likely ones the smallest id."""
         if self._argmax is None:
             found: Ids = logits.argmax(axis=-1)
-            return found
-        (ids,) = self._called(self._argmax, logits)
-        return ids.astype(np.intp)
+        else:
+            (ids,) = self._called(self._argmax, logits)
+            found = ids.astype(np.intp)
+        return found
 
     def tops(self, logits: Floats, sequences: Several[Sequence]) -> Tops:
         """The most likely tokens of each row, if a graph finds them and anybody needs them."""

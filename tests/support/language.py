@@ -1,0 +1,195 @@
+"""Toy language models, and an engine's side of their steps, for tests of device processes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from services.agent.backends.reference import ReferenceBackend
+from services.agent.backends.reference_language import language
+from services.agent.generation.language_model import LanguageModel
+from services.agent.generation.steps import (
+    Chosen,
+    Forward,
+    Row,
+    Sampling,
+    Start,
+    Step,
+    StepOutcome,
+)
+from shared.membership import Device, ModelFiles, SubgraphSignature
+from shared.servable import LanguageGraphs
+from shared.tensors import ElementType, TensorSpec
+
+LAYERS, HEADS, HEAD_DIM, VOCABULARY = 2, 2, 3, 61
+TOP = 8
+GREEDY = Sampling()
+
+Bucket = tuple[int, int, int]
+"""B, T, S."""
+
+
+def toy(
+    folder: Path,
+    prefill: Sequence[Bucket] = ((1, 8, 32),),
+    decode: Sequence[Bucket] = ((4, 1, 32),),
+    *,
+    layers: int = LAYERS,
+    vocabulary: int = VOCABULARY,
+    fused: bool = False,
+    adapters: bool = False,
+    choosers_rows: int = -1,
+    **declared: object,
+) -> ModelFiles:
+    """A language model of graphs of these shapes, in ``folder``.
+
+    ``declared``: more of ``LanguageGraphs``.
+    """
+    graphs = LanguageGraphs(len(prefill), len(decode), **declared)  # type: ignore[arg-type]
+    paths = [
+        _extending(folder, bucket, layers, vocabulary, fused, adapters)
+        for bucket in (*prefill, *decode)
+    ]
+    logits = _spec("logits", "float32", choosers_rows, vocabulary)
+    if graphs.argmax:
+        paths.append(_file(folder, "argmax", [logits], [_spec("ids", "int32", choosers_rows)]))
+    if graphs.topk:
+        values = _spec("values", "float32", choosers_rows, TOP)
+        ids = _spec("ids", "int32", choosers_rows, TOP)
+        paths.append(_file(folder, "topk", [logits], [values, ids]))
+    return ModelFiles("toy", "reference", tuple(paths), True, (), 0, language=graphs)
+
+
+def _extending(
+    folder: Path, bucket: Bucket, layers: int, vocabulary: int, fused: bool, adapters: bool
+) -> str:
+    rows, tokens, length = bucket
+    cache = (rows, length, HEADS, HEAD_DIM)
+    new = (rows, tokens, HEADS, HEAD_DIM)
+    inputs = [_spec("tokens", "int32", rows, tokens), _spec("positions", "int32", rows, tokens)]
+    outputs = [_spec("logits", "float32", rows, tokens, vocabulary)]
+    for layer in range(layers):
+        inputs += [_spec(f"{each}{layer}", "float32", *cache) for each in ("keys", "values")]
+        outputs += [_spec(f"new_{each}{layer}", "float32", *new) for each in ("keys", "values")]
+    if adapters:
+        inputs.append(_spec("adapter", "int32", rows))
+    if fused:
+        outputs.append(_spec("ids", "int32", rows, tokens))
+    kind = "decode" if tokens == 1 else "prefill"
+    return _file(folder, f"{kind}_{rows}x{tokens}x{length}", inputs, outputs, "language")
+
+
+def _file(folder, name, inputs, outputs, function=None) -> str:
+    path = folder / f"{name}.toy"
+    described = {"function": function or name, "inputs": inputs, "outputs": outputs}
+    path.write_text(json.dumps(described))
+    return str(path)
+
+
+def _spec(name: str, dtype: str, *dims: int) -> dict[str, object]:
+    return {"name": name, "dtype": dtype, "dims": dims}
+
+
+def load(files: ModelFiles) -> LanguageModel:
+    """As a device process does."""
+    model = ReferenceBackend(Device("CPU", 0)).load(files, None)
+    assert files.language is not None
+    return LanguageModel(files, files.language, model)
+
+
+@cache
+def whole_text(vocabulary: int = VOCABULARY, layers: int = LAYERS):
+    """The toy without a cache: tokens and an adapter to the logits behind the last one."""
+    def spec(*dims):
+        return TensorSpec("x", ElementType.FLOAT32, dims)
+
+    outputs = [spec(1, 1, vocabulary)] + [spec(1, 1, HEADS, HEAD_DIM)] * (2 * layers)
+    run = language(SubgraphSignature((), tuple(outputs)))
+    empty = [np.zeros((1, 1, HEADS, HEAD_DIM), np.float32)] * (2 * layers)
+
+    @cache
+    def logits(tokens: tuple[int, ...], adapter: int = 0):
+        positions = np.arange(len(tokens))[None]
+        chosen = np.array([adapter])
+        return run(np.array([tokens]), positions, *empty, chosen)[0][0]
+
+    return logits
+
+
+def recomputed(tokens: Iterable[int], number: int, adapter: int = 0) -> list[int]:
+    """``number`` greedy tokens, for each of which the whole text is computed."""
+    text = list(tokens)
+    for _ in range(number):
+        text.append(int(whole_text()(tuple(text), adapter)[-1].argmax()))
+    return text[len(text) - number :]
+
+
+class Engine:
+    """Sends steps as a worker does, with ids that follow; knows what every slot holds."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self.id = 0
+        self.texts: dict[int, list[int]] = {}
+        self.computed: dict[int, int] = {}
+        self.send(forget=True)
+
+    def send(self, **parts: object) -> StepOutcome:
+        """One step of these parts, in which nothing fails that the caller does not expect."""
+        self.id += 1
+        outcome = self.model.apply(Step(self.id, **parts))  # type: ignore[arg-type]
+        for chosen in outcome.chosen:
+            if chosen.slot in self.texts:
+                self.texts[chosen.slot] += chosen.tokens
+        return outcome
+
+    def start(
+        self,
+        slot: int,
+        tokens: Sequence[int],
+        sampling: Sampling = GREEDY,
+        *,
+        blocks: Sequence[int] = (),
+        block_size: int = 4,
+        prompt_tokens: int = 0,
+        adapter: int = 0,
+    ) -> Start:
+        """A sequence takes a slot, with the next step that is sent."""
+        self.texts[slot] = list(tokens)
+        self.computed[slot] = len(blocks) * block_size
+        prompt_tokens = prompt_tokens or len(tokens)
+        return Start(slot, list(tokens), list(blocks), prompt_tokens, adapter, sampling)
+
+    def row(self, slot: int, most: int = 1, speculated: Sequence[int] = ()) -> Row:
+        """What comes next of a slot: up to ``most`` tokens, and a choice behind the last."""
+        position = self.computed[slot]
+        left = len(self.texts[slot]) - position
+        length = min(left, most)
+        self.computed[slot] += length
+        return Row(slot, position, length, tuple(speculated), length == left)
+
+    def run(self, slot: int, number: int, *, prefill: int = 0, decode: int, chunk: int) -> list[int]:
+        """Compute a slot's text in chunks and continue it by so many tokens at least, alone."""
+        before = len(self.texts[slot])
+        while self.computed[slot] < len(self.texts[slot]) - 1 or len(self.texts[slot]) == before:
+            self.send(prefills=[Forward(prefill, [self.row(slot, chunk)])])
+        while len(self.texts[slot]) < before + number:
+            self.send(decode=Forward(decode, [self.row(slot)]))
+        return self.texts[slot][before:]
+
+
+def only(outcome: StepOutcome) -> Chosen:
+    """What came out for the only slot of which something is told."""
+    (chosen,) = outcome.chosen
+    return chosen
+
+
+def with_language(files: ModelFiles, **changed: object) -> ModelFiles:
+    """The same files, declared otherwise."""
+    assert files.language is not None
+    return replace(files, language=replace(files.language, **changed))  # type: ignore[arg-type]
+
+
