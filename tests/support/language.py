@@ -193,3 +193,50 @@ def with_language(files: ModelFiles, **changed: object) -> ModelFiles:
     return replace(files, language=replace(files.language, **changed))  # type: ignore[arg-type]
 
 
+
+
+def bytes_tokenizer(folder: Path, merged: Sequence[str] = ()) -> Path:
+    """tokenizer.json of byte-level BPE: 256 bytes, what was merged of two tokens each, an end.
+
+    As tokenizers writes it, for instance ``merged=["th", "the"]``.
+    """
+    spare = iter(range(256, 512))
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    letters = [chr(byte if byte in printable else next(spare)) for byte in range(256)]
+    vocabulary = {letter: byte for byte, letter in enumerate(letters)}
+    for each in merged:
+        vocabulary[each] = len(vocabulary)
+    end = len(vocabulary)
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    described = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": end,
+                "content": "<end>",
+                "special": True,
+                **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+            }
+        ],
+        "normalizer": None,
+        "pre_tokenizer": byte_level | {"use_regex": True},
+        "post_processor": None,
+        "decoder": byte_level | {"use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": vocabulary,
+            "merges": [[each[:-1], each[-1]] for each in merged],
+        },
+    }
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(described))
+    return path

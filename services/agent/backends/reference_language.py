@@ -82,7 +82,9 @@ def _extend(
         context = np.where(cached, of_cache, 0).sum(1)[:, None] + (seen * of_call[:, None]).sum(2)
         x = (x * 5 + context % _MOST + layer) % _MOST
     logits = (x[..., None] * 7919 + np.arange(vocabulary) * 40503 + 1) % _MOST_LOGIT
-    return logits.astype(np.float32) * _LOGIT_UNIT, new
+    # As in a real one, what a row does not see counts 0 times: that is 0 only of numbers.
+    unseen = sum(cache.reshape(len(cache), -1).sum(1) * np.float32(0) for cache in caches)
+    return logits.astype(np.float32) * _LOGIT_UNIT + unseen[:, None, None], new
 
 
 def _whole(cache: Array, valid: NDArray[np.bool_]) -> Whole:

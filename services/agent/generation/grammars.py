@@ -18,7 +18,8 @@ Mask = NDArray[np.bool_]
 # a model that finds no end write blanks for ever.
 _JSON = {"whitespace_pattern": r" |\n[ \t]{0,32}"}
 _OBJECT = '{"type": "object"}'
-_END = "<|end of a text that fits|>"
+# Of special tokens, by number; the sign is for private use.
+_NAME = "\ue000{}\ue000"
 # Compiled grammars that are kept, for requests with the same one.
 _MOST_KEPT = 64
 _LONGEST_REASON = 300
@@ -31,11 +32,16 @@ class GrammarError(ValueError):
 class Matcher:
     """One text that must fit a grammar, token by token."""
 
-    def __init__(self, matcher: Any, vocabulary: int, stop_ids: tuple[int, ...], size: int) -> None:
+    def __init__(
+        self, matcher: Any, vocabulary: int, known: int, stop_ids: tuple[int, ...]
+    ) -> None:
+        """Of the ``vocabulary`` of the graphs, the tokenizer knows the first ``known``."""
         self._matcher = matcher
         self._vocabulary = vocabulary
+        self._known = min(known, vocabulary)
         self._stop_ids = stop_ids
-        self._bits = np.zeros(size, np.uint8)
+        # A bit for each token and for the end, in words of 32.
+        self._bits = np.zeros(4 * (known // 32 + 1), np.uint8)
         self._ended = False
 
     @property
@@ -54,7 +60,9 @@ class Matcher:
             return np.zeros(self._vocabulary, np.bool_)
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         self._check()
-        mask = np.unpackbits(self._bits, count=self._vocabulary, bitorder="little").view(np.bool_)
+        known = np.unpackbits(self._bits, count=self._known, bitorder="little")
+        mask = np.zeros(self._vocabulary, np.bool_)
+        mask[: len(known)] = known
         if self._stop_ids and self.fits:
             mask[list(self._stop_ids)] = True
         return mask
@@ -85,9 +93,7 @@ class Grammars:
             ) from failure
         self._matcher: Any = llguidance.LLMatcher
         self._vocabulary = vocabulary
-        self._tokenizer, size = _with_end(tokenizer, llguidance.LLTokenizer)
-        # A bit for each token, in words of 32; tokens that graphs know and it does not get none.
-        self._mask_bytes = 4 * (-(-max(size, vocabulary) // 32))
+        self._tokenizer, self._known = _with_end(tokenizer, llguidance.LLTokenizer)
         self._kept: OrderedDict[Grammar, Any] = OrderedDict()
 
     def matcher(self, grammar: Grammar, stop_ids: tuple[int, ...], generated: list[int]) -> Matcher:
@@ -96,7 +102,7 @@ class Grammars:
         Raises GrammarError when the grammar cannot be compiled, NoToken when the text breaks it.
         """
         compiled = self._compiled(grammar)
-        matcher = Matcher(compiled.deep_copy(), self._vocabulary, stop_ids, self._mask_bytes)
+        matcher = Matcher(compiled.deep_copy(), self._vocabulary, self._known, stop_ids)
         for token in generated:
             matcher.took(token)
         return matcher
@@ -137,20 +143,25 @@ class Grammars:
 
 
 def _with_end(path: Path, tokenizer_type: Any) -> tuple[Any, int]:
-    """The tokenizer with one more token that no text has, and how many it has then.
+    """The tokenizer with one more token that no text has, and how many it had before.
 
-    llguidance wants a token for the end of a text; which one ends it differs by request.
+    llguidance wants a token for the end of a text; which one ends it differs by request. Where a
+    grammar leaves no choice it tokenises what must follow: then a special token's name in it
+    would be that token, so they get names that no text has.
     """
     try:
         described = json.loads(path.read_text())
         added = described.setdefault("added_tokens", [])
-        ids = [*described["model"]["vocab"].values(), *(each["id"] for each in added)]
-        end = max(ids) + 1
-        added.append(
-            {"id": end, "content": _END, "special": True}
-            | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        )
-        return tokenizer_type(json.dumps(described), eos_token=end), end + 1
+        vocabulary = described["model"]["vocab"]
+        end = 1 + max(*vocabulary.values(), *(each["id"] for each in added))
+        for special in added:
+            if special["special"]:
+                vocabulary.pop(special["content"], None)
+                special["content"] = _NAME.format(special["id"])
+        plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        added.append({"id": end, "content": _NAME.format(end), "special": True} | plain)
+        vocabulary |= {each["content"]: each["id"] for each in added if each["special"]}
+        return tokenizer_type(json.dumps(described), eos_token=end), end
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as failure:
         reason = failure.strerror if isinstance(failure, OSError) else _one_line(str(failure))
         raise LoadFailed(f"tokenizer '{path.name}': {reason}") from failure

@@ -66,11 +66,11 @@ def test_the_cache_is_moved_when_texts_grow_longer_and_when_only_short_ones_are_
     moves = []
     for _ in range(18):
         longest = engine.computed[0]
-        graph = 2 if longest < 8 else 3 if longest < 16 else 4
+        graph = 2 if longest <= 8 else 3 if longest <= 16 else 4
         rows = [engine.row(0)] + ([engine.row(1)] if len(engine.texts[1]) < 7 else [])
         engine.send(decode=Forward(graph, rows))
         moves.append(cache.length)
-    assert moves == [8] * 5 + [16] * 8 + [24] * 5
+    assert moves == [8] * 5 + [16] * 8 + [24] * 5  # a graph of S tokens computes one behind them
     engine.send(freed=[0], decode=Forward(2, [engine.row(1)]))
     assert (cache.length, cache.moves) == (8, 3)
     assert engine.texts[0] == PROMPTS[0] + recomputed(PROMPTS[0], 19)
@@ -325,3 +325,16 @@ def test_a_prompt_without_numbers_fails_before_anything_is_chosen(tmp_path):
     broken(engine.model, 0, np.nan)
     assert "no numbers" in only(prefill(engine, 0, [engine.row(0, 8)])).failure
     assert all(np.isfinite(array).all() for array in engine.model._cache.arrays)
+
+
+def test_what_was_gathered_for_a_row_without_numbers_reaches_no_other_row(tmp_path):
+    engine = Engine(load(toy(tmp_path, [(1, 4, 16)], [(4, 1, 32)])))
+    starts = [engine.start(0, PROMPTS[2]), engine.start(1, PROMPTS[2])]
+    engine.send(starts=starts)
+    for slot in (0, 1):
+        prefill(engine, 0, [engine.row(slot, 4)])
+    for array in engine.model._cache.arrays:
+        array[0, 2] = np.nan
+    assert "no numbers" in only(prefill(engine, 0, [engine.row(0, 4)])).failure
+    prefill(engine, 0, [engine.row(1, 4)])
+    assert only(prefill(engine, 0, [engine.row(1, 4)])).tokens == recomputed(PROMPTS[2], 1)
