@@ -103,6 +103,7 @@ def load(files: ModelFiles) -> LanguageModel:
 @cache
 def whole_text(vocabulary: int = VOCABULARY, layers: int = LAYERS):
     """The toy without a cache: tokens and an adapter to the logits behind the last one."""
+
     def spec(*dims):
         return TensorSpec("x", ElementType.FLOAT32, dims)
 
@@ -171,11 +172,11 @@ class Engine:
         self.computed[slot] += length
         return Row(slot, position, length, tuple(speculated), length == left)
 
-    def run(self, slot: int, number: int, *, prefill: int = 0, decode: int, chunk: int) -> list[int]:
+    def run(self, slot: int, number: int, *, decode: int, chunk: int) -> list[int]:
         """Compute a slot's text in chunks and continue it by so many tokens at least, alone."""
         before = len(self.texts[slot])
         while self.computed[slot] < len(self.texts[slot]) - 1 or len(self.texts[slot]) == before:
-            self.send(prefills=[Forward(prefill, [self.row(slot, chunk)])])
+            self.send(prefills=[Forward(0, [self.row(slot, chunk)])])
         while len(self.texts[slot]) < before + number:
             self.send(decode=Forward(decode, [self.row(slot)]))
         return self.texts[slot][before:]
@@ -191,8 +192,6 @@ def with_language(files: ModelFiles, **changed: object) -> ModelFiles:
     """The same files, declared otherwise."""
     assert files.language is not None
     return replace(files, language=replace(files.language, **changed))  # type: ignore[arg-type]
-
-
 
 
 def bytes_tokenizer(folder: Path, merged: Sequence[str] = ()) -> Path:

@@ -88,8 +88,9 @@ def _extend(
 
 
 def _whole(cache: Array, valid: NDArray[np.bool_]) -> Whole:
-    """What lies where nothing was computed is no number that anybody may look at."""
-    whole: Whole = np.where(valid[..., None, None], cache, 0).astype(np.int64)
+    """What lies where nothing was computed is nothing that anybody may look at."""
+    looked_at = valid[..., None, None] & np.isfinite(cache)
+    whole: Whole = np.where(looked_at, cache, 0).astype(np.int64)
     return whole
 
 

@@ -91,7 +91,10 @@ class Chooser:
         Raises NoToken when nothing is allowed, NoNumbers when logits are none.
         """
         check_numbers(float(logits.max()))
-        scores = self._penalised(self._restricted(logits, grammar))
+        if grammar is None and self._takes_logits_as_they_are():
+            scores = logits
+        else:
+            scores = self._penalised(self._restricted(logits, grammar))
         temperature = self._sampling.temperature
         token = (
             drawn(scores, self._sampling, draw(self._sampling.seed, place))
@@ -139,30 +142,40 @@ def drawn(scores: Floats, sampling: Sampling, chance: float) -> int:
 
     Raises NoToken when every score is -inf.
     """
-    if sampling.top_k or sampling.top_p < 1.0:
-        order = most_likely(scores, sampling.top_k or len(scores))
+    if sampling.top_k:
+        order = most_likely(scores, sampling.top_k)
         return int(order[drawn_of_sorted(scores[order], sampling, chance)])
-    peak = float(scores.max())
-    if peak == -np.inf:
-        raise NoToken("no token is allowed here")
-    return _at(np.cumsum(_weights(scores, peak, sampling)), chance)
+    weights = _weights(scores, float(scores.max()), sampling)
+    if sampling.top_p >= 1.0:
+        return _at(np.cumsum(weights), chance)
+    # What weighs less than this is left out in any case: all of it together is less than what
+    # top-p leaves out.
+    ids = np.flatnonzero(weights >= (1.0 - sampling.top_p) * weights.sum() / len(weights))
+    ids = ids[np.argsort(-weights[ids], kind="stable")]
+    return int(ids[_at(_nucleus(weights[ids], sampling.top_p * weights.sum()), chance)])
 
 
 def drawn_of_sorted(scores: Floats, sampling: Sampling, chance: float) -> int:
     """The place of a token drawn from scores, the largest first; min-p and top-p as above."""
-    peak = float(scores[0])
-    if peak == -np.inf:
-        raise NoToken("no token is allowed here")
-    cumulated = np.cumsum(_weights(scores, peak, sampling))
-    if sampling.top_p < 1.0:
-        # The token that crosses the line is kept.
-        kept = int(np.searchsorted(cumulated, sampling.top_p * cumulated[-1])) + 1
-        cumulated = cumulated[:kept]
-    return _at(cumulated, chance)
+    weights = _weights(scores, float(scores[0]), sampling)
+    if sampling.top_p >= 1.0:
+        return _at(np.cumsum(weights), chance)
+    return _at(_nucleus(weights, sampling.top_p * weights.sum()), chance)
+
+
+def _nucleus(weights: NDArray[np.float64], mass: float) -> NDArray[np.float64]:
+    """The largest weights, cumulated, up to the token that crosses the line, which is kept."""
+    cumulated = np.cumsum(weights)
+    return cumulated[: int(np.searchsorted(cumulated, mass)) + 1]
 
 
 def _weights(scores: Floats, peak: float, sampling: Sampling) -> NDArray[np.float64]:
-    """Shares of which the largest is 1, without those that min-p leaves out."""
+    """Shares of which the largest is 1, without those that min-p leaves out.
+
+    Raises NoToken when even the peak is -inf.
+    """
+    if peak == -np.inf:
+        raise NoToken("no token is allowed here")
     weights: NDArray[np.float64] = np.exp((scores.astype(np.float64) - peak) / sampling.temperature)
     if sampling.min_p:
         weights[weights < sampling.min_p] = 0.0
@@ -187,10 +200,8 @@ def check_numbers(peak: float) -> None:
 
 def _at(cumulated: NDArray[np.float64], chance: float) -> int:
     """Where a share of the whole lies; never on what weighs nothing."""
-    place = np.searchsorted(cumulated, chance * cumulated[-1], side="right")
-    # Rounding may lead behind the last one: take the last that weighs something.
-    last = np.searchsorted(cumulated, cumulated[-1])
-    return int(min(place, last))
+    # A number below 1 times the whole is below the whole, also when rounded.
+    return int(np.searchsorted(cumulated, chance * cumulated[-1], side="right"))
 
 
 def _ids(tokens: Sequence[int]) -> Ids:

@@ -3,20 +3,20 @@
 import json
 import socket
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from protos.serving.v1 import execution_pb2
 from protos.serving.v1 import generation_pb2 as pb
+from services.agent.device.channel import DONE, SECONDS
 from services.agent.device.load_message import LoadMessage
 from services.agent.device.process import DeviceProcess
 from services.agent.device.withdrawals import Withdrawals, create_page
-from services.agent.device.channel import DONE, SECONDS
 from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed
 from shared.membership import Device, ModelFiles
-from shared.servable import ServableVersion
-from tests.support.batches import outputs_of, work_of
+from shared.wire.tensor_codec import read_tensors, write_tensor
 from tests.support.language import recomputed, toy
 
 
@@ -41,8 +41,11 @@ def loaded(*models):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = DeviceProcess(theirs, Withdrawals(create_page()))
-        told = process._load(LoadMessage(Device("CPU", 0), models).written(), bytearray())
-        yield process, json.loads(told.head)
+        try:
+            told = process._load(LoadMessage(Device("CPU", 0), models).written(), bytearray())
+            yield process, json.loads(told.head)
+        finally:
+            process._reader.close()
 
 
 def sent(process, step, model="toy"):
@@ -91,19 +94,19 @@ def test_what_is_no_step_is_the_workers_fault(tmp_path):
 
 def test_a_graph_that_fails_names_model_and_step(tmp_path):
     files = toy(tmp_path)
-    for path in files.paths:
-        described = json.loads(open(path).read()) | {"faults": {"13": "raise"}}
-        open(path, "w").write(json.dumps(described))
+    for path in map(Path, files.paths):
+        described = json.loads(path.read_text()) | {"faults": {"60": "raise"}}
+        path.write_text(json.dumps(described))
     with loaded(files) as (process, _):
         with pytest.raises(ExecutionFailed, match="model 'toy', step 1: a fault on demand"):
-            sent(process, first_step([1, 13]))
+            sent(process, first_step([1, 60]))
         (chosen,) = sent(process, first_step([1, 2])).chosen
         assert chosen.tokens == recomputed([1, 2], 1)
 
 
 def test_graphs_that_do_not_fit_cannot_be_loaded(tmp_path):
     files = toy(tmp_path, decode=[(2, 1, 8), (4, 2, 8)])
-    with pytest.raises(LoadFailed, match="'prefill_4x2x8.toy' is declared to decode"):
+    with pytest.raises(LoadFailed, match=r"'prefill_4x2x8\.toy' is declared to decode"):
         with loaded(files):
             pass
 
@@ -114,7 +117,10 @@ def test_other_models_beside_a_language_model_take_batches(tmp_path):
     path.write_text(json.dumps({"function": "double", "inputs": [spec], "outputs": [spec]}))
     double = ModelFiles("double", "reference", (str(path),), True, (), 8)
     with loaded(toy(tmp_path), double) as (process, _):
-        work = work_of(ServableVersion("toy", 1), "double", [np.ones((1, 2), np.float32)], 1)
-        (output,) = outputs_of(process._execute(work.head, work.request).payload)
+        head = execution_pb2.ExecuteHead(model="double", rows=1).SerializeToString()
+        inputs = [write_tensor(np.ones((1, 2), np.float32))]
+        request = execution_pb2.ExecuteRequest(inputs=inputs).SerializeToString()
+        reply = execution_pb2.ExecuteReply.FromString(process._execute(head, request).payload)
+        (output,) = read_tensors(reply.outputs)
         assert output.tolist() == [[2.0, 2.0]]
         assert sent(process, first_step([1, 2])).chosen

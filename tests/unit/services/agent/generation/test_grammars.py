@@ -88,10 +88,7 @@ def test_a_text_fits_its_expression(engine):
 
 
 def test_a_text_is_one_of_the_choices(engine):
-    found = {
-        text_of(generate(engine, sampling))
-        for sampling in kinds(Grammar("choices", CHOICES))
-    }
+    found = {text_of(generate(engine, sampling)) for sampling in kinds(Grammar("choices", CHOICES))}
     assert found <= set(CHOICES)
     assert len(found) > 1
 
@@ -133,7 +130,7 @@ def test_speculation_gives_the_same_text(engine):
         told = only(engine.send(prefills=[Forward(0, [engine.row(1, 8)])]))
         tokens = list(told.tokens)
         while not told.complete:
-            guess = expected[len(tokens) : len(tokens) + 3] + [5]
+            guess = [*expected[len(tokens) : len(tokens) + 3], 5]
             row = engine.row(1, 1, guess)
             told = only(engine.send(prefills=[Forward(0, [row])]))
             engine.computed[1] += len(told.tokens) - 1

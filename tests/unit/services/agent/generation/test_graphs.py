@@ -38,9 +38,7 @@ def refused(files, expected):
 
 @pytest.fixture
 def files(tmp_path):
-    return toy(
-        tmp_path, [(1, 8, 16), (2, 8, 32)], [(4, 1, 16), (8, 1, 32)], argmax=True, topk=True
-    )
+    return toy(tmp_path, [(1, 8, 16), (2, 8, 32)], [(4, 1, 16), (8, 1, 32)], argmax=True, topk=True)
 
 
 def test_what_files_are(files):

@@ -109,7 +109,7 @@ def test_a_prompt_begins_with_blocks_that_another_one_stored(tmp_path):
     engine.run(0, 3, decode=1, chunk=8)
     stores = [StoreBlock(0, 0, 5), StoreBlock(0, 1, 2), StoreBlock(0, 2, 0)]
     # Stored before the slot is freed, loaded after, all in one step.
-    text = engine.texts[0][:12] + [33, 34]
+    text = [*engine.texts[0][:12], 33, 34]
     start = engine.start(0, text, blocks=[5, 2, 0])
     engine.send(stores=stores, freed=[0], starts=[start])
     assert engine.run(0, 5, decode=1, chunk=8) == recomputed(text, 5)
@@ -213,8 +213,8 @@ def test_argmax_and_topk_graphs_choose_what_numpy_does(tmp_path, rows):
         called = []
         model = engine.model._calls._model
         execute = model.execute
-        model.execute = lambda graph, inputs, e=execute, c=called: c.append(graph) or e(
-            graph, inputs
+        model.execute = lambda graph, inputs, e=execute, c=called: (
+            c.append(graph) or e(graph, inputs)
         )
         kinds = [GREEDY, sampled, replace(sampled, top_k=50), replace(sampled, logit_bias={1: 9})]
         starts = [engine.start(slot, PROMPTS[slot][:8], kinds[slot]) for slot in range(4)]
@@ -278,6 +278,15 @@ def test_prompt_tokens_are_told_of_once_each_however_the_prompt_is_cut(tmp_path)
     # Greedy: each is the most likely one, and its own first alternative.
     assert [each.rank for each in of_chosen] == [1, 1]
     assert [each.ids for each in of_chosen] == [[token] for token in recomputed(PROMPTS[3], 2)]
+
+
+def test_tokens_that_were_generated_before_are_none_of_the_prompts(tmp_path):
+    engine = Engine(load(toy(tmp_path)))
+    sampling = Sampling(prompt_logprobs=0)
+    engine.send(starts=[engine.start(0, [1, 2, 3, 4, 5], sampling, prompt_tokens=3)])
+    first = only(prefill(engine, 0, [engine.row(0, 2)]))
+    assert len(first.prompt_logprobs) == 2
+    assert not only(prefill(engine, 0, [engine.row(0, 3)])).prompt_logprobs
 
 
 def broken(model, slot_row, value):

@@ -73,8 +73,7 @@ class Worker(Engine):
             right = self.draw(st.integers(0, len(expected)))
             wrong = [(each + 1) % 61 for each in expected[right:]]
             speculated = tuple(expected[:right] + wrong)[: self.draw(st.integers(0, len(expected)))]
-        row = self.row(slot, length, speculated)
-        return row
+        return self.row(slot, length, speculated)
 
     def begin(self, slot, text, prompt_tokens):
         """A start with as many blocks as hold the text's beginning, or fewer."""

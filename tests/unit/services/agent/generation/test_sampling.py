@@ -151,6 +151,14 @@ def test_the_token_that_crosses_the_line_is_kept():
         assert found == set(range(kept)), top_p
 
 
+def test_the_largest_of_all_chances_draws_a_token_that_may_be():
+    for seed in range(300):
+        logits = np.random.default_rng(seed).normal(size=V).astype(np.float32)
+        logits[-3:] = -np.inf
+        for sampling in (Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.99)):
+            assert drawn(logits, sampling, 1 - 2**-53) < V - 3
+
+
 def test_without_a_temperature_it_is_the_most_likely_one():
     assert chosen(Sampling()) == 3
     assert chosen(Sampling(logit_bias={3: -0.2})) == 4
