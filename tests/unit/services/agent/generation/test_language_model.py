@@ -340,10 +340,10 @@ def test_what_was_gathered_for_a_row_without_numbers_reaches_no_other_row(tmp_pa
     engine = Engine(load(toy(tmp_path, [(1, 4, 16)], [(4, 1, 32)])))
     starts = [engine.start(0, PROMPTS[2]), engine.start(1, PROMPTS[2])]
     engine.send(starts=starts)
-    for slot in (0, 1):
+    for slot in (0, 1, 0):
         prefill(engine, 0, [engine.row(slot, 4)])
     for array in engine.model._cache.arrays:
-        array[0, 2] = np.nan
+        array[0, 6] = np.nan  # behind what is there of slot 1
     assert "no numbers" in only(prefill(engine, 0, [engine.row(0, 4)])).failure
     prefill(engine, 0, [engine.row(1, 4)])
     assert only(prefill(engine, 0, [engine.row(1, 4)])).tokens == recomputed(PROMPTS[2], 1)
