@@ -338,8 +338,10 @@ def test_a_prompt_without_numbers_fails_before_anything_is_chosen(tmp_path):
 
 def test_what_was_gathered_for_a_row_without_numbers_reaches_no_other_row(tmp_path):
     engine = Engine(load(toy(tmp_path, [(1, 4, 16)], [(4, 1, 32)])))
-    starts = [engine.start(0, PROMPTS[2]), engine.start(1, PROMPTS[2])]
+    starts = [engine.start(0, PROMPTS[2]), engine.start(1, PROMPTS[2]), engine.start(3, [1])]
     engine.send(starts=starts)
+    prefill(engine, 0, [engine.row(3, 4)])
+    engine.send(decode=Forward(1, [engine.row(3)]))  # the cache is longer now than graph 0's
     for slot in (0, 1, 0):
         prefill(engine, 0, [engine.row(slot, 4)])
     for array in engine.model._cache.arrays:
