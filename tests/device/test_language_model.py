@@ -71,12 +71,12 @@ class Conversation:
         self.outcome = outcome = pb.StepOutcome.FromString(done.reply)
         for chosen in outcome.chosen:
             assert not chosen.failure, chosen.failure
-            self.texts.setdefault(chosen.slot, []).extend(chosen.tokens)
+            self.texts[chosen.slot] += chosen.tokens
         return outcome
 
     async def begin(self, prompts, blocks=None, **sampling):
         """Start all prompts in slots of their own, and compute them in chunks, four at once."""
-        self.texts = {}
+        self.texts = {slot: [] for slot in range(len(prompts))}
         starts = [
             pb.Start(
                 slot=slot,
