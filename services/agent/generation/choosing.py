@@ -89,8 +89,8 @@ def _go_on(each: Placed, first: int, places: _Places, told: Chosen) -> None:
         if isinstance(failure, NoNumbers) or not sequence.may_end:
             sequence.failure = told.failure = str(failure)
         else:
-            told.complete = True
-    told.complete |= sequence.complete
+            sequence.complete = True
+    told.complete = sequence.complete
     if taken:
         told.tokens += taken
         sequence.computed += len(taken) - 1

@@ -164,7 +164,7 @@ class LanguageModel:
     def _rows(
         self, forward: Forward, bucket: Bucket, chosen: dict[int, Chosen], where: str
     ) -> list[tuple[Row, Sequence]]:
-        """The rows with their sequences, without those that failed, which are told again."""
+        """The rows with their sequences, without those that ended, of which it is told again."""
         if len(forward.rows) > bucket.rows:
             raise InvalidRequest(
                 f"{where}: expected at most {bucket.rows} rows, got {len(forward.rows)}"
@@ -177,8 +177,9 @@ class LanguageModel:
             if sequence is None:
                 self._taken_slot(slot, where)
                 continue
-            if sequence.failure:
-                chosen[slot] = Chosen(slot, failure=sequence.failure)
+            if sequence.failure or sequence.complete:
+                told = chosen.setdefault(slot, Chosen(slot))
+                told.failure, told.complete = sequence.failure, sequence.complete
                 continue
             _check_row(row, sequence, bucket, where)
             found.append((row, sequence))

@@ -10,7 +10,7 @@ class Sequence:
     """One text that is being continued."""
 
     __slots__ = (
-        "adapter", "chooser", "computed", "failure", "logprobs", "matcher", "plain",
+        "adapter", "chooser", "complete", "computed", "failure", "logprobs", "matcher", "plain",
         "prompt_logprobs", "prompt_tokens", "tokens",
     )  # fmt: skip
 
@@ -22,6 +22,8 @@ class Sequence:
         self.prompt_tokens = start.prompt_tokens
         self.computed = 0
         """How many of them are in the cache."""
+        self.complete = False
+        """Whether its grammar allows nothing more."""
         self.adapter = start.adapter
         self.logprobs = sampling.logprobs
         self.prompt_logprobs = sampling.prompt_logprobs
@@ -44,11 +46,6 @@ class Sequence:
                 self.failure = str(failure)
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing more may follow."""
-        return self.matcher is not None and self.matcher.complete
-
-    @property
     def may_end(self) -> bool:
         """Whether it has a grammar that it fits as it is."""
         return self.matcher is not None and self.matcher.fits
@@ -67,4 +64,5 @@ class Sequence:
         self.chooser.took(token)
         if self.matcher is not None:
             self.matcher.took(token)
+            self.complete = self.matcher.complete
         self.plain = self.chooser.plain

@@ -118,6 +118,18 @@ def test_a_text_that_may_not_stop_yet_and_cannot_go_on_is_complete(engine):
     assert generate(engine, empty) == []
 
 
+def test_rows_of_a_complete_text_are_passed_over_until_it_is_freed(engine):
+    sampling = Sampling(grammar=Grammar("choices", ("a",)))
+    engine.send(starts=[engine.start(0, [1], sampling), engine.start(1, [1])])
+    told = engine.send(prefills=[Forward(0, [engine.row(0, 8), engine.row(1, 8)])])
+    assert [each.complete for each in told.chosen] == [True, False]
+    assert engine.texts[0] == [1, ord("a")]
+    # The worker sent this one before it heard of the one before.
+    told = engine.send(decode=Forward(1, [engine.row(0), engine.row(1)]))
+    assert [(each.complete, len(each.tokens)) for each in told.chosen] == [(True, 0), (False, 1)]
+    engine.send(freed=[0], decode=Forward(1, [engine.row(1)]))
+
+
 def test_special_tokens_are_no_text(engine):
     sampling = Sampling(grammar=Grammar("regex", ("<end>[<]end>",)), logit_bias={END: 100.0})
     assert text_of(generate(engine, sampling)) == "<end><end>"
