@@ -112,7 +112,9 @@ def measured() -> Iterator[tuple[str, list[float], list[float]]]:
 
 def main() -> None:
     """Print a table."""
-    print("| how tokens are chosen | beside the graph, median | least | the graph, median | least |")
+    print(
+        "| how tokens are chosen | beside the graph, median | least | the graph, median | least |"
+    )
     print("|---|---:|---:|---:|---:|")
     for kind, beside, graph in measured():
         numbers = [statistics.median(beside), min(beside), statistics.median(graph), min(graph)]

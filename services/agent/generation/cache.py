@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from services.agent.generation.graphs import Bucket, Kind
 
 Floats = NDArray[np.float32]
-Ids = NDArray[np.intp]
 Used = Callable[[], list[tuple[int, int]]]
 """Tells how many tokens each slot in use holds."""
 
@@ -90,10 +89,16 @@ class WorkingCache:
                     copy[row, :tokens] = source[slot, :tokens]
         return gathered
 
-    def write_token(self, slots: Ids, at: Ids, new: Sequence[Floats], rows: Ids) -> None:
+    def write_token(
+        self, slots: Sequence[int], at: Sequence[int], new: Sequence[Floats], rows: Sequence[int]
+    ) -> None:
         """Keep one new token of each slot, at these places, from these rows of [B, 1, H, D]."""
+        places = np.array(slots, np.intp) * self.length + np.array(at, np.intp)
+        # All of them, in order: without another copy.
+        picked = slice(None) if rows == list(range(len(new[0]))) else np.array(rows, np.intp)
         for array, given in zip(self.arrays, new, strict=True):
-            array[slots, at] = given[rows, 0]
+            flat = array.reshape(-1, *given.shape[2:])
+            flat[places] = given[picked, 0]
 
     def write(self, slot: int, first: int, new: Sequence[Floats], row: int, count: int) -> None:
         """Keep ``count`` new tokens of one slot, from one row of [B, T, H, D].
@@ -113,4 +118,8 @@ class WorkingCache:
 
     def _empty(self, rows: int, length: int) -> list[Floats]:
         shape = (rows, length, self._kind.heads, self._kind.head_dim)
-        return [np.zeros(shape, np.float32) for _ in range(2 * self._kind.layers)]
+        arrays = [np.empty(shape, np.float32) for _ in range(2 * self._kind.layers)]
+        for array in arrays:
+            # The system gives memory page by page when it is written to: now, not step by step.
+            array.fill(0)
+        return arrays

@@ -102,9 +102,8 @@ class Calls:
         if end > cache.length:
             cache.reserve(end, used)
         if bucket.tokens == 1 and end <= cache.length:
-            slots = np.array([row.slot for row, _ in rows], np.intp)
-            places = np.array([row.position for row, _ in rows], np.intp)
-            cache.write_token(slots, places, new, np.array(at, np.intp))
+            slots = [row.slot for row, _ in rows]
+            cache.write_token(slots, [row.position for row, _ in rows], new, at)
             for row, sequence in rows:
                 sequence.computed = row.position + 1
             return

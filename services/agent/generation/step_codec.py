@@ -92,15 +92,15 @@ def _forward(forward: pb.Forward) -> Forward:
 
 def write_outcome(outcome: StepOutcome) -> bytes:
     """A StepOutcome."""
-    return pb.StepOutcome(
-        id=outcome.id,
-        chosen=[_chosen(each) for each in outcome.chosen],
-        device_seconds=outcome.device_seconds,
-    ).SerializeToString()
+    written = pb.StepOutcome(id=outcome.id, device_seconds=outcome.device_seconds)
+    for each in outcome.chosen:
+        _write(each, written.chosen.add())
+    return written.SerializeToString()
 
 
-def _chosen(chosen: Chosen) -> pb.Chosen:
-    written = pb.Chosen(slot=chosen.slot, tokens=chosen.tokens)
+def _write(chosen: Chosen, written: pb.Chosen) -> None:
+    written.slot = chosen.slot
+    written.tokens.extend(chosen.tokens)
     # Most say nothing more.
     if chosen.logprobs:
         written.logprobs.extend(map(_logprobs, chosen.logprobs))
@@ -110,7 +110,6 @@ def _chosen(chosen: Chosen) -> pb.Chosen:
         written.failure = chosen.failure
     if chosen.complete:
         written.complete = True
-    return written
 
 
 def _logprobs(told: TokenLogprobs) -> pb.TokenLogprobs:
