@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from shared import membership as m
-from shared.servable import DeviceOptions, ModelOptions, ServableVersion
+from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import Routes
@@ -226,7 +226,12 @@ def test_reports_and_notices_survive_the_wire():
     )
     plain = m.ModelFiles("k", "mindir", ("/a", "/b"), True, (1,), 32)
     files = replace(plain, options=options)
-    for notice in (m.Welcome("id", 10.0), m.Assignment((m.Assigned(WHAT, (plain, files)),))):
+    graphs = LanguageGraphs(2, 3, True, True, 8, 100, "/tokenizer.json", True)
+    language = replace(plain, language=graphs)
+    for notice in (
+        m.Welcome("id", 10.0),
+        m.Assignment((m.Assigned(WHAT, (plain, files, language)),)),
+    ):
         assert read_notice(write_notice(notice)) == notice
 
 

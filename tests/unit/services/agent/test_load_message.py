@@ -2,7 +2,7 @@
 
 from services.agent.device.load_message import LoadMessage
 from shared.membership import Device, GangPart, ModelFiles
-from shared.servable import DeviceOptions, ModelOptions
+from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions
 
 
 def test_a_load_message_is_read_as_it_was_written():
@@ -19,6 +19,7 @@ def test_a_load_message_is_read_as_it_was_written():
     models = (
         ModelFiles("a;b", "mindir", ("/a", "/b"), True, (1, 2), 8, options),
         ModelFiles("c", "onnx", ("/c",), False, (), 8),
+        ModelFiles("d", "mindir", ("/d",), True, (), 0, language=LanguageGraphs(0, 1, blocks=7)),
     )
     part = GangPart(5, 3, 8, 1, 2, "10.0.0.1:20000", "{}")
     message = LoadMessage(Device("Ascend", 3), models, "AES-CBC", part)
