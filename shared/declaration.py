@@ -115,6 +115,11 @@ def add_model_stage(
         raise RuntimeError(
             f"{_wrong_stage(tracing.method)}, but the model '{call.model}' is not declared"
         )
+    if declaration.models[call.model].language is not None:
+        raise RuntimeError(
+            f"{_wrong_stage(tracing.method)}, but '{call.model}' is a language model, which"
+            " continues texts and is no stage"
+        )
     declaration.usages.check_model(call, Usage(len(inputs), outputs_count))
     subgraph = f", subgraph {call.subgraph}" if call.subgraph else ""
     name = tag or f"Model '{call.model}'{subgraph}"
@@ -241,6 +246,6 @@ def load_servable(directory: Path, name: str) -> Servable:
     """
     with declaring(name, directory / name) as declaration:
         import_config(directory, name)
-    if not declaration.methods:
+    if not declaration.methods and not any(each.language for each in declaration.models.values()):
         raise LoadFailed(f"There is no method registered for servable '{name}'")
     return Servable(name, declaration.methods, declaration.models)

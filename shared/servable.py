@@ -104,6 +104,24 @@ class LanguageGraphs:
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """How texts are continued with a language model; what is None is left to defaults."""
+
+    max_model_len: int
+    """Tokens of a text at most, prompt and completion together."""
+    slots: int
+    """Texts that are continued at once."""
+    eos_ids: tuple[int, ...] | None = None
+    """Tokens that end a text; None: as generation_config.json beside the tokenizer says."""
+    chat_template: str = ""
+    """A Jinja file relative to the servable's folder; empty: the tokenizer's, if it has one."""
+    adapters: tuple[tuple[str, int], ...] = ()
+    """Names that clients call adapters by, and their numbers in the graphs, from 1 on."""
+    rules: tuple[tuple[str, int], ...] = ()
+    """What was said of the scheduler, by the names of its rules."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model of a servable: one file, or several files that are its subgraphs."""
 
@@ -119,7 +137,9 @@ class ModelSpec:
     distribution: Distribution | None = None
     """Of a distributed model, whose files the agents of its ranks name."""
     language: LanguageGraphs | None = None
-    """Of a language model."""
+    """Of a language model, whose servable calls it by no method."""
+    generation: Generation | None = None
+    """Of a language model, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +176,11 @@ class Servable:
     def distribution(self) -> Distribution | None:
         """Of its distributed model, which has no other beside it."""
         return next((each.distribution for each in self.models.values()), None)
+
+    @property
+    def language_model(self) -> ModelSpec | None:
+        """The one language model that it may have."""
+        return next((each for each in self.models.values() if each.language), None)
 
     @property
     def offered(self) -> Mapping[str, Method]:

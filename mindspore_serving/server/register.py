@@ -4,7 +4,7 @@ The names that are not in ``__all__`` belong to scripts of older versions; each 
 process what to use instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mindspore_serving.deprecation import say_deprecated
@@ -17,7 +17,12 @@ from mindspore_serving.server.context import (
     GpuOptions,
     model_options,
 )
-from shared import declaration, declaration_old, declaration_pipeline
+from shared import (
+    declaration,
+    declaration_language,
+    declaration_old,
+    declaration_pipeline,
+)
 from shared import declaration_arguments as arguments
 from shared.declaration import Model
 from shared.declaration_pipeline import PipelineServable as PipelineServable  # noqa: PLC0414 (given on)
@@ -29,6 +34,7 @@ __all__ = [
     "GPUDeviceInfo",
     "Model",
     "add_stage",
+    "declare_language_model",
     "declare_model",
     "register_method",
 ]
@@ -86,6 +92,82 @@ def declare_model(
         without_batch_dim_inputs=without_batch_dim_inputs,
         options=model_options(options, context, config_file),
         batching=batching,
+    )
+
+
+def declare_language_model(
+    prefill_model: str | Sequence[str],
+    decode_model: str | Sequence[str],
+    argmax_model: str | None = None,
+    topk_model: str | None = None,
+    tokenizer: str = "tokenizer.json",
+    chat_template: str | None = None,
+    eos_ids: int | Sequence[int] | None = None,
+    *,
+    max_model_len: int,
+    slots: int,
+    block_size: int = 16,
+    blocks: int | None = None,
+    adapters: Mapping[str, int] | None = None,
+    device_post_sampling: bool = False,
+    token_budget: int | None = None,
+    chunk_tokens: int | None = None,
+    max_prefill_batch: int | None = None,
+    continuous: bool | None = None,
+    length_fitted: bool | None = None,
+    prefix_cache: bool | None = None,
+    speculated_tokens: int | None = None,
+    spare_blocks: int | None = None,
+    recoveries: int | None = None,
+    max_waiting: int | None = None,
+    model_format: str = "MindIR",
+) -> None:
+    """Declare the language model of this servable: clients have it continue texts.
+
+    prefill_model, decode_model: files in the version folder, one for each static shape (rows,
+    tokens, length); docs/generation.md says what their inputs and outputs are.
+    argmax_model, topk_model: graphs that choose tokens; NumPy does without them.
+    tokenizer: tokenizer.json, in the version folder or in that of servable_config.py.
+    chat_template: a Jinja file there; None takes that of tokenizer_config.json, if it has one.
+    eos_ids: what the model ends texts with; None takes those of generation_config.json.
+
+    max_model_len: tokens of a text at most, prompt and completion together.
+    slots: texts continued at once; a decode graph has that many rows.
+    block_size, blocks: tokens of a block of KV cache, and how many; by default as many as all
+    slots can fill.
+    adapters: names that clients may call instead of the servable's, and their numbers, from 1 on.
+    device_post_sampling: choose tokens by the argmax and topk graphs; NumPy is faster on a CPU.
+
+    The others are rules of the scheduler (docs/generation.md); None takes their defaults.
+    Raises RuntimeError when the declaration is wrong.
+    """
+    declaration_language.declare_language_model(
+        prefill_model,
+        decode_model,
+        argmax_model,
+        topk_model,
+        model_format,
+        tokenizer=tokenizer,
+        chat_template=chat_template,
+        eos_ids=eos_ids,
+        max_model_len=max_model_len,
+        slots=slots,
+        block_size=block_size,
+        blocks=blocks,
+        adapters=adapters,
+        device_post_sampling=device_post_sampling,
+        rules={
+            "token_budget": token_budget,
+            "chunk_tokens": chunk_tokens,
+            "max_prefill_batch": max_prefill_batch,
+            "continuous": continuous,
+            "length_fitted": length_fitted,
+            "prefix_cache": prefix_cache,
+            "speculated_tokens": speculated_tokens,
+            "spare_blocks": spare_blocks,
+            "recoveries": recoveries,
+            "max_waiting": max_waiting,
+        },
     )
 
 

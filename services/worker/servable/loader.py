@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from services.worker.language.files import Language, load_language
 from services.worker.servable.wanted import Wanted
 from shared.declaration import load_servable
 from shared.errors import LoadFailed
 from shared.membership import Assigned, ModelFiles
-from shared.servable import ModelOptions, Servable, ServableVersion
+from shared.servable import LanguageGraphs, ModelOptions, Servable, ServableVersion
 from shared.versions import choose_version
 
 CONFIG_FILE = "servable_config.py"
@@ -23,6 +24,8 @@ class Loaded:
     what: ServableVersion
     servable: Servable
     assigned: Assigned
+    language: Language | None = None
+    """Of its language model, if it has one."""
 
 
 def find_servables(directory: Path) -> list[str]:
@@ -65,10 +68,38 @@ def load(directory: Path, wanted: Wanted, *, max_batch_size: int) -> Loaded:
             without_batch_dim_inputs=model.without_batch_dim_inputs,
             max_batch_size=model.batching.max_batch_size or max_batch_size,
             options=_options(model.options, folder.parent),
+            language=_graphs(model.language, folder),
         )
         for model in servable.models.values()
     )
-    return Loaded(what, servable, Assigned(what, models))
+    return Loaded(what, servable, Assigned(what, models), _language(what, servable, folder))
+
+
+def _graphs(declared: LanguageGraphs | None, folder: Path) -> LanguageGraphs | None:
+    if declared is None:
+        return None
+    return replace(declared, tokenizer=str(_beside(folder, declared.tokenizer)))
+
+
+def _language(what: ServableVersion, servable: Servable, folder: Path) -> Language | None:
+    model = servable.language_model
+    if model is None or model.language is None or model.generation is None:
+        return None
+    template = model.generation.chat_template
+    try:
+        return load_language(
+            model.generation,
+            _beside(folder, model.language.tokenizer),
+            _beside(folder, template) if template else None,
+        )
+    except LoadFailed as failure:
+        raise LoadFailed(f"{what}: {failure.message}") from failure
+
+
+def _beside(folder: Path, file: str) -> Path:
+    """A file of the version, or of all versions."""
+    own = folder / file
+    return own if own.is_file() else folder.parent / file
 
 
 def _options(declared: ModelOptions, folder: Path) -> ModelOptions:

@@ -1,0 +1,1 @@
+"""What a language model's text is made of: tokens, their bytes, templates of chats."""

@@ -1,0 +1,88 @@
+"""Text to tokens and back, by the tokenizer.json of a language model."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.worker.language.token_bytes import bytes_of_tokens
+from shared.errors import InvalidRequest, LoadFailed
+
+# Shorter texts are quicker than the way to a thread and back.
+_LONG_TEXT = 1024
+
+
+class Encoded(NamedTuple):
+    """The tokens of a text; where each begins and ends, in characters."""
+
+    ids: list[int]
+    texts: list[str]
+    places: list[tuple[int, int]]
+
+
+class Tokenizer:
+    """Made once for a model; encodes long texts on a thread, without the interpreter's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises LoadFailed naming the file that is no tokenizer; reads it, so use a thread."""
+        library = _library()
+        try:
+            self._tokenizer: Any = library.Tokenizer.from_file(str(path))
+            described = json.loads(path.read_bytes())
+        except Exception as failure:  # the library raises Exception itself
+            reason = str(failure).splitlines()[0][:200] if str(failure) else type(failure).__name__
+            raise LoadFailed(f"tokenizer '{path.name}': {reason}") from failure
+        # Of a tokenizer that cuts or fills texts for training, prompts are read as they are.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.special = frozenset(number for number, each in added.items() if each.special)
+        """Tokens that stand for no text."""
+        self._bytes = bytes_of_tokens(described, self._tokenizer.get_vocab(), self.special)
+
+    def bytes_of(self, token: int) -> bytes:
+        """What a token adds to a text, as UTF-8; it may begin and end within a character."""
+        return self._bytes[token] if token < len(self._bytes) else b""
+
+    def number_of(self, token: str) -> int | None:
+        """The id of a token by its name."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    async def encode(self, text: str, *, add_special_tokens: bool) -> Encoded:
+        """The tokens of a text."""
+        try:
+            if len(text) < _LONG_TEXT:
+                encoding = self._encode(text, add_special_tokens)
+            else:
+                encoding = await asyncio.to_thread(self._encode, text, add_special_tokens)
+        except UnicodeEncodeError as failure:
+            raise InvalidRequest(f"prompt: not a text in Unicode: {failure.reason}") from None
+        return Encoded(encoding.ids, encoding.tokens, encoding.offsets)
+
+    def _encode(self, text: str, add_special_tokens: bool) -> Any:
+        # encode_batch lets go of the interpreter's lock, encode does not.
+        return self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+
+    async def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """The text of tokens."""
+        if len(ids) < _LONG_TEXT:
+            return self._decode(ids, skip_special_tokens)
+        return await asyncio.to_thread(self._decode, ids, skip_special_tokens)
+
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        text: str = self._tokenizer.decode_batch(
+            [list(ids)], skip_special_tokens=skip_special_tokens
+        )[0]
+        return text
+
+
+def _library() -> Any:
+    try:
+        import tokenizers  # noqa: PLC0415 (only workers with language models need it)
+    except ImportError as failure:
+        raise LoadFailed(
+            "tokenizers is not installed here: pip install mindserve[generation]"
+        ) from failure
+    return tokenizers
