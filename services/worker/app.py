@@ -28,6 +28,9 @@ from services.worker.settings import WorkerSettings
 from services.worker.stages.functions import FunctionStages
 from services.worker.stages.pipelines import Pipelines
 from services.worker.stages.pool import StageProcesses
+from services.worker.text_metrics import Figures, TextMetrics
+from services.worker.text_requests import TextRequests
+from services.worker.text_rpc import TextDoor
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.errors import LoadFailed, ServingError
@@ -40,6 +43,7 @@ from shared.wire.interface import Server
 from shared.wire.membership import Membership, Registrar
 from shared.wire.mutual import between_services
 from shared.wire.predict_service import SERVICE_NAME
+from shared.wire.text_codec import SERVICE_NAME as TEXT_SERVICE_NAME
 from shared.wire.wires import wire_named
 
 log = structlog.get_logger()
@@ -131,6 +135,8 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             methods = Methods(servings, runner)
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
+            text_metrics = TextMetrics(registry, lambda: _figures(servings))
+            texts = TextDoor(TextRequests(servings, requests, text_metrics))
             rollout = Rollout(repository, servings, functions, scope, metrics, unfit=unfit)
             clients = ClientDoor(
                 requests,
@@ -143,16 +149,17 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                     peers.serve(
                         door.routes
                         | registrar.routes
+                        | texts.routes
                         | RepositoryDoor(rollout).routes
                         | GangsDoor(servings, gangs.table).routes
                         | health_routes(health),
                         [settings.listen],
                     ) as server,
                     wire.serve(
-                        clients.routes | health_routes(health),
+                        clients.routes | texts.routes | health_routes(health),
                         [settings.clients_address] if settings.clients_address else [],
                         max_message_bytes=settings.max_message_mb << 20,
-                        reflect=[SERVICE_NAME, HEALTH_SERVICE_NAME],
+                        reflect=[SERVICE_NAME, TEXT_SERVICE_NAME, HEALTH_SERVICE_NAME],
                     ) as front,
                 ):
                     hello = _hello(settings, server.addresses[0])
@@ -191,6 +198,14 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             finally:
                 pipelines.close()
                 functions.close()
+
+
+def _figures(servings: Servings) -> list[Figures]:
+    return [
+        Figures(*serving.what, serving.language.figures)
+        for serving in servings.language_models
+        if serving.language is not None
+    ]
 
 
 def _hello(settings: WorkerSettings, address: str) -> Hello:

@@ -1,6 +1,8 @@
 """Runs the requests of masters and clients: bounds them, counts them, and answers."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -62,14 +64,11 @@ class Requests:
         serving, plan = self._find(what, request.method)
         outcome = "Cancelled"
         try:
-            self._accept()
+            self._check_place()
             urgency = self._checked(urgency, serving, plan.method)
-            self._count(serving, +1)
-            try:
+            with self._counted(serving):
                 reply, outcome = await self._answer(serving, plan, request, urgency, request_id)
                 return reply
-            finally:
-                self._count(serving, -1)
         except ServingError as failure:
             outcome = type(failure).__name__
             raise
@@ -109,12 +108,27 @@ class Requests:
             urgency = urgency.within(method.timeout_seconds, now=now)
         return urgency.within(method.max_timeout_seconds, now=now)
 
-    def _accept(self) -> None:
+    @contextmanager
+    def accepted(self, serving: Serving) -> Iterator[None]:
+        """A place among the requests in progress; raises Draining or Overloaded."""
+        self._check_place()
+        with self._counted(serving):
+            yield
+
+    def _check_place(self) -> None:
         """Raises Draining or Overloaded when there is no place for one more request."""
         if self._servings.draining:
             raise Draining("this worker is shutting down")
         if self._outstanding >= self._max_calls:
             raise Overloaded(f"{self._max_calls} requests are in progress already")
+
+    @contextmanager
+    def _counted(self, serving: Serving) -> Iterator[None]:
+        self._count(serving, +1)
+        try:
+            yield
+        finally:
+            self._count(serving, -1)
 
     def _count(self, serving: Serving, by: int) -> None:
         serving.count(by)

@@ -8,8 +8,10 @@ from services.worker.agents.agents import Agents
 from services.worker.agents.progress import Progress
 from services.worker.batching.queue import BatchQueue
 from services.worker.gangs.pool import GangPool
+from services.worker.generation.language_serving import LanguageServing
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan
+from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
 from shared.membership import OfferedMethod
 from shared.repository import VersionState
@@ -32,6 +34,8 @@ class Serving:
     """The methods that clients may call; the others are for pipelines."""
     priority_levels: int
     """The most that any of its models has."""
+    language: LanguageServing | None = None
+    """Its language model, if it has one."""
     warm: bool = True
     """Whether whoever runs its functions has imported them."""
     keeps_trying: bool = False
@@ -65,6 +69,13 @@ class Serving:
         if self.progress.state is VersionState.READY and not self.ready:
             return VersionState.LOADING
         return self.progress.state
+
+    def check_fits(self) -> None:
+        """Raises LoadFailed when what is declared does not fit what agents have loaded."""
+        signatures = self.holders.signatures(self.what)
+        check_fits(self.servable, signatures)
+        if self.language is not None:
+            self.language.fit(signatures)
 
     def count(self, by: int) -> None:
         """Requests that use it come (+1) and go (-1)."""

@@ -13,10 +13,10 @@ from services.worker.batching.queue import BatchQueue
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.pool import GangPool
 from services.worker.gangs.rules import GangRules
+from services.worker.generation.language_serving import LanguageServing
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import plan_of
 from services.worker.metrics import Metrics
-from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
 from services.worker.serving import Serving
 from shared.errors import LoadFailed, NotServed, Unavailable
@@ -114,6 +114,7 @@ class Servings:
                 for name, method in loaded.servable.offered.items()
             },
             max(levels, default=self._batching.priority_levels),
+            self._language(loaded),
             warm=not loaded.servable.has_functions,
             keeps_trying=keeps_trying,
         )
@@ -121,6 +122,12 @@ class Servings:
         self.agents.reassign()
         self.refresh()
         return serving
+
+    def _language(self, loaded: Loaded) -> LanguageServing | None:
+        model = loaded.servable.language_model
+        if model is None or loaded.language is None:
+            return None
+        return LanguageServing(loaded.what, model, loaded.language, self._scope)
 
     def _open_gangs(self, loaded: Loaded, distribution: Distribution) -> GangPool:
         if self.ranks is not None:
@@ -175,6 +182,8 @@ class Servings:
     def drop(self, serving: Serving) -> None:
         """Let go at once of a version that has no requests."""
         del self._servings[serving.what]
+        if serving.language is not None:
+            serving.language.close()
         serving.holders.forget(serving.what)
         if serving.holders is self.ranks:
             self.ranks = None
@@ -207,6 +216,11 @@ class Servings:
         ]
         return version or max(ready, default=max(here))
 
+    @property
+    def language_models(self) -> list[Serving]:
+        """The versions that continue texts, ready or not."""
+        return [each for each in self._servings.values() if each.language is not None]
+
     def versions_of(self, servable: str) -> list[Serving]:
         """The versions of a servable that are served here, or on their way in or out."""
         return [each for each in self._servings.values() if each.what.servable == servable]
@@ -226,6 +240,8 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
+            if serving.language is not None:
+                serving.language.refresh(self.agents.step_lines(serving.what))
             if not serving.holders:
                 serving.queue.give_up(Unavailable(f"{serving.what}: {serving.holders.absence}"))
             serving.queue.pump()
@@ -250,7 +266,7 @@ class Servings:
         progress = progress_of(serving.holders.standings(what), needed)
         if progress.state is VersionState.READY:
             try:
-                check_fits(serving.servable, serving.holders.signatures(what))
+                serving.check_fits()
             except LoadFailed as failure:
                 log.error("not served", what=str(what), reason=failure.message)
                 self._progress(serving, Progress(VersionState.FAILED, failure.message))
@@ -278,8 +294,14 @@ class Servings:
 
     def offers(self) -> Offers:
         """What masters may send here now."""
+        device = self.agents.device_type
         offers = tuple(
-            Offer(serving.what, serving.offered, self._max_calls)
+            Offer(
+                serving.what,
+                serving.offered,
+                self._max_calls,
+                serving.language and serving.language.offer(device),
+            )
             for serving in self._servings.values()
             if serving.ready and not serving.retiring
         )

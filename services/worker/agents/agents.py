@@ -1,18 +1,14 @@
 """The agents that are there: what each holds, and which of them is idle."""
 
-import asyncio
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-import structlog
-
-from services.worker.agents.execution import EXECUTION_PATH, read_reply, write_request
-from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
+from services.worker.agents.execution import EXECUTION_PATH
 from services.worker.agents.progress import Standing
+from services.worker.agents.step_line import StepLine
+from services.worker.agents.taken import JoinedAgent, TakenAgent
 from services.worker.metrics import Metrics
-from shared.arena import Column
-from shared.errors import AgentLost, MemoryNotShared, Refused, ServingError, Unavailable
+from shared.errors import AgentLost
 from shared.membership import (
     Assignment,
     Hello,
@@ -23,54 +19,9 @@ from shared.membership import (
     Report,
 )
 from shared.servable import ServableVersion
-from shared.stage_graph import ModelCall
 from shared.tasks import TaskScope
-from shared.tensors import Array
 from shared.wire.interface import Wire
 from shared.wire.link import Link
-
-log = structlog.get_logger()
-
-# An agent that refused a batch is not asked again before this time is over.
-_REST_SECONDS = 0.1
-
-
-@dataclass(slots=True, eq=False)
-class _Agent:
-    """One joined agent; each version it holds has a device process, which runs one batch."""
-
-    link: Link
-    task: asyncio.Task[None]
-    holdings: dict[ServableVersion, Holding] = field(default_factory=dict)
-    in_hand: dict[ServableVersion, list["TakenAgent"]] = field(default_factory=dict)
-    """Its batches of each version, in the order in which they were handed over."""
-    last_used: int = 0
-    memories: Memories = field(default_factory=Memories)
-    shares_memory: bool = True
-    """Until an attempt shows that it does not."""
-
-    def holds(self, what: ServableVersion) -> bool:
-        holding = self.holdings.get(what)
-        return self.link.connected and holding is not None and holding.state == "ready"
-
-    def serves_beside(self, what: ServableVersion) -> bool:
-        others = [each for each in self.holdings if each.servable == what.servable]
-        return any(other != what and self.holds(other) for other in others)
-
-    @property
-    def busy(self) -> int:
-        """Batches in its hands."""
-        return sum(map(len, self.in_hand.values()))
-
-    @property
-    def is_here(self) -> bool:
-        """Whether its device processes reach memory of this one, as far as is known."""
-        return self.shares_memory and self.link.address.startswith("unix")
-
-    def close(self) -> None:
-        self.link.end()
-        self.task.cancel()
-        self.memories.close()
 
 
 class Agents:
@@ -98,7 +49,7 @@ class Agents:
         self._notify = notify
         self._idle = idle
         self._changed = changed
-        self._agents: dict[str, _Agent] = {}
+        self._agents: dict[str, JoinedAgent] = {}
         self._signatures: dict[ServableVersion, dict[str, ModelSignature]] = {}
         self._uses = itertools.count(1)
 
@@ -113,8 +64,9 @@ class Agents:
             lost=AgentLost,
             changed=self._agents_changed,
         )
+        device_type = hello.device.type if hello.device is not None else ""
         task = self._scope.spawn(link.keep(), name=f"link to agent {hello.member_id}")
-        self._agents[hello.member_id] = _Agent(link, task)
+        self._agents[hello.member_id] = JoinedAgent(link, task, device_type)
         return self._assignment()
 
     def reassign(self) -> None:
@@ -163,6 +115,19 @@ class Agents:
         """How many agents hold ``what``, ready for batches."""
         return sum(agent.holds(what) for agent in self._agents.values())
 
+    def step_lines(self, what: ServableVersion) -> dict[str, StepLine]:
+        """The ways to the agents that hold ``what``, ready for steps, by member id."""
+        return {
+            member_id: StepLine(agent.link, what)
+            for member_id, agent in self._agents.items()
+            if agent.holds(what)
+        }
+
+    @property
+    def device_type(self) -> str:
+        """Of the agents that are there; empty when none of them has told."""
+        return next((agent.device_type for agent in self._agents.values()), "")
+
     def standings(self, what: ServableVersion) -> list[Standing]:
         """How far each agent that is there is with ``what``."""
         here = [agent for agent in self._agents.values() if agent.link.connected]
@@ -177,15 +142,15 @@ class Agents:
         signature = self.signatures(what).get(model)
         return 0 if signature is None else signature.batch_size
 
-    def take_idle(self, what: ServableVersion) -> "TakenAgent | None":
+    def take_idle(self, what: ServableVersion) -> TakenAgent | None:
         """The least busy of the agents that hold ``what`` and are idle for it, now taken."""
         return self._take(what, 0)
 
-    def take_ahead(self, what: ServableVersion) -> "TakenAgent | None":
+    def take_ahead(self, what: ServableVersion) -> TakenAgent | None:
         """An agent that has one batch and gets the next one already, so that it never waits."""
         return self._take(what, 1)
 
-    def _take(self, what: ServableVersion, batches: int) -> "TakenAgent | None":
+    def _take(self, what: ServableVersion, batches: int) -> TakenAgent | None:
         fitting = [
             agent
             for agent in self._agents.values()
@@ -200,108 +165,6 @@ class Agents:
         in_hand.append(TakenAgent(agent, what, self._metrics, follows, free=self._free))
         return in_hand[-1]
 
-    def _free(self, taken: "TakenAgent") -> None:
+    def _free(self, taken: TakenAgent) -> None:
         taken.agent.in_hand[taken.what].remove(taken)
         self._idle(taken.what)
-
-
-class TakenAgent:
-    """An agent taken for one batch."""
-
-    def __init__(
-        self,
-        agent: _Agent,
-        what: ServableVersion,
-        metrics: Metrics,
-        follows: "TakenAgent | None",
-        *,
-        free: Callable[["TakenAgent"], None],
-    ) -> None:
-        self.agent = agent
-        self.what = what
-        self._metrics = metrics
-        self._follows = follows
-        self._free = free
-        self._rests = False
-        self.answered = False
-        """Whether the agent said how the batch ended."""
-        self.released = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether the batch before it is still at work, as far as is known here."""
-        follows = self._follows
-        return follows is not None and not (follows.answered or follows.released)
-
-    async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
-        """Run one batch.
-
-        Raises Refused (not begun), AgentLost, DeviceHung, ExecutionFailed or
-        InvalidRequest, each naming version, model and rows.
-        """
-        try:
-            if self.agent.is_here and size_of(columns) >= SHARED_FROM_BYTES:
-                outputs = await self._execute_in_memory(call, columns, rows)
-            else:
-                outputs = await self._execute(call, columns, rows, None)
-        except MemoryNotShared as failure:
-            log.info("tensors travel inside messages", reason=failure.message)
-            self.agent.shares_memory = False
-            raise
-        except Refused:
-            self._rests = True
-            raise
-        except AgentLost as failure:
-            if self._follows is not None and not self._follows.answered:
-                # It waited behind another one, as far as anybody knows. Should it have begun:
-                # models have no effects, so it may run again.
-                self._rests = True
-                raise Unavailable(failure.message) from failure
-            raise
-        except ServingError:
-            self.answered = True
-            raise
-        self.answered = True
-        return outputs
-
-    async def _execute_in_memory(
-        self, call: ModelCall, columns: Sequence[Column], rows: int
-    ) -> list[Array]:
-        memories = self.agent.memories
-        try:
-            memory = memories.take(self.what)
-        except OSError as failure:
-            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
-        try:
-            outputs = await self._execute(call, columns, rows, memory)
-        except BaseException:
-            # A batch that did not end well may still be written to.
-            memory.close()
-            raise
-        memories.give_back(self.what, memory)
-        return outputs
-
-    async def _execute(
-        self,
-        call: ModelCall,
-        columns: Sequence[Column],
-        rows: int,
-        memory: SharedMemory | None,
-    ) -> list[Array]:
-        try:
-            head, request = write_request(self.what, call, columns, rows, memory)
-        except OSError as failure:
-            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
-        (self._metrics.in_messages if memory is None else self._metrics.in_shared_memory).inc()
-        subject = f"{self.what}, model '{call.model}', {rows} rows"
-        reply = await self.agent.link.call(request, head=head, subject=subject)
-        return read_reply(reply, memory)
-
-    def release(self) -> None:
-        """Give the agent back; one that refused rests first."""
-        self.released = True
-        self._follows = None
-        if self._rests:
-            asyncio.get_running_loop().call_later(_REST_SECONDS, self._free, self)
-        else:
-            self._free(self)

@@ -1,6 +1,6 @@
 """(pure) What a scheduler counts, for those who watch it."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
 @dataclass(slots=True)
@@ -16,3 +16,6 @@ class Counts:
     """... and how many of them were loaded instead of computed."""
     proposed_tokens: int = 0
     accepted_tokens: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*map(sum, zip(astuple(self), astuple(other), strict=True)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from services.worker.generation.counts import Counts
+from services.worker.generation.hashes import BlockHashes
 from services.worker.generation.line import Line
 from services.worker.generation.planner import Planner
 from services.worker.generation.prompts import Prompt
@@ -99,6 +100,37 @@ class Scheduler:
                 self._keep_deadline(prompt.deadline.at, sequence)
         return added
 
+    def adopt(self, other: Sequence, now: float) -> Sequence:
+        """Go on with a text that the scheduler of a lost agent had; it is bounded there already.
+
+        One that was being computed when agents were lost is computed alone here, too.
+        """
+        sequence = Sequence(
+            other.as_prompt(),
+            self._rules,
+            number=self._arrivals,
+            family=self._arrivals,
+            turn=other.turn,
+            now=now,
+        )
+        self._arrivals += 1
+        sequence.losses = other.losses
+        sequence.started_at, sequence.cached_tokens = other.started_at, other.cached_tokens
+        self._waiting.add(sequence)
+        if sequence.prompt.deadline is not None:
+            self._keep_deadline(sequence.prompt.deadline.at, sequence)
+        if sequence.losses:
+            self._planner.suspect([sequence])
+        return sequence
+
+    def known_tokens(self, prompt: Prompt) -> int:
+        """How many tokens a prompt begins with whose cache is here."""
+        if not self._rules.prefix_cache:
+            return 0
+        size = self._rules.block_size
+        hashes = BlockHashes(size, adapter=prompt.adapter, salt=prompt.salt)
+        return size * len(self._running.pool.match(hashes.of(prompt.tokens)))
+
     def cancel(self, sequence: Sequence, finish: Finish = Finish.ABORT) -> Output | None:
         """End a sequence, wherever it is; None: it ended before. Its slot is free at once."""
         if sequence.state is State.FINISHED:
@@ -141,13 +173,13 @@ class Scheduler:
                     outputs.append(output)
         return outputs + self.tick(now)
 
-    def lost(self, error: ServingError, now: float) -> list[Output]:
+    def lost(self, error: ServingError, now: float, *, began: bool = True) -> list[Output]:
         """The agent is gone, and all that it held: what ran waits to be computed again.
 
         The same when a step failed as a whole. A sequence that was computed in so many losses
-        as the rules let it survive ends with the error.
+        as the rules let it survive ends with the error; not if the step never ``began``.
         """
-        suspects = [row.sequence for row in self._rows] if self._outstanding else []
+        suspects = [row.sequence for row in self._rows] if self._outstanding and began else []
         self._rows, self._outstanding = [], None
         for sequence in suspects:
             sequence.losses += 1
@@ -197,8 +229,10 @@ class Scheduler:
         self.counts.computed_tokens += len(row.tokens)
         sampled = len(outcome.tokens)
         if sequence.state is State.DECODING:
-            self.counts.accepted_tokens += sampled - 1
+            self.counts.accepted_tokens += max(sampled - 1, 0)
         tokens, finish = sequence.append(outcome.tokens)
+        if outcome.complete and finish is None:
+            finish = Finish.STOP
         # Of what was sampled beyond the end nothing is known to others.
         sequence.computed = min(row.computed(sampled), len(sequence.tokens))
         if row.samples:
@@ -206,10 +240,10 @@ class Scheduler:
         self._running.publish(sequence)
         if finish is not None:
             self._end(sequence, finish)
-        return Output(sequence, tokens, finish) if tokens else None
+        return Output(sequence, tokens, finish) if tokens or finish is not None else None
 
     def _wrong(self, row: Row, outcome: Outcome) -> ServingError | None:
-        least = min(row.samples, 1)
+        least = 0 if outcome.complete else min(row.samples, 1)
         if least <= len(outcome.tokens) <= row.samples:
             return None
         return ExecutionFailed(

@@ -1,5 +1,6 @@
 """(pure) Sequences: texts that are being continued, and what is known of each."""
 
+from dataclasses import replace
 from enum import Enum
 
 from services.worker.generation.hashes import BlockHashes
@@ -94,6 +95,16 @@ class Sequence:
     def block_hashes(self) -> list[bytes]:
         """One for each full block of its tokens; none if it shares nothing."""
         return self.hashes.of(self.tokens) if self.hashes else []
+
+    def as_prompt(self) -> Prompt:
+        """What is left to be done, as a prompt: all tokens so far, and as many fewer to come."""
+        limits, made = self.prompt.limits, self.generated
+        left = replace(
+            limits,
+            max_new_tokens=limits.max_new_tokens - made,
+            min_tokens=max(0, limits.min_tokens - made),
+        )
+        return replace(self.prompt, tokens=tuple(self.tokens), limits=left, copies=1)
 
     def append(self, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], Finish | None]:
         """Continue the text up to its end; returns what was taken of it, and whether it ended."""

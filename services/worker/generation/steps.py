@@ -5,6 +5,7 @@ steps computed is stored before its slot is given to another sequence, and loade
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.worker.generation.buckets import Bucket
 from shared.errors import ServingError
@@ -94,9 +95,25 @@ class Step:
         return decoded + sum(len(chunk.tokens) for chunk in chunks)
 
 
+class Logprobs(NamedTuple):
+    """How likely a token was to the model itself, and which ones were the most likely."""
+
+    logprob: float
+    rank: int
+    """1: the most likely."""
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one slot's row: the tokens that were sampled, or why there are none."""
 
     tokens: tuple[int, ...] = ()
     error: ServingError | None = None
+    complete: bool = False
+    """Whether nothing may follow, by the sequence's grammar."""
+    logprobs: tuple[Logprobs, ...] = ()
+    """One for each token, if they were asked for."""
+    prompt_logprobs: tuple[Logprobs, ...] = ()
+    """One for each token of the prompt behind the row's tokens, if they were asked for."""

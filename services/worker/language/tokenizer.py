@@ -40,6 +40,8 @@ class Tokenizer:
         self.special = frozenset(number for number, each in added.items() if each.special)
         """Tokens that stand for no text."""
         self._bytes = bytes_of_tokens(described, self._tokenizer.get_vocab(), self.special)
+        self.longest = max(map(len, self._bytes), default=1)
+        """The most bytes that one token adds to a text."""
 
     def bytes_of(self, token: int) -> bytes:
         """What a token adds to a text, as UTF-8; it may begin and end within a character."""

@@ -1,0 +1,244 @@
+"""Has one agent continue texts, step after step: schedule, run, tell."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from services.worker.generation.continuations import Continuation, News
+from services.worker.generation.declared import Declared
+from services.worker.generation.prompts import Prompt
+from services.worker.generation.scheduler import Output, Scheduler
+from services.worker.generation.sequences import Finish
+from services.worker.generation.sequences import Sequence as Text
+from services.worker.generation.steps import Logprobs, Outcome, Step
+from services.worker.generation.steps_codec import read_outcomes, write_head, write_step
+from shared.errors import AgentLost, InvalidRequest, PeerLost, Refused, ServingError
+from shared.servable import ServableVersion
+from shared.tasks import TaskScope
+
+log = structlog.get_logger()
+
+# An agent that is lost, or refuses, is not asked again before this time is over.
+_REST_SECONDS = 0.1
+# So long texts wait for an agent before they end with what the last one was lost by.
+PATIENCE_SECONDS = 30.0
+
+_NO_LOGPROBS: Mapping[int, tuple[Logprobs, ...]] = {}
+
+Join = Callable[[Text], Continuation]
+
+
+class StepLine(Protocol):
+    """The way to one agent."""
+
+    async def run(self, head: bytes, step: bytes) -> bytes:
+        """Have it do one step; raises a ServingError."""
+
+
+class Engine:
+    """The texts of one agent, or of one that was lost until another one takes its place."""
+
+    def __init__(
+        self,
+        what: ServableVersion,
+        model: str,
+        declared: Declared,
+        scope: TaskScope,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._what = what
+        self._model = model
+        self._graphs = declared.graphs
+        self._scope = scope
+        self._patience_seconds = patience_seconds
+        self.scheduler = Scheduler(str(what), declared.rules)
+        self._texts: dict[int, Continuation] = {}
+        """By the numbers of their sequences."""
+        self._slots: dict[int, Continuation] = {}
+        self._untold: list[tuple[Continuation, News]] = []
+        self._line: StepLine | None = None
+        self._forget = True
+        self._woken = asyncio.Event()
+        self._stalled_at: float | None = None
+        """Since when there is no agent that does what it is told."""
+        self._cause: ServingError = AgentLost(f"{what}: its agent was lost")
+        self._task = scope.spawn(self._work(), name=f"engine of {what}")
+
+    @property
+    def load(self) -> int:
+        """How many texts it has."""
+        return len(self._texts)
+
+    def attach(self, line: StepLine) -> None:
+        """An agent is there, which knows nothing of what was before."""
+        self._line = line
+        self._forget = True
+        self._stalled_at = None
+        self._woken.set()
+
+    def detach(self) -> None:
+        """The agent is there no more, or not ready; a step in its hands fails by itself."""
+        self._line = None
+        self._stalled_at = self._stalled_at or self._now()
+        self._woken.set()
+
+    def close(self) -> None:
+        """End; its texts went elsewhere, or nobody wants them."""
+        self._task.cancel()
+
+    def add(self, prompt: Prompt, joins: Sequence[Join]) -> list[Continuation]:
+        """Continue a prompt, each copy as ``joins`` says.
+
+        Raises InvalidRequest for what can never be continued, Overloaded when too many wait.
+        """
+        sequences = self.scheduler.add(prompt, self._now())
+        added = [join(sequence) for join, sequence in zip(joins, sequences, strict=True)]
+        self._texts |= {each.sequence.number: each for each in added}
+        self._woken.set()
+        return added
+
+    def cancel(self, continuation: Continuation) -> None:
+        """Nobody wants it any more: its slot and blocks are free in the next step."""
+        self.scheduler.cancel(continuation.sequence, Finish.ABORT)
+        self._texts.pop(continuation.sequence.number, None)
+        self._woken.set()
+
+    def has(self, continuation: Continuation) -> bool:
+        """Whether it goes on here."""
+        return self._texts.get(continuation.sequence.number) is continuation
+
+    def adopt(self, continuation: Continuation) -> None:
+        """Go on with a text of an engine whose agent was lost."""
+        continuation.sequence = self.scheduler.adopt(continuation.sequence, self._now())
+        self._texts[continuation.sequence.number] = continuation
+        self._woken.set()
+
+    def give_up(self) -> list[Continuation]:
+        """Its texts, in their order, for other engines; who they belong to knows all so far."""
+        self._note(self.scheduler.lost(self._cause, self._now()))
+        self._tell()
+        texts = sorted(self._texts.values(), key=lambda each: each.sequence.order)
+        self._texts.clear()
+        return texts
+
+    async def _work(self) -> None:
+        while True:
+            self._woken.clear()
+            step = None if self._line is None else self.scheduler.schedule(self._now())
+            if step is not None and self._line is not None:
+                await self._run(self._line, step)
+            else:
+                self._tell()
+                await self._wait()
+
+    async def _run(self, line: StepLine, step: Step) -> None:
+        for start in step.starts:
+            self._slots[start.slot] = self._texts[start.sequence]
+        message = write_step(step, self._graphs, self._slots, forget=self._forget)
+        head = write_head(self._what, self._model, step)
+        asked = self._scope.spawn(_asked(line, head, message), name="step")
+        if self._untold:
+            # The call is made in the loop's next turn, and written in the one after it.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._tell()
+        try:
+            answer = await asked
+            if isinstance(answer, ServingError):
+                raise answer
+            outcomes = read_outcomes(answer, step)
+        except ServingError as failure:
+            await self._failed(failure)
+            return
+        self._forget = False
+        self._stalled_at = None
+        self._note_prompts(step, outcomes)
+        logprobs = {
+            self._slots[slot].sequence.number: outcome.logprobs
+            for slot, outcome in outcomes.items()
+            if outcome.logprobs
+        }
+        self._note(self.scheduler.step_done(step, outcomes, self._now()), logprobs)
+
+    async def _failed(self, failure: ServingError) -> None:
+        """A step came to nothing, and with it all that the agent kept."""
+        log.info("step failed", what=str(self._what), reason=failure.message)
+        self._forget = True
+        self._cause = failure
+        self._stalled_at = self._stalled_at or self._now()
+        # What was refused, or did not fit what came before, was not begun.
+        began = not isinstance(failure, Refused | InvalidRequest)
+        self._note(self.scheduler.lost(failure, self._now(), began=began))
+        self._slots.clear()
+        self._tell()
+        if isinstance(failure, PeerLost | Refused):
+            await asyncio.sleep(_REST_SECONDS)
+        if self._is_out_of_patience:
+            self._end_all()
+
+    @property
+    def _is_out_of_patience(self) -> bool:
+        stalled_at = self._stalled_at
+        return stalled_at is not None and self._now() >= stalled_at + self._patience_seconds
+
+    async def _wait(self) -> None:
+        """Until something is to be done: nothing polls."""
+        due = self.scheduler.due_at()
+        if self._line is None and self._stalled_at is not None and self._texts:
+            patience = self._stalled_at + self._patience_seconds
+            due = patience if due is None else min(due, patience)
+        try:
+            async with asyncio.timeout_at(due):
+                await self._woken.wait()
+        except TimeoutError:
+            self._note(self.scheduler.tick(self._now()))
+            if self._line is None and self._is_out_of_patience:
+                self._end_all()
+
+    def _end_all(self) -> None:
+        """No agent came back in time."""
+        for text in list(self._texts.values()):
+            if self.scheduler.cancel(text.sequence, Finish.ERROR) is not None:
+                self._untold.append((text, News((), Finish.ERROR, self._cause)))
+        self._texts.clear()
+
+    def _note(
+        self,
+        outputs: Sequence[Output],
+        logprobs: Mapping[int, tuple[Logprobs, ...]] = _NO_LOGPROBS,
+    ) -> None:
+        """Keep what came, to be told while the next step is at work."""
+        for output in outputs:
+            sequence = output.sequence
+            text = self._texts.get(sequence.number)
+            if text is None:
+                continue
+            told = logprobs.get(sequence.number, ())[: len(output.tokens)]
+            self._untold.append((text, News(output.tokens, output.finish, sequence.error, told)))
+            if output.finish is not None:
+                del self._texts[sequence.number]
+
+    def _note_prompts(self, step: Step, outcomes: dict[int, Outcome]) -> None:
+        for call in step.prefills:
+            for chunk in call.chunks:
+                outcome = outcomes.get(chunk.slot)
+                if outcome is not None and outcome.prompt_logprobs:
+                    text = self._slots[chunk.slot]
+                    text.tell_of_prompt(chunk.first + 1, outcome.prompt_logprobs)
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, []
+        for text, news in untold:
+            text.tell(news)
+
+
+async def _asked(line: StepLine, head: bytes, step: bytes) -> bytes | ServingError:
+    """The answer, or why there is none: a failed step does not end the worker."""
+    try:
+        return await line.run(head, step)
+    except ServingError as failure:
+        return failure

@@ -1,0 +1,143 @@
+"""Steps for agents as messages, and what agents say came of them."""
+
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.message import DecodeError
+
+from protos.serving.v1 import execution_pb2
+from protos.serving.v1 import generation_pb2 as pb
+from services.worker.generation.buckets import Bucket
+from services.worker.generation.continuations import Continuation
+from services.worker.generation.steps import Chunk, Logprobs, Outcome, Start, Step
+from shared.errors import ExecutionFailed, InvalidRequest, ServingError
+from shared.servable import ServableVersion
+from shared.text_generation import Grammar, Sampling
+
+# Of what a device process says against a sequence, all else is its caller's fault.
+_FAULT_OF_MODEL = "the model gave no numbers"
+
+
+def write_head(what: ServableVersion, model: str, step: Step) -> bytes:
+    """An ExecuteHead: what the agent itself reads."""
+    return execution_pb2.ExecuteHead(
+        servable=what.servable, version=what.version, model=model, rows=step.tokens
+    ).SerializeToString()
+
+
+def write_step(
+    step: Step,
+    graphs: Mapping[Bucket, int],
+    slots: Mapping[int, Continuation],
+    *,
+    forget: bool,
+) -> bytes:
+    """A Step; ``slots`` says who has which, those included that start."""
+    message = pb.Step(
+        id=step.number,
+        forget=forget,
+        stores=[pb.StoreBlock(slot=s.slot, index=s.index, block=s.block) for s in step.stores],
+        freed=() if forget else step.freed,
+        starts=[_start(start, slots[start.slot]) for start in step.starts],
+    )
+    for call in step.prefills:
+        message.prefills.add(graph=graphs[call.bucket], rows=map(_row, call.chunks))
+    if step.decode is not None:
+        message.decode.graph = graphs[step.decode.bucket]
+        for slot in step.decode.slots:
+            position = slots[slot].sequence.computed
+            message.decode.rows.add(slot=slot, position=position, count=1, samples=True)
+    return message.SerializeToString()
+
+
+def _start(start: Start, continuation: Continuation) -> pb.Start:
+    sequence = continuation.sequence
+    return pb.Start(
+        slot=start.slot,
+        tokens=sequence.tokens,
+        blocks=start.loads,
+        prompt_tokens=continuation.prompt_tokens,
+        adapter=sequence.prompt.adapter,
+        sampling=_sampling(continuation.sampling),
+    )
+
+
+def _row(chunk: Chunk) -> pb.Row:
+    if chunk.samples > 1:
+        # The last token of the text, and what may follow.
+        return pb.Row(
+            slot=chunk.slot,
+            position=chunk.first,
+            count=1,
+            speculated=chunk.tokens[1:],
+            samples=True,
+        )
+    return pb.Row(
+        slot=chunk.slot,
+        position=chunk.first,
+        count=len(chunk.tokens),
+        samples=chunk.samples == 1,
+    )
+
+
+def _sampling(sampling: Sampling) -> pb.Sampling:
+    return pb.Sampling(
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        logit_bias=sampling.logit_bias,
+        seed=sampling.seed or 0,
+        min_tokens=sampling.min_tokens,
+        stop_ids=sampling.stop_ids,
+        logprobs=sampling.logprobs,
+        prompt_logprobs=sampling.prompt_logprobs,
+        allowed_ids=sampling.allowed_ids,
+        grammar=None if sampling.grammar is None else _grammar(sampling.grammar),
+    )
+
+
+def _grammar(grammar: Grammar) -> pb.Grammar:
+    match grammar.form:
+        case "json_schema":
+            return pb.Grammar(json_schema=grammar.source)
+        case "regex":
+            return pb.Grammar(regex=grammar.source)
+        case "choices":
+            return pb.Grammar(choices=pb.Choices(texts=grammar.texts))
+        case "any_json":
+            return pb.Grammar(any_json=True)
+
+
+def read_outcomes(answer: bytes, step: Step) -> dict[int, Outcome]:
+    """What came of each slot; raises ExecutionFailed for what is no answer to this step."""
+    try:
+        message = pb.StepOutcome.FromString(answer)
+    except DecodeError as failure:
+        raise ExecutionFailed(f"step {step.number}: the agent's answer is none") from failure
+    if message.id != step.number:
+        raise ExecutionFailed(f"step {step.number}: the agent answered step {message.id}")
+    return {chosen.slot: _outcome(chosen) for chosen in message.chosen}
+
+
+def _outcome(chosen: pb.Chosen) -> Outcome:
+    return Outcome(
+        tuple(chosen.tokens),
+        _error(chosen.failure) if chosen.failure else None,
+        chosen.complete,
+        _logprobs(chosen.logprobs),
+        _logprobs(chosen.prompt_logprobs),
+    )
+
+
+def _error(failure: str) -> ServingError:
+    kind = ExecutionFailed if failure.startswith(_FAULT_OF_MODEL) else InvalidRequest
+    return kind(failure)
+
+
+def _logprobs(told: Iterable[pb.TokenLogprobs]) -> tuple[Logprobs, ...]:
+    return tuple(
+        Logprobs(each.logprob, each.rank, tuple(each.ids), tuple(each.logprobs)) for each in told
+    )

@@ -1,0 +1,105 @@
+"""What a worker counts of the texts that it continues."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shared.metrics import SECONDS_BUCKETS
+
+_WORKER = "mindserve_worker_generation"
+_LABELS = ["servable", "version"]
+_LONG_SECONDS = (*SECONDS_BUCKETS, 60.0, 120.0, 300.0)
+_GAUGES = {
+    "running": "Texts that have slots.",
+    "waiting": "Texts that wait for a slot.",
+    "cache_use": "Share of the blocks of KV cache that texts use which run.",
+}
+_COUNTERS = {
+    "preemptions": "Texts that lost slot and blocks to others, and were computed again.",
+    "computed_tokens": "Tokens computed, of prompts and of completions.",
+    "prefix_queries": "Tokens of texts that started, ...",
+    "prefix_hits": "... and how many of them were loaded instead of computed.",
+    "proposed_tokens": "Tokens proposed by speculation, ...",
+    "accepted_tokens": "... and how many of them were what the model says.",
+}
+
+
+class Figures(NamedTuple):
+    """One language model, as it is now, by the names of the figures."""
+
+    servable: str
+    version: int
+    values: dict[str, float]
+
+
+class TextMetrics:
+    """Figures of all language models in one registry; ``figures`` says how they are now."""
+
+    def __init__(
+        self, registry: CollectorRegistry, figures: Callable[[], Iterable[Figures]]
+    ) -> None:
+        registry.register(_Current(figures))
+        self.requests = Counter(
+            f"{_WORKER}_requests",
+            "Requests for text answered, by outcome: ok or the error's name.",
+            [*_LABELS, "outcome"],
+            registry=registry,
+        )
+        self.prompt_tokens = Counter(
+            f"{_WORKER}_prompt_tokens", "Tokens of prompts.", _LABELS, registry=registry
+        )
+        self.completion_tokens = Counter(
+            f"{_WORKER}_completion_tokens", "Tokens of completions.", _LABELS, registry=registry
+        )
+        self.first_token_seconds = Histogram(
+            f"{_WORKER}_time_to_first_token_seconds",
+            "Time from a request to the first token of a choice.",
+            _LABELS,
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
+        self.between_tokens_seconds = Histogram(
+            f"{_WORKER}_between_tokens_seconds",
+            "Time from one token of a choice to the next one.",
+            _LABELS,
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            f"{_WORKER}_seconds",
+            "Time from a request for text to its end.",
+            _LABELS,
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            f"{_WORKER}_queue_seconds",
+            "Time that a text waited for its first slot.",
+            _LABELS,
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
+
+
+class _Current(Collector):
+    """Asks when somebody looks."""
+
+    def __init__(self, figures: Callable[[], Iterable[Figures]]) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[Metric]:
+        """Nothing is asked while services are put together."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures of all models."""
+        found = list(self._figures())
+        for kind, names in ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS)):
+            for name, text in names.items():
+                family = kind(f"{_WORKER}_{name}", text, labels=_LABELS)
+                for each in found:
+                    family.add_metric([each.servable, str(each.version)], each.values[name])
+                yield family

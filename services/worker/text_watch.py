@@ -1,0 +1,44 @@
+"""Looks after one request for text: how long it waits for what."""
+
+from collections.abc import Callable
+
+from services.worker.generation.choices import Choice
+from services.worker.text_metrics import TextMetrics
+from shared.servable import ServableVersion
+from shared.text_generation import Usage
+
+
+class TextWatch:
+    """Observes from the moment at which it is made."""
+
+    def __init__(
+        self, metrics: TextMetrics, what: ServableVersion, now: Callable[[], float]
+    ) -> None:
+        self._now = now
+        labels = (what.servable, str(what.version))
+        self._first = metrics.first_token_seconds.labels(*labels)
+        self._between = metrics.between_tokens_seconds.labels(*labels)
+        self._queue = metrics.queue_seconds.labels(*labels)
+        self._prompt_tokens = metrics.prompt_tokens.labels(*labels)
+        self._completion_tokens = metrics.completion_tokens.labels(*labels)
+        self._seconds = metrics.seconds.labels(*labels)
+        self._began_at = now()
+        self._last_at: dict[int, float] = {}
+
+    def heard(self, choice: Choice, tokens: int) -> None:
+        """So many tokens came for a choice."""
+        now = self._now()
+        before = self._last_at.get(choice.number)
+        if before is None:
+            self._first.observe(now - self._began_at)
+        else:
+            for _ in range(tokens):
+                self._between.observe((now - before) / tokens)
+        self._last_at[choice.number] = now
+        self._completion_tokens.inc(tokens)
+
+    def ended(self, usage: Usage) -> None:
+        """The last reply was made."""
+        self._seconds.observe(self._now() - self._began_at)
+        self._queue.observe(usage.queue_seconds)
+        self._prompt_tokens.inc(usage.prompt_tokens)
