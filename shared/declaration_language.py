@@ -39,11 +39,11 @@ def declare_language_model(
     _check_alone(declaration)
     prefill = arguments.model_files_of(prefill_model)
     decode = arguments.model_files_of(decode_model)
-    choosing = [
-        arguments.model_files_of(file)[0]
-        for parameter, file in (("argmax_model", argmax_model), ("topk_model", topk_model))
-        if file is not None and arguments.check_text(parameter, file) is None
-    ]
+    choosing: tuple[str, ...] = ()
+    for parameter, file in (("argmax_model", argmax_model), ("topk_model", topk_model)):
+        if file is not None:
+            arguments.check_text(parameter, file)
+            choosing += arguments.model_files_of(file)
     files = (*prefill, *decode, *choosing)
     _check_files(declaration, files)
     arguments.check_flag("device_post_sampling", device_post_sampling)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from services.worker.client_rpc import ClientDoor
 from services.worker.gangs.rules import GangRules, RankTable
@@ -135,8 +136,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             methods = Methods(servings, runner)
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
-            text_metrics = TextMetrics(registry, lambda: _figures(servings))
-            texts = TextDoor(TextRequests(servings, requests, text_metrics))
+            texts = _text_door(servings, requests, registry)
             rollout = Rollout(repository, servings, functions, scope, metrics, unfit=unfit)
             clients = ClientDoor(
                 requests,
@@ -198,6 +198,11 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             finally:
                 pipelines.close()
                 functions.close()
+
+
+def _text_door(servings: Servings, requests: Requests, registry: CollectorRegistry) -> TextDoor:
+    metrics = TextMetrics(registry, lambda: _figures(servings))
+    return TextDoor(TextRequests(servings, requests, metrics))
 
 
 def _figures(servings: Servings) -> list[Figures]:

@@ -300,7 +300,7 @@ class Servings:
                 serving.what,
                 serving.offered,
                 self._max_calls,
-                serving.language and serving.language.offer(device),
+                None if serving.language is None else serving.language.offer(device),
             )
             for serving in self._servings.values()
             if serving.ready and not serving.retiring

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -69,7 +69,7 @@ class TextRequests:
 
     async def generate(
         self, request: GenerateRequest, deadline: Deadline | None, request_id: str
-    ) -> AsyncIterator[GenerateReply]:
+    ) -> AsyncGenerator[GenerateReply, None]:
         """Replies as they come; closing it ends what runs.
 
         Raises what goes wrong before the first reply; what goes wrong later ends choices.

@@ -12,7 +12,6 @@ from shared.errors import AgentLost
 from shared.membership import (
     Assignment,
     Hello,
-    Holding,
     Holdings,
     ModelSignature,
     Notice,

@@ -37,7 +37,8 @@ class Choice:
     ) -> None:
         self.number = number
         self.generated = 0
-        self.finished = False
+        self.reason = ""
+        """Why it ended; empty: it goes on."""
         self._tokens = tokens
         self._limits = limits
         self._include_stop = request.include_stop
@@ -63,12 +64,12 @@ class Choice:
             text += self._stops.flush()
         if self._stops.stopped_by:
             finish = Finish.STOP
-        self.finished = finish is not None
+        self.reason = "" if finish is None else _REASONS[finish]
         return Piece(
             self.number,
             text,
             news.tokens[:taken],
-            "" if finish is None else _REASONS[finish],
+            self.reason,
             self._stops.stopped_by,
             _told(news) if finish in (Finish.ERROR, Finish.DEADLINE) else "",
             self._details_of(news, taken) if self._details else (),

@@ -42,14 +42,14 @@ class Completions:
 
     def tell(self, choice: Choice, news: News) -> None:
         """Something came of a choice; what comes after its end is of no use."""
-        if choice.finished:
+        if choice.reason:
             return
         piece = choice.take(news)
         if news.tokens:
             self._last_at = self._now()
             self._first_at = self._first_at or self._last_at
             self._heard(choice, len(piece.token_ids))
-        if choice.finished:
+        if piece.finish_reason:
             self._left -= 1
             if news.finish is None:
                 # Its stop text came: the engine does not know that it ended.
@@ -76,7 +76,7 @@ class Completions:
     def end(self) -> None:
         """Nobody listens any more: what still runs ends."""
         for choice, continuation in zip(self._choices, self.continuations, strict=False):
-            if not choice.finished:
+            if not choice.reason:
                 self._cancel(continuation)
 
     def _usage(self) -> Usage:
@@ -92,5 +92,3 @@ class Completions:
             max(0.0, first_at - began),
             self._last_at - first_at,
         )
-
-

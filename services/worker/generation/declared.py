@@ -10,6 +10,7 @@ from shared.errors import LoadFailed
 from shared.membership import ModelSignature
 from shared.servable import Generation, LanguageGraphs
 
+_TOKEN_BUDGET = 256
 _TOKENS, _KEYS, _LOGITS = 0, 2, 0
 
 
@@ -37,7 +38,7 @@ def declared_of(
         vocabulary = subgraph.outputs[_LOGITS].dims[-1]
     said: dict[str, Any] = dict(generation.rules)
     # What is not said goes by the slots: a step must have room for more than one token of each.
-    said.setdefault("token_budget", max(SchedulerRules.token_budget, 2 * generation.slots))
+    said.setdefault("token_budget", max(_TOKEN_BUDGET, 2 * generation.slots))
     try:
         rules = SchedulerRules(
             slots=generation.slots,

@@ -35,7 +35,9 @@ class PromptText:
         return ReadPrompt(self.text, tokens)
 
 
-async def read_prompt(what: str, language: Language, request: GenerateRequest, most: int) -> PromptText:
+async def read_prompt(
+    what: str, language: Language, request: GenerateRequest, most: int
+) -> PromptText:
     """The tokens of a prompt of which ``most`` fit.
 
     Raises InvalidRequest for a chat that the model's template does not take, or a text that is
@@ -60,7 +62,12 @@ async def read_prompt(what: str, language: Language, request: GenerateRequest, m
 
 
 async def encode(
-    what: str, language: Language, prompt: str | Chat, add_special_tokens: bool | None, *, most: int = 0
+    what: str,
+    language: Language,
+    prompt: str | Chat,
+    add_special_tokens: bool | None,
+    *,
+    most: int = 0,
 ) -> tuple[Encoded, str]:
     """The tokens of a text or a chat, and the text; ``most``: how many may be of use, 0: all."""
     if isinstance(prompt, Chat):
