@@ -1,6 +1,5 @@
 """Answers what is asked of the language models that this worker serves."""
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -65,7 +64,6 @@ class TextRequests:
         self._servings = servings
         self._requests = requests
         self._metrics = metrics
-        self._now = asyncio.get_running_loop().time
 
     async def generate(
         self, request: GenerateRequest, deadline: Deadline | None, request_id: str
@@ -75,7 +73,7 @@ class TextRequests:
         Raises what goes wrong before the first reply; what goes wrong later ends choices.
         """
         found = self._find(request.model, request.version)
-        watch = TextWatch(self._metrics, found.serving.what, self._now)
+        watch = TextWatch(self._metrics, found.serving.what)
         with self._counted(found, request_id):
             context = found.language.generation.max_model_len
             most_choices = found.engines.declared.rules.max_waiting

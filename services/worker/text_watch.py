@@ -1,6 +1,6 @@
 """Looks after one request for text: how long it waits for what."""
 
-from collections.abc import Callable
+import time
 
 from services.worker.generation.choices import Choice
 from services.worker.text_metrics import TextMetrics
@@ -11,10 +11,9 @@ from shared.text_generation import Usage
 class TextWatch:
     """Observes from the moment at which it is made."""
 
-    def __init__(
-        self, metrics: TextMetrics, what: ServableVersion, now: Callable[[], float]
-    ) -> None:
-        self._now = now
+    def __init__(self, metrics: TextMetrics, what: ServableVersion) -> None:
+        # The loop's own clock stands still for a millisecond, which is long between tokens.
+        self._now = time.monotonic
         labels = (what.servable, str(what.version))
         self._first = metrics.first_token_seconds.labels(*labels)
         self._between = metrics.between_tokens_seconds.labels(*labels)
@@ -22,7 +21,7 @@ class TextWatch:
         self._prompt_tokens = metrics.prompt_tokens.labels(*labels)
         self._completion_tokens = metrics.completion_tokens.labels(*labels)
         self._seconds = metrics.seconds.labels(*labels)
-        self._began_at = now()
+        self._began_at = self._now()
         self._last_at: dict[int, float] = {}
 
     def heard(self, choice: Choice, tokens: int) -> None:
