@@ -242,6 +242,7 @@ async def test_what_can_never_be_continued_is_refused_at_once(serving, texts):
     assert (await texts.only(asked([1], new=3))).ids == plainly([1], 3)
     await until(serving.is_idle, what="slots to be free")
 
+
 async def test_who_leaves_in_the_middle_frees_slot_and_blocks(serving, texts):
     call = texts.stream(asked([1, 2, 3], model="slow", new=90))
     assert read_reply(await call.read()).pieces
@@ -273,7 +274,9 @@ async def test_more_than_may_wait_are_refused(serving, texts):
 async def test_tokens_of_texts_and_texts_of_tokens(texts):
     tokenize = texts.channel.unary_unary(codec.TOKENIZE_PATH)
     detokenize = texts.channel.unary_unary(codec.DETOKENIZE_PATH)
-    tokens = replies.read_tokens(await tokenize(codec.write_tokenize(TokenizeRequest("tiny", "Hé"))))
+    tokens = replies.read_tokens(
+        await tokenize(codec.write_tokenize(TokenizeRequest("tiny", "Hé")))
+    )
     assert tokens.ids == tuple("Hé".encode())
     assert tokens.max_model_len == CONTEXT
     assert tokens.begins == (0, 1, 1)
@@ -304,7 +307,9 @@ async def apart(folder, agents=1, **declared):
 
 def children_of(pid):
     folder = Path(f"/proc/{pid}/task")
-    return [int(each) for task in folder.iterdir() for each in (task / "children").read_text().split()]
+    return [
+        int(each) for task in folder.iterdir() for each in (task / "children").read_text().split()
+    ]
 
 
 async def kill(serving, who):
