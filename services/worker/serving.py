@@ -13,9 +13,10 @@ from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import MethodPlan
 from services.worker.servable.fits import check_fits
 from services.worker.servable.loader import Loaded
-from shared.membership import OfferedMethod
+from shared.membership import Offer, OfferedMethod
 from shared.repository import VersionState
 from shared.servable import Servable, ServableVersion
+from shared.tasks import TaskScope
 
 _BEGINNING = Progress(VersionState.LOADING, "")
 
@@ -77,6 +78,23 @@ class Serving:
         if self.language is not None:
             self.language.fit(signatures)
 
+    def refresh_language(self, agents: Agents) -> None:
+        """Agents changed: its language model goes on with those that hold it now."""
+        if self.language is not None:
+            self.language.refresh(agents.step_lines(self.what))
+
+    def advance(self, progress: Progress) -> None:
+        """Its load is that far."""
+        self.progress = progress
+        failed = progress.state is VersionState.FAILED and not self.keeps_trying
+        if failed or progress.state is VersionState.READY:
+            self.settled.set()
+
+    def offer(self, capacity: int, device_type: str) -> Offer:
+        """What masters are told of it."""
+        language = None if self.language is None else self.language.offer(device_type)
+        return Offer(self.what, self.offered, capacity, language)
+
     def count(self, by: int) -> None:
         """Requests that use it come (+1) and go (-1)."""
         self.outstanding += by
@@ -84,3 +102,11 @@ class Serving:
             self.unused.set()
         elif self.outstanding == by:
             self.unused.clear()
+
+
+def language_of(loaded: Loaded, scope: TaskScope) -> LanguageServing | None:
+    """The language model of what was loaded, if it has one."""
+    model = loaded.servable.language_model
+    if model is None or loaded.language is None:
+        return None
+    return LanguageServing(loaded.what, model, loaded.language, scope)

@@ -13,14 +13,13 @@ from services.worker.batching.queue import BatchQueue
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.pool import GangPool
 from services.worker.gangs.rules import GangRules
-from services.worker.generation.language_serving import LanguageServing
 from services.worker.graph.models import ModelStages
 from services.worker.graph.plan import plan_of
 from services.worker.metrics import Metrics
 from services.worker.servable.loader import Loaded
-from services.worker.serving import Serving
+from services.worker.serving import Serving, language_of
 from shared.errors import LoadFailed, NotServed, Unavailable
-from shared.membership import Assignment, Notice, Offer, OfferedMethod, Offers
+from shared.membership import Assignment, Notice, OfferedMethod, Offers
 from shared.repository import VersionState
 from shared.servable import Distribution, ServableVersion, request_text
 from shared.tasks import TaskScope
@@ -114,7 +113,7 @@ class Servings:
                 for name, method in loaded.servable.offered.items()
             },
             max(levels, default=self._batching.priority_levels),
-            self._language(loaded),
+            language_of(loaded, self._scope),
             warm=not loaded.servable.has_functions,
             keeps_trying=keeps_trying,
         )
@@ -122,12 +121,6 @@ class Servings:
         self.agents.reassign()
         self.refresh()
         return serving
-
-    def _language(self, loaded: Loaded) -> LanguageServing | None:
-        model = loaded.servable.language_model
-        if model is None or loaded.language is None:
-            return None
-        return LanguageServing(loaded.what, model, loaded.language, self._scope)
 
     def _open_gangs(self, loaded: Loaded, distribution: Distribution) -> GangPool:
         if self.ranks is not None:
@@ -240,8 +233,7 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
-            if serving.language is not None:
-                serving.language.refresh(self.agents.step_lines(serving.what))
+            serving.refresh_language(self.agents)
             if not serving.holders:
                 serving.queue.give_up(Unavailable(f"{serving.what}: {serving.holders.absence}"))
             serving.queue.pump()
@@ -255,7 +247,7 @@ class Servings:
         if not serving.warm:
             return False
         if not serving.servable.models:
-            self._progress(serving, Progress(VersionState.READY, ""))
+            serving.advance(Progress(VersionState.READY, ""))
             return True
         if serving.progress.state is VersionState.READY:
             return holding >= self._min_agents
@@ -269,19 +261,13 @@ class Servings:
                 serving.check_fits()
             except LoadFailed as failure:
                 log.error("not served", what=str(what), reason=failure.message)
-                self._progress(serving, Progress(VersionState.FAILED, failure.message))
+                serving.advance(Progress(VersionState.FAILED, failure.message))
                 serving.settled.set()
                 if serving.keeps_trying:
                     self._unfit(failure)
                 return False
-        self._progress(serving, progress)
+        serving.advance(progress)
         return progress.state is VersionState.READY
-
-    def _progress(self, serving: Serving, progress: Progress) -> None:
-        serving.progress = progress
-        failed = progress.state is VersionState.FAILED and not serving.keeps_trying
-        if failed or progress.state is VersionState.READY:
-            serving.settled.set()
 
     def assignment(self) -> Assignment:
         """What every agent that offers no rank must hold."""
@@ -296,12 +282,7 @@ class Servings:
         """What masters may send here now."""
         device = self.agents.device_type
         offers = tuple(
-            Offer(
-                serving.what,
-                serving.offered,
-                self._max_calls,
-                None if serving.language is None else serving.language.offer(device),
-            )
+            serving.offer(self._max_calls, device)
             for serving in self._servings.values()
             if serving.ready and not serving.retiring
         )

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.metrics import SECONDS_BUCKETS
+from shared.tallies import Counters, Histograms
 
 _WORKER = "mindserve_worker_generation"
 _LABELS = ["servable", "version"]
@@ -42,45 +43,33 @@ class TextMetrics:
         self, registry: CollectorRegistry, figures: Callable[[], Iterable[Figures]]
     ) -> None:
         registry.register(_Current(figures))
-        self.requests = Counter(
-            f"{_WORKER}_requests",
-            "Requests for text answered, by outcome: ok or the error's name.",
-            [*_LABELS, "outcome"],
-            registry=registry,
+
+        def counters(name: str, text: str, *labels: str) -> Counters:
+            return Counters(f"{_WORKER}_{name}", text, [*_LABELS, *labels], registry=registry)
+
+        def seconds(name: str, text: str, buckets: tuple[float, ...]) -> Histograms:
+            return Histograms(
+                f"{_WORKER}_{name}", text, _LABELS, buckets=buckets, registry=registry
+            )
+
+        self.requests = counters(
+            "requests", "Requests for text answered, by outcome: ok or the error's name.", "outcome"
         )
-        self.prompt_tokens = Counter(
-            f"{_WORKER}_prompt_tokens", "Tokens of prompts.", _LABELS, registry=registry
-        )
-        self.completion_tokens = Counter(
-            f"{_WORKER}_completion_tokens", "Tokens of completions.", _LABELS, registry=registry
-        )
-        self.first_token_seconds = Histogram(
-            f"{_WORKER}_time_to_first_token_seconds",
+        self.prompt_tokens = counters("prompt_tokens", "Tokens of prompts.")
+        self.completion_tokens = counters("completion_tokens", "Tokens of completions.")
+        self.first_token_seconds = seconds(
+            "time_to_first_token_seconds",
             "Time from a request to the first token of a choice.",
-            _LABELS,
-            buckets=_LONG_SECONDS,
-            registry=registry,
+            _LONG_SECONDS,
         )
-        self.between_tokens_seconds = Histogram(
-            f"{_WORKER}_between_tokens_seconds",
+        self.between_tokens_seconds = seconds(
+            "between_tokens_seconds",
             "Time from one token of a choice to the next one.",
-            _LABELS,
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+            SECONDS_BUCKETS,
         )
-        self.seconds = Histogram(
-            f"{_WORKER}_seconds",
-            "Time from a request for text to its end.",
-            _LABELS,
-            buckets=_LONG_SECONDS,
-            registry=registry,
-        )
-        self.queue_seconds = Histogram(
-            f"{_WORKER}_queue_seconds",
-            "Time that a text waited for its first slot.",
-            _LABELS,
-            buckets=_LONG_SECONDS,
-            registry=registry,
+        self.seconds = seconds("seconds", "Time from a request for text to its end.", _LONG_SECONDS)
+        self.queue_seconds = seconds(
+            "queue_seconds", "Time that a text waited for its first slot.", _LONG_SECONDS
         )
 
 

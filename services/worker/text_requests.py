@@ -228,7 +228,7 @@ class TextRequests:
             )
             raise
         finally:
-            self._metrics.requests.labels(what.servable, str(what.version), outcome).inc()
+            self._metrics.requests.of(what.servable, what.version, outcome).inc()
 
 
 def _draw() -> int:

@@ -14,13 +14,13 @@ class TextWatch:
     def __init__(self, metrics: TextMetrics, what: ServableVersion) -> None:
         # The loop's own clock stands still for a millisecond, which is long between tokens.
         self._now = time.monotonic
-        labels = (what.servable, str(what.version))
-        self._first = metrics.first_token_seconds.labels(*labels)
-        self._between = metrics.between_tokens_seconds.labels(*labels)
-        self._queue = metrics.queue_seconds.labels(*labels)
-        self._prompt_tokens = metrics.prompt_tokens.labels(*labels)
-        self._completion_tokens = metrics.completion_tokens.labels(*labels)
-        self._seconds = metrics.seconds.labels(*labels)
+        labels = (what.servable, what.version)
+        self._first = metrics.first_token_seconds.of(*labels)
+        self._between = metrics.between_tokens_seconds.of(*labels)
+        self._queue = metrics.queue_seconds.of(*labels)
+        self._prompt_tokens = metrics.prompt_tokens.of(*labels)
+        self._completion_tokens = metrics.completion_tokens.of(*labels)
+        self._seconds = metrics.seconds.of(*labels)
         self._began_at = self._now()
         self._last_at: dict[int, float] = {}
 
@@ -34,10 +34,10 @@ class TextWatch:
             for _ in range(tokens):
                 self._between.observe((now - before) / tokens)
         self._last_at[choice.number] = now
-        self._completion_tokens.inc(tokens)
+        self._completion_tokens.count += tokens
 
     def ended(self, usage: Usage) -> None:
         """The last reply was made."""
         self._seconds.observe(self._now() - self._began_at)
         self._queue.observe(usage.queue_seconds)
-        self._prompt_tokens.inc(usage.prompt_tokens)
+        self._prompt_tokens.count += usage.prompt_tokens

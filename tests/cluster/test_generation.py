@@ -1,4 +1,4 @@
-"""Texts of a toy language model on real services: whatever happens, they are those of a plain loop."""
+"""Texts of a toy language model on real services are those of a plain loop, whatever happens."""
 
 import asyncio
 import json
@@ -195,7 +195,7 @@ async def test_logprobs_tell_of_tokens_and_of_the_prompt(texts):
         for token in choice.tokens:
             assert token.rank == 1
             assert token.logprob <= 0
-            assert [each.id for each in token.alternatives][0] == token.id
+            assert token.alternatives[0].id == token.id
             assert len(token.alternatives) == 2
         told = made[0].prompt.tokens
         assert told[0].logprob is None
