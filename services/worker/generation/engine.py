@@ -154,8 +154,10 @@ class Engine:
         except ServingError as failure:
             await self._failed(failure)
             return
-        self._forget = False
-        self._stalled_at = None
+        if self._line is line:
+            # Else the next one is another's, or nobody's.
+            self._forget = False
+            self._stalled_at = None
         self._note_prompts(step, outcomes)
         logprobs = {
             self._slots[slot].sequence.number: outcome.logprobs

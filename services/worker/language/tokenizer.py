@@ -59,8 +59,9 @@ class Tokenizer:
                 encoding = self._encode(text, add_special_tokens)
             else:
                 encoding = await asyncio.to_thread(self._encode, text, add_special_tokens)
-        except UnicodeEncodeError as failure:
-            raise InvalidRequest(f"prompt: not a text in Unicode: {failure.reason}") from None
+        except TypeError:
+            # So the library says that half of a surrogate pair is no text.
+            raise InvalidRequest("prompt: expected a text in Unicode") from None
         return Encoded(encoding.ids, encoding.tokens, encoding.offsets)
 
     def _encode(self, text: str, add_special_tokens: bool) -> Any:
