@@ -19,6 +19,7 @@ from shared.wire import text_replies_codec as replies
 from shared.wire.text_replies_codec import read_reply
 from tests.support.cluster import Cluster, until
 from tests.support.devices import in_its_own_task
+from tests.support.http1 import ask
 from tests.support.texts import (
     CONTEXT,
     VOCABULARY,
@@ -377,3 +378,30 @@ async def test_a_worker_that_drains_ends_its_streams_first(tmp_path):
         made = choices_of(map(read_reply, [begun, *await _rest(call)]))[0]
         assert made.ids == plainly([1, 2, 3], 40)
         assert await asyncio.to_thread(serving.cluster.processes["worker"].wait, 20) == 0
+
+
+async def test_a_master_streams_what_its_worker_makes(tmp_path):
+    rest = f"127.0.0.1:{free_port()}"
+    async with Cluster(tmp_path) as cluster:
+        add_language_model(cluster.servables)
+        cluster.start_master("--rest-address", rest)
+        cluster.start_agent("agent0", cluster.start_worker())
+        await cluster.ready("tiny")
+        expected = plainly(list(b"Hello"), 12)
+        text = bytes(each for each in expected if each < 256).decode(errors="replace")
+        body = {"model": "tiny", "prompt": "Hello", "max_tokens": 12, "temperature": 0}
+        answer = await ask(rest, "POST", "/v1/completions", body)
+        assert answer.status == 200, answer
+        assert answer.json["choices"][0]["text"] == text
+        assert answer.json["usage"]["completion_tokens"] == 12
+        listed = await ask(rest, "GET", "/v1/models")
+        assert [each["id"] for each in listed.json["data"]] == ["tiny", "tiny-tuned"]
+        async with texts_at(cluster.front) as texts:
+            assert (await texts.only(asked("Hello", new=12))).ids == expected
+            status, details = await failure_of(texts.replies(asked(range(CONTEXT))))
+            assert status is grpc.StatusCode.INVALID_ARGUMENT
+            assert "96 tokens" in details
+        refused = await ask(
+            rest, "POST", "/v1/completions", body | {"prompt": [1] * 96}
+        )
+        assert refused.status == 400

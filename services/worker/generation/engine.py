@@ -63,6 +63,8 @@ class Engine:
         self._line: StepLine | None = None
         self._forget = True
         self._woken = asyncio.Event()
+        self._asked: asyncio.Task[bytes | ServingError] | None = None
+        """The step that is at work."""
         self._stalled_at: float | None = None
         """Since when there is no agent that does what it is told."""
         self._cause: ServingError = AgentLost(f"{what}: its agent was lost")
@@ -81,14 +83,18 @@ class Engine:
         self._woken.set()
 
     def detach(self) -> None:
-        """The agent is there no more, or not ready; a step in its hands fails by itself."""
+        """The agent is there no more, or not ready; a step in its hands is lost."""
         self._line = None
+        if self._asked is not None:
+            self._asked.cancel()
         self._stalled_at = self._stalled_at or self._now()
         self._woken.set()
 
     def close(self) -> None:
         """End; its texts went elsewhere, or nobody wants them."""
         self._task.cancel()
+        if self._asked is not None:
+            self._asked.cancel()
 
     def add(self, prompt: Prompt, joins: Sequence[Join]) -> list[Continuation]:
         """Continue a prompt, each copy as ``joins`` says.
@@ -140,24 +146,25 @@ class Engine:
             self._slots[start.slot] = self._texts[start.sequence]
         message = write_step(step, self._graphs, self._slots, forget=self._forget)
         head = write_head(self._what, self._model, step)
-        asked = self._scope.spawn(_asked(line, head, message), name="step")
+        asked = self._asked = self._scope.spawn(_answer(line, head, message), name="step")
         if self._untold:
             # The call is made in the loop's next turn, and written in the one after it.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             self._tell()
+        await asyncio.wait([asked])
         try:
-            answer = await asked
+            if asked.cancelled():
+                raise self._cause
+            answer = asked.result()
             if isinstance(answer, ServingError):
                 raise answer
             outcomes = read_outcomes(answer, step)
         except ServingError as failure:
             await self._failed(failure)
             return
-        if self._line is line:
-            # Else the next one is another's, or nobody's.
-            self._forget = False
-            self._stalled_at = None
+        self._forget = False
+        self._stalled_at = None
         self._note_prompts(step, outcomes)
         logprobs = {
             self._slots[slot].sequence.number: outcome.logprobs
@@ -177,7 +184,7 @@ class Engine:
         self._note(self.scheduler.lost(failure, self._now(), began=began))
         self._slots.clear()
         self._tell()
-        if isinstance(failure, PeerLost | Refused):
+        if isinstance(failure, PeerLost | Refused | InvalidRequest):
             await asyncio.sleep(_REST_SECONDS)
         if self._is_out_of_patience:
             self._end_all()
@@ -238,7 +245,7 @@ class Engine:
             text.tell(news)
 
 
-async def _asked(line: StepLine, head: bytes, step: bytes) -> bytes | ServingError:
+async def _answer(line: StepLine, head: bytes, step: bytes) -> bytes | ServingError:
     """The answer, or why there is none: a failed step does not end the worker."""
     try:
         return await line.run(head, step)
