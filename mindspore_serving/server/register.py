@@ -1,7 +1,7 @@
 """What a servable_config.py calls to declare models and methods.
 
-The names that are not in ``__all__`` belong to scripts of older versions; each says once per
-process what to use instead.
+``__all__`` has the original's names. Of the others ``declare_language_model`` is new; those that
+belong to scripts of older versions say once per process what to use instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,6 @@ __all__ = [
     "GPUDeviceInfo",
     "Model",
     "add_stage",
-    "declare_language_model",
     "declare_model",
     "register_method",
 ]

@@ -758,3 +758,79 @@ def test_for_proposals_nobody_is_preempted() -> None:
     stack.run()
     assert stack.scheduler.counts.preemptions == 0
     assert_plain(*sequences)
+
+
+def test_a_text_that_its_grammar_has_ended_is_at_its_end() -> None:
+    stack = Stack()
+    (sequence,) = stack.scheduler.add(prompt_of(1, 2, new=9), 0.0)
+    step = stack.scheduler.schedule(0.0)
+    assert step is not None
+    outputs = stack.scheduler.step_done(step, {0: Outcome((3,), complete=True)}, 0.0)
+    assert outputs == [Output(sequence, (3,), Finish.STOP)]
+
+
+def test_a_text_to_which_its_grammar_lets_nothing_be_added_ends() -> None:
+    stack = Stack()
+    (sequence,) = stack.scheduler.add(prompt_of(1, 2, new=9), 0.0)
+    step = stack.scheduler.schedule(0.0)
+    assert step is not None
+    outputs = stack.scheduler.step_done(step, {0: Outcome(complete=True)}, 0.0)
+    assert outputs == [Output(sequence, (), Finish.STOP)]
+    assert stack.scheduler.blocks_used == 0
+
+
+def test_a_step_that_never_began_makes_no_suspects() -> None:
+    stack = Stack(recoveries=0)
+    (sequence,) = stack.scheduler.add(prompt_of(1, 2, new=2), 0.0)
+    assert stack.scheduler.schedule(0.0) is not None
+    assert stack.scheduler.lost(AgentLost("gone"), 0.0, began=False) == []
+    assert (sequence.losses, sequence.state) == (0, State.WAITING)
+
+
+def test_another_scheduler_goes_on_where_one_was() -> None:
+    first, second = Stack(), Stack()
+    prompt = prompt_of(1, 2, 3, new=12)
+    (sequence,) = first.scheduler.add(prompt, 1.0)
+    first.agent.know([sequence])
+    for _ in range(5):
+        run_step(first.scheduler, first.agent)
+    adopted = second.scheduler.adopt(sequence, 2.0)
+    second.agent.know([adopted])
+    assert adopted.turn == sequence.turn
+    run_all(second.scheduler, second.agent)
+    plain, finish = continue_plainly(prompt, 15)
+    assert adopted.tokens == [1, 2, 3, *plain]
+    assert adopted.finish is finish
+
+
+def test_what_was_suspect_is_computed_alone_elsewhere_too() -> None:
+    first, second = Stack(), Stack()
+    (sequence,) = first.scheduler.add(prompt_of(1, 2), 0.0)
+    first.scheduler.schedule(0.0)
+    first.scheduler.lost(AgentLost("gone"), 0.0)
+    second.scheduler.add(prompt_of(3, 2, 1), 0.0)
+    adopted = second.scheduler.adopt(sequence, 0.0)
+    step = second.scheduler.schedule(0.0)
+    assert step is not None
+    assert [start.sequence for start in step.starts] == [adopted.number]
+    assert adopted.losses == 1
+
+
+def test_a_deadline_is_kept_elsewhere_too() -> None:
+    first, second = Stack(), Stack()
+    (sequence,) = first.scheduler.add(prompt_of(1, 2, deadline=Deadline(5.0)), 0.0)
+    adopted = second.scheduler.adopt(sequence, 1.0)
+    assert second.scheduler.due_at() == 5.0
+    assert [output.sequence for output in second.scheduler.tick(5.0)] == [adopted]
+
+
+def test_how_much_of_a_prompt_is_known() -> None:
+    stack = Stack()
+    stack.agent.know(stack.scheduler.add(prompt_of(*_LONG), 0.0))
+    assert stack.scheduler.known_tokens(prompt_of(*_LONG)) == 0
+    run_all(stack.scheduler, stack.agent)
+    assert stack.scheduler.known_tokens(prompt_of(*_LONG)) == 40
+    assert stack.scheduler.known_tokens(prompt_of(*_LONG[:10], 3, 3)) == 8
+    assert stack.scheduler.known_tokens(prompt_of(*_LONG, salt="s")) == 0
+    assert stack.scheduler.known_tokens(prompt_of(*_LONG, adapter=1)) == 0
+    assert Stack(prefix_cache=False).scheduler.known_tokens(prompt_of(*_LONG)) == 0
