@@ -13,7 +13,12 @@ from services.worker.generation.continuations import Continuation
 from services.worker.generation.engine import Join
 from services.worker.generation.engines import Engines
 from services.worker.generation.language_serving import LanguageServing
-from services.worker.generation.prompt_texts import PromptText, encode, read_prompt
+from services.worker.generation.prompt_texts import (
+    PromptText,
+    adds_special_tokens,
+    read_prompt,
+    text_of,
+)
 from services.worker.generation.sequences import Sequence
 from services.worker.requests import Requests
 from services.worker.serving import Serving
@@ -139,8 +144,10 @@ class TextRequests:
         """The tokens of a text or a chat; their places are those of the text."""
         found = self._find(request.model, request.version)
         with self._counted(found, request_id):
-            encoded, _ = await encode(
-                found.what, found.language.language, request.prompt, request.add_special_tokens
+            language, prompt = found.language.language, request.prompt
+            encoded = await language.tokenizer.encode_with_places(
+                await text_of(found.what, language, prompt),
+                add_special_tokens=adds_special_tokens(prompt, request.add_special_tokens),
             )
             context = found.language.generation.max_model_len
             ids, texts = tuple(encoded.ids), tuple(encoded.texts)

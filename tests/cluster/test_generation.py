@@ -401,7 +401,5 @@ async def test_a_master_streams_what_its_worker_makes(tmp_path):
             status, details = await failure_of(texts.replies(asked(range(CONTEXT))))
             assert status is grpc.StatusCode.INVALID_ARGUMENT
             assert "96 tokens" in details
-        refused = await ask(
-            rest, "POST", "/v1/completions", body | {"prompt": [1] * 96}
-        )
+        refused = await ask(rest, "POST", "/v1/completions", body | {"prompt": [1] * 96})
         assert refused.status == 400

@@ -51,6 +51,14 @@ def test_what_the_page_on_servables_declares_can_be_declared(block, tmp_path, mo
     assert servable.methods
 
 
+def test_what_the_page_on_generation_declares_can_be_declared(tmp_path, modules):
+    (block,) = (each for each in blocks("docs/generation.md", "python") if "register" in each)
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "servable_config.py").write_text(block)
+    (tmp_path / "page" / "tokenizer.json").write_text("{}")
+    assert load_servable(tmp_path, "page").language_model
+
+
 def _method_for(block):
     """A method around a function that the page shows, or around the model it declares."""
     return METHOD if "def generate" in block else METHOD.replace("generate", "model")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from services.worker.generation.choices import token_of
 from services.worker.generation.steps import Logprobs
 from services.worker.language.files import Language
-from services.worker.language.tokenizer import Encoded, Tokenizer
+from services.worker.language.tokenizer import Tokenizer
 from shared.errors import InvalidRequest
 from shared.text_generation import Chat, GenerateRequest, ReadPrompt, Token
 
@@ -43,44 +43,32 @@ async def read_prompt(
     Raises InvalidRequest for a chat that the model's template does not take, or a text that is
     far too long to be looked at.
     """
-    tokenizer = language.tokenizer
+    tokenizer, last = language.tokenizer, request.truncate_prompt_tokens
     if isinstance(request.prompt, tuple):
-        ids, text = request.prompt, ""
+        ids, text = request.prompt[-last:] if last else request.prompt, ""
     else:
-        encoded, text = await encode(
-            what, language, request.prompt, request.add_special_tokens,
-            most=0 if request.truncate_prompt_tokens else most,
-        )  # fmt: skip
-        ids = tuple(encoded.ids)
-    cut = request.truncate_prompt_tokens
-    is_cut = 0 < cut < len(ids)
-    if is_cut:
-        ids = ids[-cut:]
-    if request.prompt_details and (is_cut or isinstance(request.prompt, tuple)):
+        text = await text_of(what, language, request.prompt)
+        longest = most * tokenizer.longest * _ROOM_FOR_NORMALIZERS
+        if not last and len(text) > longest:
+            raise InvalidRequest(
+                f"{what}: prompt: a text of {len(text)} characters cannot fit into {most} tokens"
+            )
+        special = adds_special_tokens(request.prompt, request.add_special_tokens)
+        ids = tuple(await tokenizer.encode(text, add_special_tokens=special, last=last))
+    if request.prompt_details and (last or isinstance(request.prompt, tuple)):
         text = await tokenizer.decode(ids, skip_special_tokens=False)
     return PromptText(ids, text)
 
 
-async def encode(
-    what: str,
-    language: Language,
-    prompt: str | Chat,
-    add_special_tokens: bool | None,
-    *,
-    most: int = 0,
-) -> tuple[Encoded, str]:
-    """The tokens of a text or a chat, and the text; ``most``: how many may be of use, 0: all."""
-    if isinstance(prompt, Chat):
-        if language.template is None:
-            raise InvalidRequest(f"{what}: it has no chat template, ask it with a text")
-        text = await language.template.render(prompt)
-    else:
-        text = prompt
-    longest = most * language.tokenizer.longest * _ROOM_FOR_NORMALIZERS
-    if most and len(text) > longest:
-        raise InvalidRequest(
-            f"{what}: prompt: a text of {len(text)} characters cannot fit into {most} tokens"
-        )
-    if add_special_tokens is None:
-        add_special_tokens = not isinstance(prompt, Chat)
-    return await language.tokenizer.encode(text, add_special_tokens=add_special_tokens), text
+async def text_of(what: str, language: Language, prompt: str | Chat) -> str:
+    """A text, or what the model's template makes of a chat."""
+    if not isinstance(prompt, Chat):
+        return prompt
+    if language.template is None:
+        raise InvalidRequest(f"{what}: it has no chat template, ask it with a text")
+    return await language.template.render(prompt)
+
+
+def adds_special_tokens(prompt: str | Chat, asked: bool | None) -> bool:
+    """A template says itself what a chat begins with."""
+    return not isinstance(prompt, Chat) if asked is None else asked

@@ -52,21 +52,35 @@ class Tokenizer:
         found: int | None = self._tokenizer.token_to_id(token)
         return found
 
-    async def encode(self, text: str, *, add_special_tokens: bool) -> Encoded:
-        """The tokens of a text."""
-        try:
-            if len(text) < _LONG_TEXT:
-                encoding = self._encode(text, add_special_tokens)
-            else:
-                encoding = await asyncio.to_thread(self._encode, text, add_special_tokens)
-        except TypeError:
-            # So the library says that half of a surrogate pair is no text.
-            raise InvalidRequest("prompt: expected a text in Unicode") from None
+    async def encode(self, text: str, *, add_special_tokens: bool, last: int = 0) -> list[int]:
+        """The tokens of a text, or so many of them, the last ones."""
+        if len(text) < _LONG_TEXT:
+            return self._ids(text, add_special_tokens, last)
+        return await asyncio.to_thread(self._ids, text, add_special_tokens, last)
+
+    async def encode_with_places(self, text: str, *, add_special_tokens: bool) -> Encoded:
+        """The tokens of a text, their names, and where they are in it."""
+        return await asyncio.to_thread(self._encoded, text, add_special_tokens)
+
+    def _ids(self, text: str, add_special_tokens: bool, last: int) -> list[int]:
+        encoding = self._encode(text, add_special_tokens)
+        if last:
+            # Many ids cost more to be handed over than to be found.
+            encoding.truncate(last, direction="left")
+        ids: list[int] = encoding.ids
+        return ids
+
+    def _encoded(self, text: str, add_special_tokens: bool) -> Encoded:
+        encoding = self._encode(text, add_special_tokens)
         return Encoded(encoding.ids, encoding.tokens, encoding.offsets)
 
     def _encode(self, text: str, add_special_tokens: bool) -> Any:
-        # encode_batch lets go of the interpreter's lock, encode does not.
-        return self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+        try:
+            # encode_batch lets go of the interpreter's lock, encode does not.
+            return self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+        except TypeError:
+            # So the library says that half of a surrogate pair is no text.
+            raise InvalidRequest("prompt: expected a text in Unicode") from None
 
     async def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """The text of tokens."""

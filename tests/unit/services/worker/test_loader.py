@@ -7,8 +7,10 @@ import pytest
 
 from services.worker.servable.loader import load
 from services.worker.servable.wanted import Wanted
+from shared.errors import LoadFailed
 from shared.membership import ModelFiles
 from shared.servable import DeviceOptions, Distribution, ModelOptions, ServableVersion
+from tests.support.texts import add_language_model
 
 CONFIG = """
 import os
@@ -90,3 +92,17 @@ def test_a_distributed_servable_needs_no_version_folder(
     assert found.assigned.models == (
         ModelFiles(name, "reference", (), True, without_batch_dim_inputs=(), max_batch_size=4),
     )
+
+
+def test_a_language_model_comes_with_its_text_side(tmp_path):
+    add_language_model(tmp_path, eos_ids=[3])
+    loaded = load(tmp_path, Wanted("tiny"), max_batch_size=8)
+    (files,) = loaded.assigned.models
+    assert files.language.tokenizer == str(tmp_path / "tiny" / "tokenizer.json")
+    assert loaded.language.eos_ids == {3}
+    assert loaded.language.template is not None
+    # The version's own goes before that of all versions.
+    own = tmp_path / "tiny" / "1" / "tokenizer.json"
+    own.write_text("no tokenizer")
+    with pytest.raises(LoadFailed, match=r"servable 'tiny' version 1: tokenizer 'tokenizer.json'"):
+        load(tmp_path, Wanted("tiny"), max_batch_size=8)

@@ -59,8 +59,8 @@ async def test_templates_in_their_order(folder):
 
 
 def test_what_cannot_be_read_is_named(folder):
-    with pytest.raises(LoadFailed, match="chat template 'none.jinja'"):
+    with pytest.raises(LoadFailed, match=r"chat template 'none\.jinja'"):
         loaded(folder, template=folder / "none.jinja")
     write(folder, "tokenizer_config.json", "[]")
-    with pytest.raises(LoadFailed, match="'tokenizer_config.json': expected an object"):
+    with pytest.raises(LoadFailed, match=r"'tokenizer_config\.json': expected an object"):
         loaded(folder)

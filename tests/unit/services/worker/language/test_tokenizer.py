@@ -20,17 +20,21 @@ def tokenizer(tmp_path_factory):
 @given(text=st.text(max_size=40))
 def test_the_bytes_of_a_texts_tokens_are_the_text(tokenizer, text):
     async def check():
-        encoded = await tokenizer.encode(text, add_special_tokens=True)
-        assert b"".join(map(tokenizer.bytes_of, encoded.ids)) == text.encode()
-        assert await tokenizer.decode(encoded.ids, skip_special_tokens=True) == text
+        ids = await tokenizer.encode(text, add_special_tokens=True)
+        assert b"".join(map(tokenizer.bytes_of, ids)) == text.encode()
+        assert await tokenizer.decode(ids, skip_special_tokens=True) == text
 
     asyncio.run(check())
 
 
 async def test_long_texts_are_read_on_a_thread_and_alike(tokenizer):
     text = "the thé " * 2000
-    encoded = await tokenizer.encode(text, add_special_tokens=True)
-    assert await tokenizer.decode(encoded.ids, skip_special_tokens=True) == text
+    ids = await tokenizer.encode(text, add_special_tokens=True)
+    assert await tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert await tokenizer.encode(text, add_special_tokens=True, last=5) == ids[-5:]
+    encoded = await tokenizer.encode_with_places(text, add_special_tokens=True)
+    assert encoded.ids == ids
+    assert "".join(text[begin:end] for begin, end in encoded.places[:4]) == "the thé"
 
 
 async def test_special_tokens_are_known(tokenizer):

@@ -1,0 +1,59 @@
+"""The event loop of a worker that continues texts: never blocked, never held for long."""
+
+import asyncio
+import json
+import time
+
+from services.worker.app import open_worker
+from services.worker.settings import WorkerSettings
+from shared.ports import free_port
+from shared.text_generation import Chat
+from tests.support.cluster import Cluster
+from tests.support.texts import TEMPLATE, add_language_model, asked, plainly, texts_at
+
+# A timer of 1 ms may be so much late, on a machine of its own.
+MOST_HELD_SECONDS = 0.01
+
+
+async def longest_hold(stop: asyncio.Event) -> float:
+    """The most seconds of the processor that went by between two turns of a 1 ms timer.
+
+    By the clock of this thread: what others do on this machine does not count.
+    """
+    longest, before = 0.0, time.thread_time()
+    while not stop.is_set():
+        await asyncio.sleep(0.001)
+        now = time.thread_time()
+        longest, before = max(longest, now - before), now
+    return longest
+
+
+async def test_no_caller_holds_the_loop(tmp_path):
+    """A blocking call of ours would fail this test by itself: see conftest."""
+    direct = f"127.0.0.1:{free_port()}"
+    async with Cluster(tmp_path) as cluster:
+        await asyncio.to_thread(add_language_model, cluster.servables)
+        settings = WorkerSettings(
+            listen="127.0.0.1:0", clients_address=direct, masters=(cluster.membership,),
+            servable_directory=cluster.servables,
+        )  # fmt: skip
+        async with open_worker(settings) as worker, texts_at(direct) as texts:
+            cluster.start_agent("agent0", worker.address)
+            await cluster.ready("tiny", direct)
+            await texts.only(asked("Hello", new=4))
+            # What is computed for the test itself, on this thread, is computed before.
+            expected = [plainly([n], 40) for n in range(16)]
+            stop = asyncio.Event()
+            watch = asyncio.create_task(longest_hold(stop))
+            long = "x" * 300_000
+            messages = json.dumps([{"role": "user", "content": "y" * 100}] * 3000)
+            assert "for m in messages" in TEMPLATE
+            made = await asyncio.gather(
+                *(texts.only(asked([n], new=40)) for n in range(16)),
+                *(texts.only(asked(long, new=4, truncate_prompt_tokens=20)) for _ in range(2)),
+                texts.only(asked(Chat(messages), new=4, truncate_prompt_tokens=20)),
+            )
+            stop.set()
+            assert [each.ids for each in made[:16]] == expected
+            assert all(len(each.ids) == 4 for each in made[16:])
+            assert await watch < MOST_HELD_SECONDS
