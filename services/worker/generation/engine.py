@@ -61,6 +61,8 @@ class Engine:
         self._slots: dict[int, Continuation] = {}
         self._untold: list[tuple[Continuation, News]] = []
         self._line: StepLine | None = None
+        self._met: StepLine | None = None
+        """Whose cache the scheduler knows."""
         self._forget = True
         self._woken = asyncio.Event()
         self._asked: asyncio.Task[bytes | ServingError] | None = None
@@ -78,7 +80,6 @@ class Engine:
     def attach(self, line: StepLine) -> None:
         """An agent is there, which knows nothing of what was before."""
         self._line = line
-        self._forget = True
         self._stalled_at = None
         self._woken.set()
 
@@ -134,12 +135,20 @@ class Engine:
     async def _work(self) -> None:
         while True:
             self._woken.clear()
+            self._meet()
             step = None if self._line is None else self.scheduler.schedule(self._now())
             if step is not None and self._line is not None:
                 await self._run(self._line, step)
             else:
                 self._tell()
                 await self._wait()
+
+    def _meet(self) -> None:
+        """Know nothing of what another agent had in its cache."""
+        if self._line is not self._met:
+            self._met = self._line
+            self._forget = True
+            self._note(self.scheduler.lost(self._cause, self._now()))
 
     async def _run(self, line: StepLine, step: Step) -> None:
         for start in step.starts:

@@ -315,6 +315,23 @@ async def test_texts_wait_for_the_next_agent(files):
         assert told.tokens == recomputed([1, 2], 20)
 
 
+async def test_nothing_is_known_of_the_cache_of_an_agent_that_left(files):
+    async with task_scope() as scope:
+        engines = Engines(WHAT, "toy", declared(files), scope)
+        engines.refresh({"a": Device(files)})
+        prompt = list(range(20))
+        await ended(begin(engines, prompt, 4))
+        # Idle, so no step says that it left.
+        engines.refresh({})
+        second = Device(files)
+        engines.refresh({"b": second})
+        told = begin(engines, prompt, 4)
+        await ended(told)
+        assert told.tokens == recomputed(prompt, 4)
+        assert [step.forget for step in second.steps] == [True, *[False] * 4]
+        assert second.steps[0].starts[0].blocks == []
+
+
 async def test_a_prompt_goes_where_its_beginning_is_known(files):
     async with task_scope() as scope:
         engines = Engines(WHAT, "toy", declared(files), scope)
