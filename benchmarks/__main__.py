@@ -9,7 +9,6 @@ HTTP/2 and by wrk over HTTP/1.1, open loops by a process of ours) and ended agai
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from benchmarks.mindir.models import with_answer
 from benchmarks.peers.catalogue import PEERS, USUAL
 from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
-from benchmarks.processes import adopt_orphans
+from benchmarks.program import until_interrupted
 from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS, Work
 
@@ -158,14 +157,7 @@ def main() -> int:
         return 0
     if absent := machine.missing(*machine.GENERATORS):
         sys.exit(absent)
-    adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # SIGINT too: shells have background jobs ignore it, and servers must not stay behind.
-        signal.signal(number, signal.default_int_handler)
-    try:
-        return run(given)
-    except KeyboardInterrupt:
-        return 130
+    return until_interrupted(lambda: run(given))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ but call them, in turns with the services, so that whatever else the machine doe
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from typing import Any
 
 from benchmarks import machine, pages
 from benchmarks.peers.environment import ROOT
-from benchmarks.processes import adopt_orphans
+from benchmarks.program import until_interrupted
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_graphs import tables
 from benchmarks.seed_graphs.bare_graphs import BareGraphs, bare_graphs, export
@@ -134,13 +133,7 @@ def main() -> int:
     if given.render:
         render(json.loads(RESULT.read_text()))
         return 0
-    adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        return run(given)
-    except KeyboardInterrupt:
-        return 130
+    return until_interrupted(lambda: run(given))
 
 
 if __name__ == "__main__":

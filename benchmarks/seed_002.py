@@ -21,7 +21,6 @@ Afterwards the real ResNet-50 is called by a bare loop and by way of all service
 
 import argparse
 import json
-import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any
 
 from benchmarks import machine, pages
 from benchmarks.peers.environment import ROOT
-from benchmarks.processes import adopt_orphans
+from benchmarks.program import until_interrupted
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_steps import tables
 from benchmarks.seed_steps.client import WrongAnswer, step_times
@@ -121,13 +120,7 @@ def main() -> int:
     if given.render:
         render(json.loads(RESULT.read_text()))
         return 0
-    adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        return run(given)
-    except KeyboardInterrupt:
-        return 130
+    return until_interrupted(lambda: run(given))
 
 
 if __name__ == "__main__":

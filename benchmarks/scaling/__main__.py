@@ -9,7 +9,6 @@ nothing), flat (a long run, and a leaking server that must be called growing).
 import argparse
 import json
 import resource
-import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import Any
 from benchmarks import machine, pages
 from benchmarks.peers.environment import ROOT
 from benchmarks.peers.mindserve import Mindserve
-from benchmarks.processes import adopt_orphans
+from benchmarks.program import until_interrupted
 from benchmarks.rounds import FAILURES, say
 from benchmarks.scaling import tables
 from benchmarks.scaling.flat import flat
@@ -144,12 +143,9 @@ def main() -> int:
         return 0
     if absent := machine.missing("h2load"):
         sys.exit(absent)
-    adopt_orphans()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_FILES)), hard))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    return run(given)
+    return until_interrupted(lambda: run(given))
 
 
 if __name__ == "__main__":

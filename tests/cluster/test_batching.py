@@ -218,7 +218,6 @@ MINDSPORE_CONFIG = """
 
 
 @pytest.mark.mindspore
-@pytest.mark.parametrize("cluster", ["native"], indirect=True)
 async def test_ragged_instances_of_a_real_model_are_grouped_by_shape(cluster, mindir):
     folder = cluster.servables / "toy" / "1"
     folder.mkdir(parents=True)

@@ -20,6 +20,9 @@ from shared.wire.http2.headers import HeaderWriter
 from tests.support.cluster import add_servable, until
 from tests.support.load import WIDTH, Load
 
+# What happens between services happens on both wires.
+WIRES = ["grpcio", "native"]
+
 SEEDS = [int(each) for each in os.environ.get("CHAOS_SEEDS", "1").split(",")]
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "12"))
 AGENTS = {"agent0": "one", "agent1": "one", "agent2": "two"}

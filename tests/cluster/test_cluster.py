@@ -11,6 +11,9 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import add_servable, outputs, until
 
+# What happens between services happens on both wires.
+WIRES = ["grpcio", "native"]
+
 PREDICTED = "method=predict outcome=ok servable=toy version=1"
 
 

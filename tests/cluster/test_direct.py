@@ -10,6 +10,9 @@ from protos.ms_service import ms_service_pb2 as pb
 from shared.ports import free_port
 from tests.support.cluster import add_servable, until
 
+# What happens between services happens on both wires.
+WIRES = ["grpcio", "native"]
+
 
 def request(*rows, servable="toy", method="predict", version=0, dtype=pb.MS_FLOAT32):
     spec = pb.ServableSpec(name=servable, method_name=method, version_number=version)

@@ -76,7 +76,6 @@ async def is_held(cluster, version):
     return counted.get(name) == 1
 
 
-@pytest.mark.parametrize("cluster", ["native"], indirect=True)
 async def test_answers_never_wait_for_a_version_that_is_being_loaded(cluster):
     """It loads in a process of its own, behind whatever else wants a core."""
     shutil.copytree(EXAMPLE / "tensor_add", cluster.servables / "tensor_add")

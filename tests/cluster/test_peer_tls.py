@@ -11,6 +11,9 @@ import pytest
 from tests.support.certificates import make_certificates
 from tests.support.cluster import Cluster, add_servable, outputs, until
 
+# What happens between services happens on both wires.
+WIRES = ["grpcio", "native"]
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
 

@@ -44,7 +44,6 @@ def nearly_the_same(answers, alone):
 
 
 @pytest.mark.mindspore
-@pytest.mark.parametrize("cluster", ["native"], indirect=True)
 @pytest.mark.parametrize(("method", "equal"), [("wave", same_bits), ("mlp", nearly_the_same)])
 async def test_permutations_of_request_sizes_give_equal_results(cluster, mindir, method, equal):
     """An elementwise model with a dynamic batch dim, matrix products with a static one."""

@@ -10,6 +10,9 @@ from shared.ports import free_port
 from tests.cluster.test_direct import REQUESTS
 from tests.support.cluster import add_servable, until
 
+# What happens between services happens on both wires.
+WIRES = ["grpcio", "native"]
+
 ASKED = "mindserve_master_requests_total outcome=ok"
 
 

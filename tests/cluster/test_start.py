@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.cluster import add_servable, until
 
-pytestmark = pytest.mark.parametrize("cluster", ["native"], indirect=True)
-
 
 async def ended(cluster, name):
     process = cluster.processes[name]

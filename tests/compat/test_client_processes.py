@@ -41,8 +41,18 @@ CLIENTS = """
 """
 
 
-@pytest.mark.parametrize("before", ["at first", "after the parent has called"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+# Not forks after calls: gRPC's core skips what it does for them while a thread of its own is at
+# work, which nobody outside it can wait for.
+@pytest.mark.parametrize(
+    ("method", "before"),
+    [
+        ("fork", "at first"),
+        ("spawn", "at first"),
+        ("spawn", "after the parent has called"),
+        ("forkserver", "at first"),
+        ("forkserver", "after the parent has called"),
+    ],
+)
 def test_clients_in_several_processes_call_at_once(folder, method, before):
     address = f"127.0.0.1:{free_port()}"
     with started(folder, address, devices="(0, 1)") as script:

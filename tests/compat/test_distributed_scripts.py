@@ -13,6 +13,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from shared.ports import free_port
+from tests.support.pipeline_document import CLIENT, METHODS
 from tests.support.scripts import ROOT, RunningScript, run_script
 from tests.support.three_scripts import ports_in_a_row, rank_table
 
@@ -154,46 +155,14 @@ if __name__ == '__main__':
 """
 
 
-CONFIG_1_3 = '''
+CONFIG_1_3 = """
 import numpy as np
 from mindspore_serving.server import distributed
 from mindspore_serving.server import register
 from mindspore_serving.server.register import PipelineServable
 
 distributed.declare_servable(rank_size=8, stage_size=1, with_batch_dim=False)
-
-
-def add_preprocess(x):
-    """define preprocess, this example has one input and one output"""
-    x = np.add(x, x)
-    return x
-
-
-@register.register_method(output_names=["y"])
-def fun1(x):
-    x = register.call_preprocess(add_preprocess, x)
-    y = register.call_servable(x, subgraph=0)
-    return y
-
-
-@register.register_method(output_names=["y"])
-def fun2(x):
-    y = register.call_servable(x, subgraph=1)
-    return y
-
-
-servable1 = PipelineServable(servable_name="matmul", method="fun1", version_number=0)
-servable2 = PipelineServable(servable_name="matmul", method="fun2", version_number=0)
-
-
-@register.register_pipeline(output_names=["x", "z"])
-def predict(x, y):
-    x = servable1.run(x)
-    for i in range(10):
-        print(i)
-        z = servable2.run(y)
-    return x, z
-'''
+"""
 AGENT_1_3 = '''
 from mindspore_serving.server import distributed
 
@@ -212,22 +181,6 @@ def start_agents():
 
 if __name__ == '__main__':
     start_agents()
-'''
-CLIENT_1_3 = '''
-import numpy as np
-from mindspore_serving.client import Client
-
-
-def run_matmul():
-    """Run client of distributed matmul"""
-    client = Client("localhost:5500", "matmul", "predict")
-    instance = {"x": np.ones((128, 96), np.float32), "y": np.ones((128, 96), np.float32)}
-    result = client.infer(instance)
-    print("result:\\n", result)
-
-
-if __name__ == '__main__':
-    run_matmul()
 '''
 
 
@@ -317,7 +270,7 @@ def test_the_scripts_of_1_3_run_a_pipeline_over_two_graphs_of_eight_ranks(export
         # The document exports its first network twice.
         shutil.copy(each / "matmul.mindir", each / "matmul_1.mindir")
         (each / "matmul.mindir").rename(each / "matmul_0.mindir")
-    folder.write("matmul/servable_config.py", CONFIG_1_3)
+    folder.write("matmul/servable_config.py", CONFIG_1_3 + METHODS)
     folder.write("rank_table_8pcs.json", rank_table(("127.0.0.1", range(8))))
     # The document leaves the agents' port to its default.
     agent = AGENT_1_3.replace("group_config_files=g", "agent_start_port=7000, group_config_files=g")
@@ -327,7 +280,7 @@ def test_the_scripts_of_1_3_run_a_pipeline_over_two_graphs_of_eight_ranks(export
     ):
         server.until("RESTful server start success")
         agents.until("Success to start agents, ")
-        printed = folder.client(CLIENT_1_3)
+        printed = folder.client(CLIENT)
     # Of two outputs either may come first.
     result = PRINTED.removesuffix("}]\n").removeprefix("result:\n [{'y': ")
     z, x = (f"'{name}': {result}" for name in "zx")

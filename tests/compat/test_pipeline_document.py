@@ -12,6 +12,7 @@ import textwrap
 
 import pytest
 
+from tests.support.pipeline_document import CLIENT, METHODS
 from tests.support.scripts import RunningScript, logs_in, run_script
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.timeout(300)]
@@ -54,46 +55,14 @@ folder = os.path.join(os.path.dirname(sys.argv[0]), "..", "matmul", "1")
 export(network, predict_data, file_name=os.path.join(folder, "matmul_0"), file_format="MINDIR")
 export(network, predict_data, file_name=os.path.join(folder, "matmul_1"), file_format="MINDIR")
 """
-CONFIG = '''
+CONFIG = """
 import numpy as np
 from mindspore_serving.server import register
 from mindspore_serving.server.register import PipelineServable
 
 register.declare_servable(servable_file=["matmul_0.mindir", "matmul_1.mindir"],
                           model_format="MindIR", with_batch_dim=False)
-
-
-def add_preprocess(x):
-    """define preprocess, this example has one input and one output"""
-    x = np.add(x, x)
-    return x
-
-
-@register.register_method(output_names=["y"])
-def fun1(x):
-    x = register.call_preprocess(add_preprocess, x)
-    y = register.call_servable(x, subgraph=0)
-    return y
-
-
-@register.register_method(output_names=["y"])
-def fun2(x):
-    y = register.call_servable(x, subgraph=1)
-    return y
-
-
-servable1 = PipelineServable(servable_name="matmul", method="fun1", version_number=0)
-servable2 = PipelineServable(servable_name="matmul", method="fun2", version_number=0)
-
-
-@register.register_pipeline(output_names=["x", "z"])
-def predict(x, y):
-    x = servable1.run(x)
-    for i in range(10):
-        print(i)
-        z = servable2.run(y)
-    return x, z
-'''
+"""
 SERVER = """
     import os
     import sys
@@ -109,22 +78,6 @@ SERVER = """
     if __name__ == "__main__":
         start()
 """
-CLIENT = '''
-import numpy as np
-from mindspore_serving.client import Client
-
-
-def run_matmul():
-    """Run client of distributed matmul"""
-    client = Client("localhost:5500", "matmul", "predict")
-    instance = {"x": np.ones((128, 96), np.float32), "y": np.ones((128, 96), np.float32)}
-    result = client.infer(instance)
-    print("result:\\n", result)
-
-
-if __name__ == '__main__':
-    run_matmul()
-'''
 PRINTED = """\
 result:
  [{'x': array([[-96., -96., -96., ..., -96., -96., -96.],
@@ -148,7 +101,7 @@ def write_layout(folder):
     for name, text in (
         ("export_model/net.py", NET),
         ("export_model/export.py", EXPORT),
-        ("matmul/servable_config.py", CONFIG),
+        ("matmul/servable_config.py", CONFIG + METHODS),
     ):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
