@@ -1,7 +1,7 @@
 """A servable version that a worker serves, from its load to its last request."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.worker.agents.agents import Agents
@@ -104,9 +104,11 @@ class Serving:
             self.unused.clear()
 
 
-def language_of(loaded: Loaded, scope: TaskScope) -> LanguageServing | None:
-    """The language model of what was loaded, if it has one."""
+def language_of(
+    loaded: Loaded, scope: TaskScope, handicaps: Sequence[float]
+) -> LanguageServing | None:
+    """The language model of what was loaded, if it has one; see ``SchedulerRules.handicaps``."""
     model = loaded.servable.language_model
     if model is None or loaded.language is None:
         return None
-    return LanguageServing(loaded.what, model, loaded.language, scope)
+    return LanguageServing(loaded.what, model, loaded.language, scope, tuple(handicaps))

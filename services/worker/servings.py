@@ -113,7 +113,7 @@ class Servings:
                 for name, method in loaded.servable.offered.items()
             },
             max(levels, default=self._batching.priority_levels),
-            language_of(loaded, self._scope),
+            language_of(loaded, self._scope, self._batching.handicaps),
             warm=not loaded.servable.has_functions,
             keeps_trying=keeps_trying,
         )

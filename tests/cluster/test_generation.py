@@ -43,7 +43,9 @@ class Serving:
         self.direct = f"127.0.0.1:{free_port()}"
 
     def start(self, agents: int = 1) -> None:
-        self.worker = self.cluster.start_worker("worker", "--clients-address", self.direct)
+        self.worker = self.cluster.start_worker(
+            "worker", "--clients-address", self.direct, "--priority-levels", "3"
+        )
         for number in range(agents):
             self.start_agent(f"agent{number}", number)
 
@@ -268,6 +270,28 @@ async def test_more_than_may_wait_are_refused(serving, texts):
     assert {each.code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert len(refused) <= 20 - 4 - 4
     for call in calls:
+        call.cancel()
+    await until(lambda: serving.is_idle("slow"), what="slots to be free")
+
+
+async def test_who_is_urgent_is_before_those_that_wait(serving, texts):
+    running = [texts.stream(asked([n], model="slow", new=30)) for n in range(4)]
+    await asyncio.gather(*(call.read() for call in running))
+    ended = []
+
+    async def run(name, **more):
+        await texts.only(asked([9], model="slow", new=5, **more))
+        ended.append(name)
+
+    tasks = [asyncio.create_task(run(n)) for n in range(3)]
+    await until(lambda: serving.figure("waiting", "slow") == 3, what="three that wait")
+    tasks.append(asyncio.create_task(run("urgent", priority=1)))
+    await until(lambda: serving.figure("waiting", "slow") == 4, what="one more")
+    # One slot is free.
+    running[0].cancel()
+    await asyncio.gather(*tasks)
+    assert ended[0] == "urgent"
+    for call in running:
         call.cancel()
     await until(lambda: serving.is_idle("slow"), what="slots to be free")
 

@@ -18,7 +18,12 @@ class LanguageServing:
     """Gets its engines once agents have told what the graphs are."""
 
     def __init__(
-        self, what: ServableVersion, model: ModelSpec, language: Language, scope: TaskScope
+        self,
+        what: ServableVersion,
+        model: ModelSpec,
+        language: Language,
+        scope: TaskScope,
+        handicaps: tuple[float, ...],
     ) -> None:
         assert model.language is not None
         assert model.generation is not None
@@ -26,6 +31,7 @@ class LanguageServing:
         self._key = model.key
         self._graphs: LanguageGraphs = model.language
         self._scope = scope
+        self._handicaps = handicaps
         self.generation: Generation = model.generation
         self.language = language
         self.adapters = dict(model.generation.adapters)
@@ -34,7 +40,7 @@ class LanguageServing:
     def fit(self, signatures: Mapping[str, ModelSignature]) -> None:
         """Raises LoadFailed when the loaded graphs are too small for what was declared."""
         declared = declared_of(
-            str(self._what), self._graphs, self.generation, signatures[self._key]
+            str(self._what), self._graphs, self.generation, signatures[self._key], self._handicaps
         )
         largest = max(self.language.eos_ids, default=0)
         if largest >= declared.rules.vocabulary:
