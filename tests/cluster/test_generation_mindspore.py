@@ -1,0 +1,64 @@
+"""The example's language model, on MindSpore and real services: the text of a plain loop."""
+
+import asyncio
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.ports import free_port
+from tests.support.cluster import Cluster
+from tests.support.texts import asked, texts_at
+
+if importlib.util.find_spec("examples.llm") is None:
+    pytest.skip("the example's model is not here", allow_module_level=True)
+
+from examples.llm.numpy_net import NumpyNet
+from examples.llm.plain_loop import recomputed
+from examples.llm.train_tokenizer import TOKENIZER
+from tokenizers import Tokenizer
+
+pytestmark = [pytest.mark.mindspore, pytest.mark.timeout(400)]
+
+PROMPTS = ["The module provides", "Return a new string", "Raises ValueError if", "This function"]
+NEW = 24
+CONFIG = """from mindspore_serving.server import register
+
+register.declare_language_model(
+    "prefill_4x16x96.mindir", "decode_4x1x96.mindir", "argmax.mindir", "topk.mindir",
+    max_model_len=96, slots=4,
+)
+"""
+
+
+def add_example(directory: Path) -> None:
+    folder = directory / "tiny" / "1"
+    folder.mkdir(parents=True)
+    command = ["-m", "examples.llm.export", "--output", str(folder), "--buckets"]
+    subprocess.run([sys.executable, *command, "4x16x96", "4x1x96"], check=True)
+    for file in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        shutil.copy(Path(TOKENIZER).with_name(file), folder.parent)
+    (folder.parent / "servable_config.py").write_text(CONFIG)
+
+
+async def test_texts_of_a_real_model_are_those_of_a_plain_loop(tmp_path):
+    direct = f"127.0.0.1:{free_port()}"
+    async with Cluster(tmp_path) as cluster:
+        await asyncio.to_thread(add_example, cluster.servables)
+        cluster.start_agent("agent", cluster.start_worker("worker", "--clients-address", direct))
+        await cluster.ready("tiny", direct)
+        async with texts_at(direct) as texts:
+            made = await asyncio.gather(*(texts.only(asked(each, new=NEW)) for each in PROMPTS))
+    net, tokenizer = NumpyNet(), Tokenizer.from_file(str(TOKENIZER))
+    for prompt, choice in zip(PROMPTS, made, strict=True):
+        expected = recomputed(net.logits, tokenizer.encode(prompt).ids, NEW)
+        assert choice.ids == expected[: len(choice.ids)]
+        if choice.reason == "stop":
+            assert choice.ids[-1] in (0, 2)
+            assert choice.text == tokenizer.decode(choice.ids[:-1])
+        else:
+            assert len(choice.ids) == NEW
+            assert choice.text == tokenizer.decode(choice.ids)
