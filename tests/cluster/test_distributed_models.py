@@ -29,6 +29,9 @@ def start_rank(cluster, worker, rank, file, *arguments, name=""):
 
 async def start_gang(cluster, files, *worker_arguments, agent_arguments=()):
     cluster.start_master()
+    if "--gang-call-seconds" not in worker_arguments:
+        # A machine that is busy with other things must not end gangs.
+        worker_arguments = (*worker_arguments, "--gang-call-seconds", "60")
     worker = cluster.start_worker("worker", *worker_arguments)
     start_ranks(cluster, worker, files, *agent_arguments)
     await cluster.ready("toy")
