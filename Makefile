@@ -37,7 +37,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@ldconfig -p | grep -q libgomp.so.1 || { echo "MindSpore needs libgomp1:"; \
 	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq libgomp1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt -e '.[mindspore,onnx,examples,dev]'
+	@$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt -e '.[mindspore,onnx,generation,examples,dev]'
 	@touch $@
 
 lint: venv
