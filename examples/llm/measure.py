@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore: 100 times faster sums
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # as device processes have it
 
 import numpy as np
 

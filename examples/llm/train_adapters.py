@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore: 100 times faster sums
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # as device processes have it
 
 import mindspore as ms
 import numpy as np
