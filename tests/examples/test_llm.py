@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
@@ -48,6 +48,7 @@ def net():
 
 
 @settings(deadline=None)
+@example(text="e\u0301 \u00e9 \ufb01 \u212b\r\n\x00  \U0001f40d\t")
 @given(text=st.text())
 def test_any_text_comes_back_from_its_tokens(tokenizer, text):
     encoded = tokenizer.encode(text)
@@ -93,13 +94,24 @@ def test_what_lies_behind_a_row_in_the_cache_is_not_seen(net):
         np.testing.assert_array_equal(one, other[there])
 
 
-def test_adapters_change_their_own_rows_alone(net):
-    prompt = prompts()[0]
-    loop = Loop(net.extend, net.extend, Bucket(3, 16, LENGTH))
-    none, *adapted = loop.generate([prompt] * 3, ADDED, [0, 1, 2])
-    [without] = Loop(net.extend, net.extend, Bucket(1, 16, LENGTH)).generate([prompt], ADDED)
-    assert none == without
-    assert len({tuple(each) for each in (none, *adapted)}) == 3
+@pytest.mark.parametrize("adapter", [1, 2])
+def test_an_adapter_acts_as_if_its_product_were_in_the_weights(net, adapter, tmp_path):
+    weights, lora = dict(np.load(WEIGHTS)), np.load(LORA)
+    for layer in range(LAYERS):
+        inwards, outwards = (
+            lora[f"layers.{layer}.adapters.{name}"][adapter].astype(np.float32)
+            for name in ("inwards", "outwards")
+        )
+        name = f"layers.{layer}.qkv.weight"
+        weights[name] = weights[name] + (inwards @ outwards).T
+    np.savez(tmp_path / "merged.npz", **weights)
+    tokens, positions = (each[[0, 7]] for each in batch())
+    chosen = np.array([0, adapter], np.int32)
+    none, adapted = net.logits(tokens, positions, chosen)
+    merged = NumpyNet(tmp_path / "merged.npz").logits(tokens, positions)
+    np.testing.assert_allclose(none, net.logits(tokens, positions)[0], **NEAR)
+    np.testing.assert_allclose(adapted, merged[1], **NEAR)
+    assert np.abs(adapted - net.logits(tokens, positions)[1]).max() > 1
 
 
 def commands():
