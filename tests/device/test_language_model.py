@@ -18,10 +18,11 @@ from tests.support.devices import WHAT, held, in_its_own_task
 if importlib.util.find_spec("examples.llm") is None:
     pytest.skip("the example's model is not here", allow_module_level=True)
 
+from tokenizers import Tokenizer
+
 from examples.llm.numpy_net import NumpyNet
 from examples.llm.plain_loop import recomputed
 from examples.llm.train_tokenizer import TOKENIZER
-from tokenizers import Tokenizer
 
 pytestmark = [
     pytest.mark.mindspore,

@@ -1,0 +1,92 @@
+"""Exports the trained network as MINDIR graphs: ``python -m examples.llm.export``.
+
+One file for each bucket, ``prefill_BxTxS.mindir`` or ``decode_BxTxS.mindir``, and two models for
+what comes after: ``argmax.mindir`` and ``topk.mindir``. For instance, with ids beside the logits:
+``python -m examples.llm.export --buckets 1x32x128 16x1x128 --fused-argmax``.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from examples.llm.buckets import DEFAULT, MODELS, TOP, Bucket
+from examples.llm.net import Decoder, Extend, load
+from examples.llm.sizes import ADAPTERS, HEAD, HEADS, LAYERS, LORA, VOCABULARY, WEIGHTS
+
+
+class Argmax(nn.Cell):
+    """float32 [N, V] to int32 [N]: the id of the largest logit, the first of equal ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.argmax = ops.Argmax(-1)
+
+    def construct(self, logits):
+        return self.argmax(logits)
+
+
+class TopK(nn.Cell):
+    """float32 [N, V] to the largest logits float32 [N, K] and their ids int32 [N, K]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top_k = ops.TopK(sorted=True)
+
+    def construct(self, logits):
+        return self.top_k(logits, TOP)
+
+
+def export(
+    buckets: Iterable[Bucket], folder: Path, fused_argmax: bool = False, adapters: bool = False
+) -> list[Path]:
+    """Write the graphs of all buckets and the two models; gives the paths of what was written.
+
+    fused_argmax: the last output is ids int32 [B, T]; adapters: the last input chooses an adapter
+    for each row, int32 [B]. MindSpore must be in graph mode, on a CPU.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    decoder = Decoder(len(ADAPTERS) if adapters else 0)
+    load(decoder, WEIGHTS, *([LORA] if adapters else []))
+    extend = Extend(decoder, fused_argmax).set_train(False)
+    logits = ms.Tensor(shape=[None, VOCABULARY], dtype=ms.float32)
+    return [
+        *(_write(extend, _inputs(each, adapters), folder / each.file_name) for each in buckets),
+        _write(Argmax(), [logits], folder / "argmax.mindir"),
+        _write(TopK(), [logits], folder / "topk.mindir"),
+    ]
+
+
+def _inputs(bucket: Bucket, adapters: bool) -> list[ms.Tensor]:
+    tokens = np.zeros((bucket.rows, bucket.tokens), np.int32)
+    cache = np.zeros((bucket.rows, bucket.cached, HEADS, HEAD), np.float32)
+    chosen = [np.zeros(bucket.rows, np.int32)] if adapters else []
+    return [ms.Tensor(each) for each in (tokens, tokens, *[cache] * (2 * LAYERS), *chosen)]
+
+
+def _write(net: nn.Cell, inputs: list[ms.Tensor], path: Path) -> Path:
+    began = time.monotonic()
+    ms.export(net, *inputs, file_name=str(path.with_suffix("")), file_format="MINDIR")
+    size = path.stat().st_size / 1e6
+    print(f"exported {path.name}, {size:.1f} MB, {time.monotonic() - began:.1f} s", flush=True)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--buckets", type=Bucket.parse, nargs="+", default=DEFAULT, metavar="BxTxS")
+    parser.add_argument("--fused-argmax", action="store_true", help="ids beside the logits")
+    parser.add_argument("--adapters", action="store_true", help="an input chooses an adapter")
+    parser.add_argument("--output", type=Path, default=MODELS)
+    options = parser.parse_args()
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device("CPU")
+    export(options.buckets, options.output, options.fused_argmax, options.adapters)
+
+
+if __name__ == "__main__":
+    main()
