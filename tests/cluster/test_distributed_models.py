@@ -115,7 +115,9 @@ async def test_a_killed_device_process_of_one_rank_fails_calls_at_once_and_the_g
     print(f"\nrank 3 of 8 killed: serves again after {time.monotonic() - killed:.2f} s")
     ended.set()
     await asyncio.gather(*loads)
-    # What was in the gang's hands was told at once, what came meanwhile was refused at once.
+    print(f"callers were told within {max(late):.2f} s")
+    # What was in the gang's hands was told at once, what came meanwhile was refused at once. A
+    # busy machine has its time; the collectives' own limit is half a minute.
     assert max(late) < 5.0
     assert cluster.processes["rank3"].poll() is None
 
