@@ -207,6 +207,21 @@ async def test_a_batch_that_all_ranks_refuse_is_refused_and_the_gang_goes_on():
         assert town.ranks[0].seen[-1][0] == 1
 
 
+async def test_a_gang_that_refused_a_batch_rests_before_it_gets_the_next_one():
+    async with Town(Distribution(2)) as town:
+        for agent in await town.gang():
+            agent.compute = lambda inputs: Unavailable("not now")
+        taken = town.pool.take_idle(WHAT)
+        with pytest.raises(Unavailable):
+            await taken.execute(CALL, TWO_ROWS, 2)
+        town.idle.clear()
+        taken.release()
+        assert town.pool.take_idle(WHAT) is None
+        async with asyncio.timeout(10):
+            await town.idle.wait()
+        assert town.pool.take_idle(WHAT) is not None
+
+
 LARGE_ROWS = [np.ones((2, 1 << 18), np.float32)]
 LARGE_ROW = TensorSpec("x", ElementType.FLOAT32, (-1, 1 << 18))
 LARGE = model("matmul", inputs=(LARGE_ROW,), outputs=(LARGE_ROW,))
