@@ -11,6 +11,7 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import outputs, until
 from tests.support.distributed import add_distributed
+from tests.support.gangs import ended
 from tests.support.http1 import ask
 
 BACK_SECONDS = 60.0
@@ -180,16 +181,13 @@ async def test_a_version_that_was_unloaded_finds_its_ranks_when_it_is_loaded_aga
     async with asyncio.timeout(BACK_SECONDS):
         gone = await ask(admin, "POST", "/servables/toy/version/1/unload", b"")
         assert gone.status == 200
-        await until(lambda: not any(map(at_work, devices)), what="the end of device processes")
+        for device in devices:
+            await ended(device)
         assert not await answers(cluster)
         loaded = await ask(admin, "POST", "/servables/toy/version/1/load", b"")
         assert loaded.json["versions"][0]["state"] == "ready"
     await until_answered(cluster, "the gang of the version that is loaded again")
     assert "epoch=2" in (cluster.folder / "worker.log").read_text()
-
-
-def at_work(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 async def test_a_fault_of_one_rank_names_the_rank_and_starts_the_gang_again(cluster):

@@ -41,15 +41,12 @@ def shared_work(
     what: ServableVersion, model: str, rows: int, region: Region, placed: Placed, end: int
 ) -> Work:
     """A batch whose tensor lies in shared memory."""
-    head = execution_pb2.ExecuteHead(
-        servable=what.servable, version=what.version, model=model, rows=rows
-    )
     request = execution_pb2.ExecuteRequest(
         inputs=[write_tensor(placed)],
         region=write_region(region),
         output_offset=end,
     )
-    return Work(what, model, rows, head.SerializeToString(), request.SerializeToString())
+    return Work(what, model, rows, write_head(what, model, rows), request.SerializeToString())
 
 
 def placed_of(reply: bytes) -> list[Placed]:

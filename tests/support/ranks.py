@@ -6,6 +6,7 @@ import contextlib
 import numpy as np
 
 from protos.serving.v1 import execution_pb2
+from services.worker.agents.execution import EXECUTION_PATH
 from shared.errors import MemoryNotShared, PeerLost, ServingError
 from shared.membership import (
     Assignment,
@@ -24,7 +25,6 @@ from shared.wire.membership import Membership
 from shared.wire.tensor_codec import read_tensors, write_tensor
 from tests.support.cluster import until
 
-EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
 ROW = TensorSpec("x", ElementType.FLOAT32, (-1, 2))
 
 
