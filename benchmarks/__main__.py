@@ -8,24 +8,19 @@ HTTP/2 and by wrk over HTTP/1.1, open loops by a process of ours) and ended agai
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, pages, tables
+from benchmarks import machine, tables
 from benchmarks.figures import described
 from benchmarks.mindir.models import with_answer
 from benchmarks.peers.catalogue import PEERS, USUAL
-from benchmarks.peers.environment import ROOT
 from benchmarks.peers.peer import Peer
 from benchmarks.program import until_interrupted
+from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS, Work
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def arguments() -> argparse.Namespace:
@@ -48,15 +43,11 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load in each round")
-    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "servers.json")
-    parser.add_argument(
-        "--write", action="store_true", help="replace the committed result, its tables and plots"
-    )
+    add_options(parser, "servers")
     parser.add_argument(
         "--section", choices=tables.SECTIONS, default="servers", help="of the page; "
         "default: %(default)s"
     )  # fmt: skip
-    parser.add_argument("--render", action="store_true", help="only tables and plots, once more")
     return parser.parse_args()
 
 
@@ -112,10 +103,7 @@ def run(given: argparse.Namespace) -> int:
         failures.append("What came after an interruption of the run.")
     if not rounds.closed:
         return 130
-    result = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described(*machine.GENERATORS),
-        "rounds": given.rounds,
+    settings = {
         "seconds": given.seconds,
         "servers": {
             name: {
@@ -125,35 +113,26 @@ def run(given: argparse.Namespace) -> int:
             }
             for name, peer in peers.items()
         },
-        "failures": failures,
+    }
+    samples = {
         "open": [described(each) for each in rounds.opened],
         "samples": [described(each) for each in rounds.closed],
     }
-    print(tables.page(result))
-    pages.save(result, given.result)
-    if given.write:
-        pages.save(result, committed(given))
-        render(result, given)
-    return 1 if failures else 0
+    return report_of(given).publish(given, settings, failures, samples)
 
 
-def committed(given: argparse.Namespace) -> Path:
-    """The result that a section of the page shows."""
-    return RESULTS / f"{given.section}.json"
-
-
-def render(result: dict[str, Any], given: argparse.Namespace) -> None:
-    """Put the committed result's tables and plots into the page."""
-    path = committed(given)
-    pages.draw(path)
+def report_of(given: argparse.Namespace) -> Report:
+    """What a section of the page shows."""
     begin, end = tables.SECTIONS[given.section]
-    pages.put(begin, end, tables.page(result, plots=pages.plots_of(path)))
+    return Report(
+        given.section, begin, end, tables.page, has_plots=True, generators=machine.GENERATORS
+    )
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render(json.loads(committed(given).read_text()), given)
+        report_of(given).render()
         return 0
     if absent := machine.missing(*machine.GENERATORS):
         sys.exit(absent)

@@ -13,17 +13,13 @@ but call them, in turns with the services, so that whatever else the machine doe
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from benchmarks import machine, pages
-from benchmarks.peers.environment import ROOT
 from benchmarks.program import until_interrupted
+from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_graphs import tables
 from benchmarks.seed_graphs.bare_graphs import BareGraphs, bare_graphs, export
@@ -32,7 +28,7 @@ from benchmarks.seed_graphs.sizes import Sizes
 from benchmarks.seed_graphs.times import GRAPHS, WAYS, OwnTime, RunTime, described
 from benchmarks.seed_steps.client import WrongAnswer
 
-RESULT = ROOT / "benchmarks" / "results" / "seed_000.json"
+REPORT = Report("seed_000", tables.BEGIN, tables.END, tables.page)
 CALLS = 20
 """Of each graph in each round, for its own time."""
 REQUESTS = 3
@@ -50,11 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help=shown)
     parser.add_argument("--words", type=int, default=Sizes().words, help=shown)
     parser.add_argument("--width", type=int, default=Sizes().width, help=shown)
-    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "seed_000.json")
-    parser.add_argument(
-        "--write", action="store_true", help="replace the committed result and its tables"
-    )
-    parser.add_argument("--render", action="store_true", help="only the tables, once more")
+    add_options(parser, REPORT.name)
     return parser.parse_args()
 
 
@@ -105,33 +97,15 @@ def run(given: argparse.Namespace) -> int:
     runs: list[RunTime] = []
     failures: list[str] = []
     measure(given, own, runs, failures)
-    result: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described(),
-        "rounds": given.rounds,
-        "words": given.words,
-        "width": given.width,
-        "failures": failures,
-        "own": [described(each) for each in own],
-        "runs": [described(each) for each in runs],
-    }
-    print(tables.page(result))
-    pages.save(result, given.result)
-    if given.write:
-        pages.save(result, RESULT)
-        render(result)
-    return 1 if failures else 0
-
-
-def render(result: dict[str, Any]) -> None:
-    """Put the tables into the page."""
-    pages.put(tables.BEGIN, tables.END, tables.page(result))
+    settings = {"words": given.words, "width": given.width}
+    samples = {"own": [described(each) for each in own], "runs": [described(each) for each in runs]}
+    return REPORT.publish(given, settings, failures, samples)
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render(json.loads(RESULT.read_text()))
+        REPORT.render()
         return 0
     return until_interrupted(lambda: run(given))
 

@@ -20,22 +20,17 @@ Afterwards the real ResNet-50 is called by a bare loop and by way of all service
 """
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from benchmarks import machine, pages
-from benchmarks.peers.environment import ROOT
 from benchmarks.program import until_interrupted
+from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_steps import tables
 from benchmarks.seed_steps.client import WrongAnswer, step_times
 from benchmarks.seed_steps.real import turns
 from benchmarks.seed_steps.steps import IMAGES, PAYLOADS, STEPS, StepTime, Turn, described
 
-RESULT = ROOT / "benchmarks" / "results" / "seed_002.json"
+REPORT = Report("seed_002", tables.BEGIN, tables.END, tables.page)
 
 
 def arguments() -> argparse.Namespace:
@@ -50,11 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help=shown)
     parser.add_argument("--turns", type=int, default=6, help="of the real model; " + shown)
     parser.add_argument("--turn-images", type=int, default=128, help=shown)
-    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "seed_002.json")
-    parser.add_argument(
-        "--write", action="store_true", help="replace the committed result and its tables"
-    )
-    parser.add_argument("--render", action="store_true", help="only the tables, once more")
+    add_options(parser, REPORT.name)
     return parser.parse_args()
 
 
@@ -93,32 +84,17 @@ def run(given: argparse.Namespace) -> int:
     failures: list[str] = []
     measure_steps(given, times, failures)
     measure_turns(given, loops, failures)
-    result: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described(),
-        "rounds": given.rounds,
-        "images": given.images,
-        "failures": failures,
+    samples = {
         "steps": [described(each) for each in times],
         "turns": [described(each) for each in loops],
     }
-    print(tables.page(result))
-    pages.save(result, given.result)
-    if given.write:
-        pages.save(result, RESULT)
-        render(result)
-    return 1 if failures else 0
-
-
-def render(result: dict[str, Any]) -> None:
-    """Put the tables into the page."""
-    pages.put(tables.BEGIN, tables.END, tables.page(result))
+    return REPORT.publish(given, {"images": given.images}, failures, samples)
 
 
 def main() -> int:
     given = arguments()
     if given.render:
-        render(json.loads(RESULT.read_text()))
+        REPORT.render()
         return 0
     return until_interrupted(lambda: run(given))
 

@@ -32,7 +32,11 @@ class OwnRegion:
         """Raises OSError when there is no memory for it."""
         self.arena = Arena.create()
         self.told = Region(os.getpid(), self.arena.fd, os.urandom(NONCE_BYTES))
-        self.arena.write([np.frombuffer(self.told.nonce, np.uint8)])
+        try:
+            self.arena.write([np.frombuffer(self.told.nonce, np.uint8)])
+        except OSError:
+            self.arena.close()
+            raise
 
     def close(self) -> None:
         """Let go of it."""

@@ -7,18 +7,14 @@ nothing), flat (a long run, and a leaking server that must be called growing).
 """
 
 import argparse
-import json
 import resource
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from benchmarks import machine, pages
-from benchmarks.peers.environment import ROOT
+from benchmarks import machine
 from benchmarks.peers.mindserve import Mindserve
 from benchmarks.program import until_interrupted
+from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.scaling import tables
 from benchmarks.scaling.flat import flat
@@ -27,7 +23,9 @@ from benchmarks.scaling.loads import callers, payload, workers
 from benchmarks.scaling.peers import LeakingMindserve
 from benchmarks.scaling.points import Found, Idle, Moment, Point, described
 
-RESULT = ROOT / "benchmarks" / "results" / "scaling.json"
+REPORT = Report(
+    "scaling", tables.BEGIN, tables.END, tables.page, has_plots=True, generators=["h2load"]
+)
 PARTS = ("callers", "workers", "payload", "idle", "flat")
 MOST_FILES = 8192
 
@@ -55,11 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--interval", type=float, default=10.0, help="seconds; " + shown)
     parser.add_argument("--rounds", type=int, default=3, help="of all but flat; " + shown)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load; " + shown)
-    parser.add_argument("--result", type=Path, default=ROOT / ".bench" / "scaling.json")
-    parser.add_argument(
-        "--write", action="store_true", help="replace the committed result, its tables and plots"
-    )
-    parser.add_argument("--render", action="store_true", help="only tables and plots, once more")
+    add_options(parser, REPORT.name)
     return parser.parse_args()
 
 
@@ -109,29 +103,12 @@ def run(given: argparse.Namespace) -> int:
         failures.append("What came after an interruption of the run.")
     if not found:
         return 130
-    result = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine.described("h2load"),
-        "rounds": given.rounds,
-        "seconds": given.seconds,
-        "failures": failures,
-        **{
-            key: [described(each) for each in found if isinstance(each, kind)]
-            for key, kind in (("points", Point), ("idle", Idle), ("moments", Moment))
-        },
+    kinds = {"points": Point, "idle": Idle, "moments": Moment}
+    samples = {
+        key: [described(each) for each in found if isinstance(each, kind)]
+        for key, kind in kinds.items()
     }
-    print(tables.page(result))
-    pages.save(result, given.result)
-    if given.write:
-        pages.save(result, RESULT)
-        render(result)
-    return 1 if failures else 0
-
-
-def render(result: dict[str, Any]) -> None:
-    """Put the committed result's tables and plots into the page."""
-    pages.draw(RESULT)
-    pages.put(tables.BEGIN, tables.END, tables.page(result, plots=pages.plots_of(RESULT)))
+    return REPORT.publish(given, {"seconds": given.seconds}, failures, samples)
 
 
 def main() -> int:
@@ -139,7 +116,7 @@ def main() -> int:
     if unknown := set(given.parts.split(",")) - set(PARTS):
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if given.render:
-        render(json.loads(RESULT.read_text()))
+        REPORT.render()
         return 0
     if absent := machine.missing("h2load"):
         sys.exit(absent)

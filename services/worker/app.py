@@ -122,6 +122,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 changed=offers_changed,
                 gangs=gangs,
                 notify=lambda *news: registrar.notify(*news),  # noqa: PLW0108 (see above)
+                expel=lambda *news: registrar.expel(*news),  # noqa: PLW0108 (see above)
                 unfit=unfit,
             )
             registrar = Registrar(Members(servings), settings.lease_seconds)

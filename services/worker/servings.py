@@ -18,7 +18,7 @@ from services.worker.graph.plan import plan_of
 from services.worker.metrics import Metrics
 from services.worker.servable.loader import Loaded
 from services.worker.serving import Serving, language_of
-from shared.errors import LoadFailed, NotServed, Unavailable
+from shared.errors import LoadFailed, NotServed, ServingError, Unavailable
 from shared.membership import Assignment, Notice, OfferedMethod, Offers
 from shared.repository import VersionState
 from shared.servable import Distribution, ServableVersion, request_text
@@ -35,8 +35,8 @@ _VACATE_SECONDS = 10.0
 class Servings:
     """Every version served, and the agents that hold them; tells the truth about what is ready.
 
-    ``notify`` sends a notice to a member, ``changed`` hears that offers changed, ``unfit`` why a
-    version that this worker started with can never be served.
+    ``notify`` sends a notice to a member, ``expel`` ends a membership, ``changed`` hears that
+    offers changed, ``unfit`` why a version that this worker started with can never be served.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Servings:
         batching: BatchingPolicy,
         gangs: GangRules,
         notify: Callable[[str, Notice], None],
+        expel: Callable[[str, ServingError], None],
         changed: Callable[[], None],
         unfit: Callable[[LoadFailed], None],
     ) -> None:
@@ -75,6 +76,7 @@ class Servings:
         self._changed = changed
         self._gangs = gangs
         self._notify = notify
+        self._expel = expel
         self._unfit = unfit
         self._servings: dict[ServableVersion, Serving] = {}
         self._refreshed = asyncio.Event()
@@ -137,6 +139,7 @@ class Servings:
             distribution,
             self._gangs,
             notify=self._notify,
+            expel=self._expel,
             changed=self.refresh,
             unfit=self._unfit,
         )

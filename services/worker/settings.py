@@ -62,9 +62,10 @@ class WorkerSettings(ServiceSettings):
     fail_fast: bool = False
     """End, saying why, when a method does not fit the models that agents loaded at first."""
     min_agents: Count = 1
-    """Agents that must hold a servable version before it is offered to masters."""
+    """Agents (of a distributed model: gangs) that must hold a servable version before it is offered
+    to masters."""
     agents_at_start: Annotated[int, Field(ge=0)] = 0
-    """Agents that must hold it before it is offered for the first time, when more than that."""
+    """As many of them before it is offered for the first time, when more than that."""
     rank_table: Path | None = None
     """Where the ranks of a distributed model run: JSON, as launchers of agents ask for it."""
     wait_agents_seconds: Annotated[float, Field(ge=0)] = 0.0

@@ -50,7 +50,7 @@ class Registrar:
         self._id = uuid.uuid4().hex
         self._observer = observer
         self._table = MembershipTable(lease_seconds)
-        self._outboxes: dict[str, asyncio.Queue[Notice]] = {}
+        self._outboxes: dict[str, asyncio.Queue[Notice | ServingError]] = {}
         self._sessions: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -63,6 +63,12 @@ class Registrar:
         outbox = self._outboxes.get(member_id)
         if outbox is not None:
             outbox.put_nowait(notice)
+
+    def expel(self, member_id: str, reason: ServingError) -> None:
+        """End a membership after the notices before; a member that is there joins again."""
+        outbox = self._outboxes.get(member_id)
+        if outbox is not None:
+            outbox.put_nowait(reason)
 
     async def expel_silent(self) -> None:
         """End the membership of members whose lease ran out; runs until cancelled."""
@@ -128,6 +134,7 @@ class Registrar:
             raise
         except ServingError as failure:
             reason = failure.message
+            raise
         finally:
             self._table.leave(hello.member_id)
             del self._outboxes[hello.member_id]
@@ -135,9 +142,12 @@ class Registrar:
             self._observer.left(hello, reason)
 
 
-async def _write_notices(outbox: asyncio.Queue[Notice], stream: Stream) -> None:
+async def _write_notices(outbox: asyncio.Queue[Notice | ServingError], stream: Stream) -> None:
     while True:
-        await stream.send(codec.write_notice(await outbox.get()))
+        news = await outbox.get()
+        if isinstance(news, ServingError):
+            raise news
+        await stream.send(codec.write_notice(news))
 
 
 class Membership:

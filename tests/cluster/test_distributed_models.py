@@ -11,6 +11,8 @@ import pytest
 from shared.ports import free_port
 from tests.support.cluster import outputs, until
 from tests.support.distributed import add_distributed
+from tests.support.gangs import ended
+from tests.support.http1 import ask
 
 BACK_SECONDS = 60.0
 
@@ -27,8 +29,8 @@ def start_rank(cluster, worker, rank, file, *arguments, name=""):
     )  # fmt: skip
 
 
-async def start_gang(cluster, files, *worker_arguments, agent_arguments=()):
-    cluster.start_master()
+async def start_gang(cluster, files, *worker_arguments, agent_arguments=(), master_arguments=()):
+    cluster.start_master(*master_arguments)
     if "--gang-call-seconds" not in worker_arguments:
         # A machine that is busy with other things must not end gangs.
         worker_arguments = (*worker_arguments, "--gang-call-seconds", "60")
@@ -169,6 +171,23 @@ async def test_a_worker_that_is_started_again_finds_its_ranks_and_goes_on_with_l
     cluster.start_worker("worker2", address=worker)
     await until_answered(cluster, "the gang of the new worker")
     assert "epoch=2" in (cluster.folder / "worker2.log").read_text()
+
+
+async def test_a_version_that_was_unloaded_finds_its_ranks_when_it_is_loaded_again(cluster):
+    files = add_distributed(cluster.servables, rank_size=2)
+    admin = f"127.0.0.1:{free_port()}"
+    await start_gang(cluster, files, master_arguments=("--admin-rest-address", admin))
+    devices = [device_process(cluster, f"rank{rank}") for rank in range(2)]
+    async with asyncio.timeout(BACK_SECONDS):
+        gone = await ask(admin, "POST", "/servables/toy/version/1/unload", b"")
+        assert gone.status == 200
+        for device in devices:
+            await ended(device)
+        assert not await answers(cluster)
+        loaded = await ask(admin, "POST", "/servables/toy/version/1/load", b"")
+        assert loaded.json["versions"][0]["state"] == "ready"
+    await until_answered(cluster, "the gang of the version that is loaded again")
+    assert "epoch=2" in (cluster.folder / "worker.log").read_text()
 
 
 async def test_a_fault_of_one_rank_names_the_rank_and_starts_the_gang_again(cluster):

@@ -1,11 +1,11 @@
 """Pipelines that run at the same time: their steps share batches, whoever they work for."""
 
 import asyncio
-import json
 
 import pytest
 
 from tests.support.cluster import Cluster, outputs
+from tests.support.reference import reference_model
 
 CALLERS, STEPS = 8, 5
 CONFIG = """
@@ -52,15 +52,9 @@ def write_servable(directory, latency):
     folder = directory / "toy" / "1"
     folder.mkdir(parents=True)
     (folder.parent / "servable_config.py").write_text(CONFIG)
-    spec = {"dtype": "float32", "dims": [-1, 2]}
     for name in ("first", "step"):
-        described = {
-            "function": "double",
-            "inputs": [{"name": "x1", **spec}],
-            "outputs": [{"name": "y", **spec}],
-            "latency_seconds": latency,
-        }
-        (folder / f"{name}.json").write_text(json.dumps(described))
+        described = reference_model("double", latency_seconds=latency)
+        (folder / f"{name}.json").write_text(described)
 
 
 @pytest.mark.parametrize("names", [["predict"], ["predict", "other"]])

@@ -1,9 +1,9 @@
 """Several files that are one model: each subgraph has a queue and batches of its own."""
 
 import asyncio
-import json
 
 from tests.support.cluster import Cluster, outputs
+from tests.support.reference import reference_model
 
 CONFIG = """
 from mindspore_serving.server import register
@@ -39,15 +39,9 @@ def write_servable(directory):
     folder = directory / "toy" / "1"
     folder.mkdir(parents=True)
     (folder.parent / "servable_config.py").write_text(CONFIG)
-    spec = {"dtype": "float32", "dims": [-1, 2]}
     for name, function in (("double", "double"), ("same", "identity")):
-        described = {
-            "function": function,
-            "inputs": [{"name": "x1", **spec}],
-            "outputs": [{"name": "y", **spec}],
-            "latency_seconds": 0.05,
-        }
-        (folder / f"{name}.json").write_text(json.dumps(described))
+        described = reference_model(function, latency_seconds=0.05)
+        (folder / f"{name}.json").write_text(described)
 
 
 async def test_callers_of_two_subgraphs_share_an_agent_but_no_batch(tmp_path):

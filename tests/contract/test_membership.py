@@ -6,7 +6,11 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
 from shared import membership as m
+from shared.errors import InvalidRequest, ServingError, Unavailable
 from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import ElementType, TensorSpec
 from shared.wire.grpcio import GrpcioWire
@@ -18,9 +22,14 @@ from shared.wire.membership_codec import (
     write_notice,
     write_report,
 )
+from shared.wire.native import NativeWire
+from tests.support.cluster import until
 
 WHAT = ServableVersion("add", 3)
 NOTHING = m.Offers()
+
+
+REFUSED = InvalidRequest("Invalid rank id 9, rank size 8")
 
 
 class Witness:
@@ -37,6 +46,8 @@ class Witness:
 
     def joined(self, hello):
         self._note("joined", hello.member_id)
+        if isinstance(self.first, ServingError):
+            raise self.first
         return self.first
 
     def reported(self, hello, report):
@@ -53,9 +64,9 @@ class Witness:
 
 
 @asynccontextmanager
-async def registrar(witness, address="127.0.0.1:0", lease_seconds=10.0):
+async def registrar(witness, address="127.0.0.1:0", lease_seconds=10.0, wire=GrpcioWire):
     registrar = Registrar(witness, lease_seconds)
-    async with GrpcioWire().serve(registrar.routes, [address]) as server:
+    async with wire().serve(registrar.routes, [address]) as server:
         expelling = asyncio.create_task(registrar.expel_silent())
         try:
             yield registrar, server.addresses[0]
@@ -65,11 +76,18 @@ async def registrar(witness, address="127.0.0.1:0", lease_seconds=10.0):
 
 @asynccontextmanager
 async def member(
-    address, *, offers=NOTHING, noticed=lambda notice: None, load=lambda: 0, name="one", state=None
+    address,
+    *,
+    offers=NOTHING,
+    noticed=lambda notice: None,
+    load=lambda: 0,
+    name="one",
+    state=None,
+    wire=GrpcioWire,
 ):
     holder = [offers]
     membership = Membership(
-        GrpcioWire(),
+        wire(),
         hello=lambda: m.Hello(name, ":7000"),
         state=state or (lambda: holder[0]),
         load=load,
@@ -128,6 +146,41 @@ async def test_a_member_hears_notices():
             assert await heard.get() == assignment
             registrar_.notify("one", m.Assignment())
             assert await heard.get() == m.Assignment()
+
+
+@pytest.mark.parametrize("wire", [GrpcioWire, NativeWire])
+async def test_a_member_that_is_refused_hears_why(wire):
+    witness = Witness(first=REFUSED)
+    async with registrar(witness, wire=wire) as (_, address):
+        with capture_logs() as logged:
+            async with member(address, wire=wire), asyncio.timeout(10):
+                await witness.until("left", "one", REFUSED.message)
+                await until(lambda: reasons(logged), what="the refusal")
+        assert reasons(logged) == [REFUSED.message]
+
+
+def reasons(logged):
+    return [each["reason"] for each in logged if each["event"] == "not joined"]
+
+
+@pytest.mark.parametrize("wire", [GrpcioWire, NativeWire])
+async def test_an_expelled_member_hears_what_it_was_told_before_and_why_and_joins_again(wire):
+    heard = []
+    news = [m.Assignment((m.Assigned(ServableVersion("add", n), ()),)) for n in range(20)]
+    witness = Witness()
+    async with registrar(witness, wire=wire) as (registrar_, address):
+        with capture_logs() as logged:
+            async with member(address, noticed=heard.append, wire=wire), asyncio.timeout(10):
+                await witness.until("reported", "one")
+                for each in news:
+                    registrar_.notify("one", each)
+                registrar_.expel("one", Unavailable("it is unloaded"))
+                registrar_.expel("nobody", Unavailable("it is unloaded"))
+                await witness.until("left", "one", "it is unloaded")
+                witness.events.clear()
+                await witness.until("joined", "one")
+        assert heard == news
+        assert reasons(logged)[0] == "it is unloaded"
 
 
 async def test_a_member_that_reports_stays_longer_than_its_lease():

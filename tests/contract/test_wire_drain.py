@@ -150,17 +150,25 @@ async def test_calls_that_cross_a_drain_are_served():
 
 
 async def test_a_drained_server_ends_at_once_when_its_calls_have_ended():
-    loop = asyncio.get_running_loop()
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def hold(context, message):
+        begun.set()
+        await ends.wait()
+        return message
+
     async with (
         asyncio.timeout(30),
-        NativeWire().serve(Routes({ECHO: echo}), ["127.0.0.1:0"]) as server,
+        NativeWire().serve(Routes({ECHO: hold}), ["127.0.0.1:0"]) as server,
         NativeWire().connect(server.addresses[0]) as channel,
     ):
         call = asyncio.create_task(channel.call(ECHO, b"last", deadline=soon()))
-        await asyncio.sleep(0.005)  # the call is under way, and not answered yet
-        began = loop.time()
-        await server.close(20.0)
-        assert loop.time() - began < 5
+        await begun.wait()
+        closing = asyncio.create_task(server.close(3600.0))
+        await asyncio.sleep(0)  # it begins
+        assert not closing.done()
+        ends.set()
+        await closing
         assert await call == b"last"
 
 

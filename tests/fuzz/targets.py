@@ -131,7 +131,7 @@ def _check_kept(core: Connection[Any]) -> None:
     kept = sys.getsizeof(core._buffer) + core._blocks.held
     if kept > LIMITS.frame_bytes + LIMITS.max_header_bytes + 200_000:
         raise AssertionError(f"{kept} bytes of frames are kept")
-    if core._room < 0 or core.nuisance.count > LIMITS.max_nuisance:
+    if core._incoming.room < 0 or core.nuisance.count > LIMITS.max_nuisance:
         raise AssertionError("a limit was passed")
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from protos.serving.v1 import execution_pb2
 from services.agent.device.work import Work
-from services.worker.agents.execution import read_reply, write_request
-from services.worker.gangs.messages import RankRequests, write_head
+from services.worker.agents.execution import read_reply, request_for, write_head
 from shared.arena import Placed
 from shared.regions import Region
 from shared.servable import ServableVersion
@@ -27,13 +26,10 @@ def work_of(
     without_outputs: bool = False,
 ) -> Work:
     """A batch whose tensors travel inside; with an epoch, as a rank of a gang gets it."""
-    call = ModelCall(model, subgraph)
-    head, request = write_request(what, call, inputs, rows, None)
-    if epoch:
-        head = write_head(what, call, rows, epoch)
-        requests = RankRequests.of(inputs, subgraph, None)
-        request = requests.written(inputs=True, outputs=not without_outputs)
-    return Work(what, model, rows, head, request, epoch)
+    head = write_head(what, model, rows, epoch)
+    request = request_for(ModelCall(model, subgraph), inputs, None)
+    request.without_outputs = without_outputs
+    return Work(what, model, rows, head, request.SerializeToString(), epoch)
 
 
 def outputs_of(reply: bytes) -> list[Any]:
@@ -45,15 +41,12 @@ def shared_work(
     what: ServableVersion, model: str, rows: int, region: Region, placed: Placed, end: int
 ) -> Work:
     """A batch whose tensor lies in shared memory."""
-    head = execution_pb2.ExecuteHead(
-        servable=what.servable, version=what.version, model=model, rows=rows
-    )
     request = execution_pb2.ExecuteRequest(
         inputs=[write_tensor(placed)],
         region=write_region(region),
         output_offset=end,
     )
-    return Work(what, model, rows, head.SerializeToString(), request.SerializeToString())
+    return Work(what, model, rows, write_head(what, model, rows), request.SerializeToString())
 
 
 def placed_of(reply: bytes) -> list[Placed]:

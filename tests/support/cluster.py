@@ -1,7 +1,6 @@
 """Real services as real processes on loopback, for cluster tests."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protos.ms_service import ms_service_pb2 as pb
 from shared.ports import free_port
 from shared.wire.check import serves
+from tests.support.reference import reference_model
 
 READY_SECONDS = 60.0
 
@@ -68,18 +68,10 @@ def add_servable(
         f"def predict({', '.join(names)}):\n"
         f"    return register.add_stage(model, {', '.join(names)}, outputs_count=1)\n"
     )
-    spec = {"dtype": "float32", "dims": list(dims)}
-    (folder / "model.json").write_text(
-        json.dumps(
-            {
-                "function": function,
-                "inputs": [{"name": each, **spec} for each in names],
-                "outputs": [{"name": "y", **spec}],
-                "latency_seconds": latency_seconds,
-                "faults": faults or {},
-            }
-        )
+    described = reference_model(
+        function, names, dims=dims, latency_seconds=latency_seconds, faults=faults or {}
     )
+    (folder / "model.json").write_text(described)
 
 
 class Cluster:

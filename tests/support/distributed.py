@@ -1,6 +1,6 @@
 """Distributed servables of the reference backend."""
 
-import json
+from tests.support.reference import reference_model
 
 
 def add_distributed(
@@ -24,18 +24,16 @@ def add_distributed(
         "def predict(x1):\n"
         "    return register.add_stage(model, x1, outputs_count=1)\n"
     )
-    spec = {"dtype": "float32", "dims": [-1, columns]}
     files = []
     for rank in range(rank_size):
         file = directory.parent / "model" / f"device{rank}" / "model.json"
         file.parent.mkdir(parents=True)
-        described = {
-            "function": "double",
-            "inputs": [{"name": "x1", **spec}],
-            "outputs": [{"name": "y", **spec}],
-            "latency_seconds": latency_seconds,
-            "faults": (faults or {}) if rank == rank_size - 1 else {},
-        }
-        file.write_text(json.dumps(described))
+        described = reference_model(
+            "double",
+            dims=(-1, columns),
+            latency_seconds=latency_seconds,
+            faults=(faults or {}) if rank == rank_size - 1 else {},
+        )
+        file.write_text(described)
         files.append(str(file))
     return files

@@ -6,7 +6,8 @@ import contextlib
 import numpy as np
 
 from protos.serving.v1 import execution_pb2
-from shared.errors import ServingError
+from services.worker.agents.execution import EXECUTION_PATH
+from shared.errors import MemoryNotShared, PeerLost, ServingError
 from shared.membership import (
     Assignment,
     Device,
@@ -24,7 +25,6 @@ from shared.wire.membership import Membership
 from shared.wire.tensor_codec import read_tensors, write_tensor
 from tests.support.cluster import until
 
-EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
 ROW = TensorSpec("x", ElementType.FLOAT32, (-1, 2))
 
 
@@ -37,11 +37,15 @@ def model(key, *, inputs=(ROW,), outputs=(ROW,), subgraphs=1, batch_size=8):
 class Rank:
     """One agent: reports what it is told to, and answers batches with ``compute``."""
 
-    def __init__(self, wire, registrar_address, rank, signature, *, device="CPU", epoch=0):
+    def __init__(
+        self, wire, registrar_address, rank, signature, *, device="CPU", epoch=0, local=False
+    ):
         self.rank = rank
         self.name = f"agent{rank}-{id(self)}"
         self.signature = signature
         self.told = Assignment()
+        self.epochs = []
+        """Of its parts, in the order in which it was told; 0 where it was told to have none."""
         self.state = "ready"
         self.detail = ""
         self.scheduler = ""
@@ -54,7 +58,9 @@ class Rank:
         self._registrar_address = registrar_address
         self._device = Device(device, rank)
         self._epoch = epoch
+        self._local = f"unix-abstract:{self.name}" if local else ""
         self._stop = asyncio.Event()
+        self._breaks = asyncio.Event()
 
     @property
     def part(self):
@@ -89,10 +95,13 @@ class Rank:
         """Be there until told to leave."""
         async with contextlib.AsyncExitStack() as stack:
             routes = Routes(streams={EXECUTION_PATH: self._exchange})
-            server = await stack.enter_async_context(self._wire.serve(routes, ["127.0.0.1:0"]))
+            addresses = ["127.0.0.1:0", *filter(None, [self._local])]
+            server = await stack.enter_async_context(self._wire.serve(routes, addresses))
             scope = await stack.enter_async_context(task_scope())
             address = server.addresses[0]
-            self.hello = Hello(self.name, address, "", self._device, self.rank, self._epoch)
+            self.hello = Hello(
+                self.name, address, self._local, self._device, self.rank, self._epoch
+            )
             self.membership = Membership(
                 self._wire, lambda: self.hello, self._held, lambda: 0, self._noticed
             )
@@ -102,14 +111,28 @@ class Rank:
     def _noticed(self, notice):
         if isinstance(notice, Assignment):
             self.told = notice
+            self.epochs.append(self.part.epoch if self.part else 0)
             self.membership.changed()
 
+    def break_link(self):
+        """Lose the connection that batches come by, once."""
+        self._breaks.set()
+
     async def _exchange(self, context, stream):
-        await serve_exchange(stream, self._execute, max_outstanding=64)
+        async with task_scope() as scope:
+            scope.spawn(self._until_broken(), name="link")
+            await serve_exchange(stream, self._execute, max_outstanding=64)
+
+    async def _until_broken(self):
+        await self._breaks.wait()
+        self._breaks.clear()
+        raise PeerLost("a test broke it")
 
     async def _execute(self, incoming):
         head = execution_pb2.ExecuteHead.FromString(incoming.head)
         request = execution_pb2.ExecuteRequest.FromString(incoming.payload)
+        if request.HasField("region"):
+            raise MemoryNotShared("this rank maps no memory")
         inputs = read_tensors(request.inputs)
         self.subgraphs.append(request.subgraph)
         self.seen.append((head.epoch, inputs, not request.without_outputs))

@@ -1,6 +1,5 @@
 """User scripts in processes of their own, and the servables they start."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from shared.ports import free_port
+from tests.support.reference import reference_model
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 90
@@ -28,14 +28,9 @@ def write_servable(
     """``FOLDER/NAME`` with toy models of two inputs, and ``config`` as its servable_config.py."""
     (folder / name / str(version)).mkdir(parents=True)
     (folder / name / "servable_config.py").write_text(textwrap.dedent(config))
-    tensor = {"dtype": "float32", "dims": list(dims)}
     for function in functions:
-        described = {
-            "function": function,
-            "inputs": [{"name": each, **tensor} for each in ("x1", "x2")],
-            "outputs": [{"name": "y", **tensor}],
-        }
-        (folder / name / str(version) / f"{function}.json").write_text(json.dumps(described))
+        file = folder / name / str(version) / f"{function}.json"
+        file.write_text(reference_model(function, ("x1", "x2"), dims=dims))
 
 
 def with_ports(script: str) -> str:

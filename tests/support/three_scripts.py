@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.ports import free_port
+from tests.support.reference import reference_model
 from tests.support.scripts import RunningScript, run_script
 
 CONFIG = """
@@ -96,14 +97,8 @@ class Scripts:
         self, rank: int, function: str = "double", name: str = "", **more: object
     ) -> None:
         """The file of a rank: a toy of one input."""
-        tensor = {"dtype": "float32", "dims": [2, 2]}
-        described = {
-            "function": function,
-            "inputs": [{"name": "x", **tensor}],
-            "outputs": [{"name": "y", **tensor}],
-        }
         file = self.folder / (name or f"rank{rank}.json")
-        file.write_text(json.dumps(described | more))
+        file.write_text(reference_model(function, ("x",), dims=(2, 2), **more))
 
     def server(
         self, more: str = "", host: str = "127.0.0.1", name: str = "server.py"

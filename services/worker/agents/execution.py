@@ -16,22 +16,19 @@ EXECUTION_PATH = "/mindserve.serving.v1.Execution/Exchange"
 
 
 @lru_cache
-def _head(what: ServableVersion, model: str, rows: int) -> bytes:
+def write_head(what: ServableVersion, model: str, rows: int, epoch: int = 0) -> bytes:
+    """What an agent must know of a batch; ``epoch`` is that of the gang that it is meant for."""
     return execution_pb2.ExecuteHead(
-        servable=what.servable, version=what.version, model=model, rows=rows
+        servable=what.servable, version=what.version, model=model, rows=rows, epoch=epoch
     ).SerializeToString()
 
 
-def write_request(
-    what: ServableVersion,
-    call: ModelCall,
-    columns: Sequence[Column],
-    rows: int,
-    memory: SharedMemory | None,
-) -> tuple[bytes, bytes]:
-    """Head and request of one batch for one model, its tensors in ``memory`` or inside.
+def request_for(
+    call: ModelCall, columns: Sequence[Column], memory: SharedMemory | None
+) -> execution_pb2.ExecuteRequest:
+    """A batch, its tensors in ``memory`` or inside.
 
-    Raises OSError when the memory has no room for them.
+    Raises MemoryNotShared when the memory has no room for them.
     """
     request = execution_pb2.ExecuteRequest(subgraph=call.subgraph)
     if memory is None:
@@ -40,7 +37,7 @@ def write_request(
         placed, request.output_offset = memory.write(columns)
         request.inputs.extend(map(write_tensor, placed))
         request.region.CopyFrom(write_region(memory.told))
-    return _head(what, call.model, rows), request.SerializeToString()
+    return request
 
 
 def read_reply(message: bytes, memory: SharedMemory | None) -> list[Array]:

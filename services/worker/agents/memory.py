@@ -1,8 +1,10 @@
 """Memory that this worker shares with the device processes of one agent on the same host."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from shared.arena import Column, Placed
+from shared.errors import MemoryNotShared
 from shared.regions import HEADER_BYTES, OwnRegion, Region
 from shared.servable import ServableVersion
 from shared.tensors import Array
@@ -31,8 +33,11 @@ class SharedMemory:
         return self._region.told
 
     def write(self, columns: Sequence[Column]) -> tuple[list[Placed], int]:
-        """Stack columns into the region; raises OSError when there is no memory for them."""
-        return self._arena.write(columns, HEADER_BYTES)
+        """Stack columns into the region; raises MemoryNotShared when it cannot grow so far."""
+        try:
+            return self._arena.write(columns, HEADER_BYTES)
+        except OSError as failure:
+            raise _none_left(failure) from failure
 
     def read(self, placed: Sequence[Placed]) -> list[Array]:
         """Copies of arrays, because the next batch overwrites them."""
@@ -49,13 +54,28 @@ class Memories:
     def __init__(self) -> None:
         self._free: dict[ServableVersion, list[SharedMemory]] = {}
 
-    def take(self, what: ServableVersion) -> SharedMemory:
-        """A region that no batch is in; raises OSError when there is no memory for one."""
-        free = self._free.setdefault(what, [])
-        return free.pop() if free else SharedMemory()
+    @contextmanager
+    def lent(self, what: ServableVersion) -> Iterator[SharedMemory]:
+        """A region for one batch; raises MemoryNotShared when there is no memory for one.
 
-    def give_back(self, what: ServableVersion, memory: SharedMemory) -> None:
-        """The batch in it is over, and nobody writes there any more."""
+        Another batch gets it when this one ends well; otherwise it may still be written to.
+        """
+        memory = self._take(what)
+        try:
+            yield memory
+        except BaseException:
+            memory.close()
+            raise
+        self._give_back(what, memory)
+
+    def _take(self, what: ServableVersion) -> SharedMemory:
+        free = self._free.setdefault(what, [])
+        try:
+            return free.pop() if free else SharedMemory()
+        except OSError as failure:
+            raise _none_left(failure) from failure
+
+    def _give_back(self, what: ServableVersion, memory: SharedMemory) -> None:
         free = self._free.get(what)
         if free is None:
             memory.close()
@@ -71,3 +91,7 @@ class Memories:
         """Close every region."""
         for what in list(self._free):
             self.forget(what)
+
+
+def _none_left(failure: OSError) -> MemoryNotShared:
+    return MemoryNotShared(f"no shared memory to be had: {failure.strerror}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.worker.agents.execution import read_reply, write_request
+from services.worker.agents.execution import read_reply, request_for, write_head
 from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
 from services.worker.metrics import Metrics
 from shared.arena import Column
@@ -19,8 +19,8 @@ from shared.wire.link import Link
 
 log = structlog.get_logger()
 
-# An agent that refused a batch is not asked again before this time is over.
-_REST_SECONDS = 0.1
+REST_SECONDS = 0.1
+"""Whoever refused a batch is not asked again before this time is over."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,19 +124,8 @@ class TakenAgent:
     async def _execute_in_memory(
         self, call: ModelCall, columns: Sequence[Column], rows: int
     ) -> list[Array]:
-        memories = self.agent.memories
-        try:
-            memory = memories.take(self.what)
-        except OSError as failure:
-            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
-        try:
-            outputs = await self._execute(call, columns, rows, memory)
-        except BaseException:
-            # A batch that did not end well may still be written to.
-            memory.close()
-            raise
-        memories.give_back(self.what, memory)
-        return outputs
+        with self.agent.memories.lent(self.what) as memory:
+            return await self._execute(call, columns, rows, memory)
 
     async def _execute(
         self,
@@ -145,10 +134,8 @@ class TakenAgent:
         rows: int,
         memory: SharedMemory | None,
     ) -> list[Array]:
-        try:
-            head, request = write_request(self.what, call, columns, rows, memory)
-        except OSError as failure:
-            raise MemoryNotShared(f"no shared memory to be had: {failure.strerror}") from failure
+        request = request_for(call, columns, memory).SerializeToString()
+        head = write_head(self.what, call.model, rows)
         (self._metrics.in_messages if memory is None else self._metrics.in_shared_memory).inc()
         subject = f"{self.what}, model '{call.model}', {rows} rows"
         reply = await self.agent.link.call(request, head=head, subject=subject)
@@ -159,6 +146,6 @@ class TakenAgent:
         self.released = True
         self._follows = None
         if self._rests:
-            asyncio.get_running_loop().call_later(_REST_SECONDS, self._free, self)
+            asyncio.get_running_loop().call_later(REST_SECONDS, self._free, self)
         else:
             self._free(self)

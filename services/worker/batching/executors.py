@@ -23,7 +23,7 @@ class Executor(Protocol):
         """Whether the batch was handed over ahead and waits for the one before it."""
 
     def release(self) -> None:
-        """Let the next batch have it."""
+        """Let the next batch have it; one that refused rests first."""
 
 
 class Executors(Protocol):

@@ -12,7 +12,7 @@ from services.worker.gangs.groups import Group, assigned_to, groups_of, meets, s
 from services.worker.gangs.live import LiveGang, RankAgent
 from services.worker.gangs.rules import GangRules
 from services.worker.metrics import Metrics
-from shared.errors import AgentLost, InvalidRequest, LoadFailed
+from shared.errors import AgentLost, InvalidRequest, LoadFailed, ServingError, Unavailable
 from shared.membership import (
     Assigned,
     Assignment,
@@ -36,8 +36,9 @@ _MAX_OUTSTANDING = 64
 class Formation:
     """Observes who offers ranks (see ``MemberObserver``), starts gangs of them and ends gangs.
 
-    ``notify`` sends a notice to a member, ``changed`` hears that a gang came or went, ``unfit``
-    why a gang could not load before any has served.
+    ``notify`` sends a notice to a member, and ``expel`` ends a membership for a reason; its agent
+    joins again. ``changed`` hears that a gang came or went, ``unfit`` why a gang could not load
+    before any has served.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Formation:
         rules: GangRules,
         *,
         notify: Callable[[str, Notice], None],
+        expel: Callable[[str, ServingError], None],
         changed: Callable[[], None],
         unfit: Callable[[LoadFailed], None],
     ) -> None:
@@ -61,6 +63,7 @@ class Formation:
         self._distribution = distribution
         self._rules = rules
         self._notify = notify
+        self._expel = expel
         self._changed = changed
         self._unfit = unfit
         self._gangs = Gangs(distribution.rank_size, start_seconds=rules.start_seconds)
@@ -81,7 +84,7 @@ class Formation:
     @property
     def ranks_there(self) -> int:
         """How many ranks have an agent."""
-        return len({agent.hello.rank for agent in self._agents.values() if agent.link.connected})
+        return len({agent.rank for agent in self._agents.values() if agent.link.connected})
 
     @property
     def progress(self) -> str:
@@ -107,11 +110,11 @@ class Formation:
             peer="the agent",
             max_outstanding=_MAX_OUTSTANDING,
             lost=AgentLost,
-            changed=lambda: self._link_changed(hello),
+            changed=lambda: self._link_changed(hello.member_id, link),
         )
         task = self._scope.spawn(link.keep(), name=f"link to rank {hello.rank}")
-        self._agents[hello.member_id] = RankAgent(hello, link, task)
-        return Assignment()
+        self._agents[hello.member_id] = RankAgent(hello, hello.rank, link, task)
+        return None
 
     def reported(self, hello: Hello, report: Report) -> None:
         """An agent says how far it is with its rank."""
@@ -125,7 +128,7 @@ class Formation:
         for gang in self.serving:
             if agent in gang.agents and gang.epoch not in [each.epoch for each in report.holdings]:
                 # It drains: what is in the gang's hands may end well.
-                gang.leaving = True
+                gang.leaving = f"rank {agent.rank}: its agent is shutting down"
                 self._changed()
                 self.given_back(gang)
 
@@ -136,14 +139,16 @@ class Formation:
             self._act(self._gangs.left(hello.member_id, f"its agent left ({reason})", _now()))
             agent.close()
 
-    def _link_changed(self, hello: Hello) -> None:
-        agent = self._agents.get(hello.member_id)
-        if agent is None or hello.rank is None:
+    def _link_changed(self, member: str, link: Link) -> None:
+        agent = self._agents.get(member)
+        if agent is None or agent.link is not link:
             return
-        member = hello.member_id
-        if agent.link.connected:
-            self._act(self._gangs.joined(member, hello.rank, _now(), epoch=hello.epoch))
-            log.info("rank joined", rank=hello.rank, missing=self._gangs.missing)
+        if link.connected:
+            # What it still does for a gang that ended while it was out of reach is over.
+            self._notify(member, Assignment())
+            epoch = agent.hello.epoch
+            self._act(self._gangs.joined(member, agent.rank, _now(), epoch=epoch))
+            log.info("rank joined", rank=agent.rank, missing=self._gangs.missing)
         else:
             lost = "the connection to its agent broke"
             self._act(self._gangs.left(member, lost, _now()))
@@ -159,7 +164,7 @@ class Formation:
         elif holding.state == "ready" and not agent.models:
             agent.models = holding.models
             self._act(self._gangs.ready(member, gang.epoch, _now()))
-            if any(each.epoch == gang.epoch and each.serves for each in self._gangs):
+            if self._gangs.serves(gang.epoch):
                 self._begin(gang)
 
     def _begin(self, gang: LiveGang) -> None:
@@ -197,19 +202,10 @@ class Formation:
             self._act(self._gangs.tick(_now()))
 
     def _form(self, form: Form) -> None:
-        loop = asyncio.get_running_loop()
         agents = [self._agents[member] for member in form.members]
         types = {agent.hello.device.type for agent in agents if agent.hello.device is not None}
         groups = groups_of(self._distribution, next(iter(types), "CPU"))
-        gang = LiveGang(
-            self.what,
-            form.epoch,
-            agents,
-            groups,
-            self._rules,
-            self._metrics,
-            loop.create_future(),
-        )
+        gang = LiveGang(self.what, form.epoch, agents, groups, self._rules, self._metrics)
         self._live[form.epoch] = gang
         self._metrics.gang_starts.inc()
         log.info("gang starts", what=str(self.what), epoch=form.epoch, ranks=len(agents))
@@ -217,7 +213,7 @@ class Formation:
             self._check_devices(types)
         except LoadFailed as failure:
             # Later, because instructions are being followed now.
-            loop.call_soon(self.refuse, gang, failure.message)
+            asyncio.get_running_loop().call_soon(self.refuse, gang, failure.message)
             return
         for agent in agents:
             agent.models = ()
@@ -268,7 +264,7 @@ class Formation:
     def given_back(self, gang: LiveGang) -> None:
         """A gang has finished a batch."""
         if gang.leaving and not gang.in_hand:
-            self.refuse(gang, "an agent is shutting down")
+            self.refuse(gang, gang.leaving)
 
     def _end(self, end: End) -> None:
         self._why_ended = end.reason
@@ -279,12 +275,13 @@ class Formation:
         self._live.pop(end.epoch).end(end.reason)
 
     def close(self) -> None:
-        """The version is served no more: end its gangs."""
+        """The version is served no more: end its gangs; agents join whatever is served next."""
         self._closed = True
         for gang in list(self._live.values()):
             self._act(self._gangs.refused(gang.epoch, "it is unloaded", _now()))
-        for agent in self._agents.values():
+        for member, agent in self._agents.items():
             agent.close()
+            self._expel(member, Unavailable(f"{self.what} is unloaded"))
         self._agents.clear()
 
 

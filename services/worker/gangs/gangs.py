@@ -79,13 +79,10 @@ class Gangs:
         """Ranks without a free agent, which keep the next gang from forming."""
         return tuple(rank for rank, members in self._free.items() if not members)
 
-    def rank_of(self, member: str) -> int | None:
-        """The rank that a member offers; None for a stranger."""
-        return self._ranks.get(member)
-
-    def gang_of(self, member: str) -> Gang | None:
-        """The gang that a member belongs to."""
-        return next((gang for gang in self._gangs.values() if member in gang.members), None)
+    def serves(self, epoch: int) -> bool:
+        """Whether all ranks of that start are ready."""
+        gang = self._gangs.get(epoch)
+        return gang is not None and gang.serves
 
     def joined(self, member: str, rank: int, now: float, *, epoch: int = 0) -> list[Instruction]:
         """An agent offers a rank; one that offered one before starts anew.
@@ -103,7 +100,7 @@ class Gangs:
         rank = self._ranks.pop(member, None)
         if rank is None:
             return []
-        gang = self.gang_of(member)
+        gang = next((each for each in self._gangs.values() if member in each.members), None)
         if gang is None:
             self._free[rank].remove(member)
             return []

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
+import structlog
 
-from services.worker.agents.execution import read_reply
+from services.worker.agents.execution import read_reply, request_for, write_head
 from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
 from services.worker.gangs.groups import Group, takes_inputs
-from services.worker.gangs.messages import RankRequests, write_head
+from services.worker.gangs.messages import RankRequests
 from services.worker.gangs.rules import GangRules
 from services.worker.metrics import Metrics
 from shared.arena import Column
@@ -30,6 +31,8 @@ from shared.tasks import task_scope
 from shared.tensors import Array
 from shared.wire.link import Link
 
+log = structlog.get_logger()
+
 # Ranks look at the same batch: where one refuses it, all do, and about at the same time.
 _UNANIMOUS_SECONDS = 1.0
 
@@ -39,6 +42,7 @@ class RankAgent:
     """An agent that offers a rank."""
 
     hello: Hello
+    rank: int
     link: Link
     task: asyncio.Task[None]
     models: tuple[ModelSignature, ...] = ()
@@ -57,6 +61,10 @@ class RankAgent:
         self.task.cancel()
 
 
+def _unended() -> asyncio.Future[NoReturn]:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass(slots=True, eq=False)
 class LiveGang:
     """One start of all ranks; ``over`` fails when it ends."""
@@ -68,11 +76,11 @@ class LiveGang:
     groups: Sequence[Group]
     rules: GangRules
     metrics: Metrics
-    over: asyncio.Future[NoReturn]
+    over: asyncio.Future[NoReturn] = field(default_factory=_unended)
     meeting: set[Group] = field(default_factory=set)
     """Groups whose ranks were told where they meet."""
-    leaving: bool = False
-    """Whether it takes no more batches."""
+    leaving: str = ""
+    """Why it takes no more batches; empty while it does."""
     in_hand: int = 0
     last_used: int = 0
     memories: Memories = field(default_factory=Memories)
@@ -91,55 +99,39 @@ class LiveGang:
         Raises InvalidRequest or Refused when all ranks refused it, which goes on to serve then;
         after AgentLost, DeviceHung or ExecutionFailed, naming the rank, the gang is of no use.
         """
-        memory = self._memory(columns)
-        try:
-            outputs = await self._execute(call, columns, rows, memory)
-        except BaseException:
-            # A batch that did not end well may still be written to.
-            if memory is not None:
-                memory.close()
-            raise
-        if memory is not None:
-            self.memories.give_back(self.what, memory)
-        return outputs
+        if self._is_here and size_of(columns) >= SHARED_FROM_BYTES:
+            try:
+                with self.memories.lent(self.what) as memory:
+                    return await self._execute(call, columns, rows, memory)
+            except MemoryNotShared as failure:
+                log.info("tensors travel inside messages", reason=failure.message)
+        return await self._execute(call, columns, rows, None)
 
-    def _memory(self, columns: Sequence[Column]) -> SharedMemory | None:
-        """Memory for large tensors, when all ranks are on this host."""
-        local = all(agent.is_here for agent in self.agents)
-        if not local or self.rules.compare or size_of(columns) < SHARED_FROM_BYTES:
-            return None
-        try:
-            return self.memories.take(self.what)
-        except OSError:
-            return None
+    @property
+    def _is_here(self) -> bool:
+        """Whether all device processes reach memory of this one."""
+        # Ranks that are compared would write their outputs to the same place.
+        return all(agent.is_here for agent in self.agents) and not self.rules.compare
 
     async def _execute(
-        self,
-        call: ModelCall,
-        columns: Sequence[Column],
-        rows: int,
-        memory: SharedMemory | None,
+        self, call: ModelCall, columns: Sequence[Column], rows: int, memory: SharedMemory | None
     ) -> list[Array]:
+        requests = RankRequests(request_for(call, columns, memory))
         (self.metrics.in_messages if memory is None else self.metrics.in_shared_memory).inc()
-        head = write_head(self.what, call, rows, self.epoch)
-        try:
-            requests = RankRequests.of(columns, call.subgraph, memory)
-        except OSError as failure:
-            raise ExecutionFailed(f"no memory for {rows} rows: {failure.strerror}") from failure
+        head = write_head(self.what, call.model, rows, self.epoch)
         for group in self.groups[:-1]:
             requests = requests.after((await self._ask(group, call, head, requests, rows))[-1])
         replies = await self._ask(self.groups[-1], call, head, requests, rows)
         outputs = read_reply(replies[-1], memory)
         if self.rules.compare:
-            self._compare(outputs, replies)
+            self._compare(outputs, replies[:-1])
         return outputs
 
     def _compare(self, outputs: Sequence[Array], replies: Sequence[bytes]) -> None:
-        ranks = self._returning(self.groups[-1])
-        for rank, reply in zip(ranks, replies, strict=True):
-            others = read_reply(reply, None)
-            if not all(map(_equal, outputs, others)):
-                raise ExecutionFailed(f"rank {rank} returned something else than rank {ranks[-1]}")
+        *others, last = self._returning(self.groups[-1])
+        for rank, reply in zip(others, replies, strict=True):
+            if not all(map(_equal, outputs, read_reply(reply, None))):
+                raise ExecutionFailed(f"rank {rank} returned something else than rank {last}")
 
     def _returning(self, group: Group) -> Sequence[int]:
         """The ranks whose outputs somebody wants."""

@@ -1,9 +1,11 @@
 """The gangs of one distributed model, as the queue and the worker see them."""
 
+import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 
 from services.worker.agents.progress import Standing
+from services.worker.agents.taken import REST_SECONDS
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.live import LiveGang
 from shared.arena import Column
@@ -100,17 +102,25 @@ class TakenGang:
         self._pool = pool
         self._gang = gang
         self._what = what
+        self._rests = False
 
     async def execute(self, call: ModelCall, columns: Sequence[Column], rows: int) -> list[Array]:
         """See ``LiveGang.execute``; a gang that failed is ended."""
         try:
             return await self._gang.execute(call, columns, rows)
-        except (InvalidRequest, Refused):
+        except InvalidRequest:
+            raise
+        except Refused:
+            self._rests = True
             raise
         except ServingError as failure:
             self._pool.formation.refuse(self._gang, failure.message)
             raise
 
     def release(self) -> None:
-        """The next batch may have it."""
-        self._pool.give_back(self._gang, self._what)
+        """Give the gang back; one that refused rests first."""
+        if self._rests:
+            loop = asyncio.get_running_loop()
+            loop.call_later(REST_SECONDS, self._pool.give_back, self._gang, self._what)
+        else:
+            self._pool.give_back(self._gang, self._what)

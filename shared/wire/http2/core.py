@@ -13,13 +13,13 @@ from shared.wire.http2.blocks import Block, BlockReader
 from shared.wire.http2.frames import Code
 from shared.wire.http2.handler import Handler
 from shared.wire.http2.headers import BadHeaders, HeaderReader
+from shared.wire.http2.incoming import IncomingWindow
 from shared.wire.http2.limits import Limits, ProtocolFault
 from shared.wire.http2.nuisance import Nuisance
 from shared.wire.http2.opening import check_preface, opening
 from shared.wire.http2.outgoing import OpenStream, Outgoing
 
 Parsed = TypeVar("Parsed")
-_HALF = 2
 _SMALL_UPDATE = 1024
 _RESET_COSTS = 3
 _FAREWELL = b"farewell"
@@ -45,8 +45,7 @@ class Connection(Outgoing, Generic[Parsed]):
         self._preface_missing = not is_client
         self._last_peer_stream = 0
         self._blocks = BlockReader(limits.max_header_bytes)
-        self._room = limits.connection_window
-        self._unreported = 0
+        self._incoming = IncomingWindow(limits.connection_window)
         self.nuisance = Nuisance(limits.max_nuisance)
         self._farewell = False
         self.closing = False
@@ -68,19 +67,15 @@ class Connection(Outgoing, Generic[Parsed]):
         Returns whether it is to be told so.
         """
         told = False
-        self._unreported += count
-        if self._unreported > self._limits.connection_window // _HALF:
-            self._output.append(f.window_update_frame(0, self._unreported))
-            self._room += self._unreported
-            self._unreported, told = 0, True
+        if more := self._incoming.consumed(count):
+            self._output.append(f.window_update_frame(0, more))
+            told = True
         stream = self._streams.get(number)
         if stream is None or stream.ended_by_peer:
             return told
-        stream.unreported += count
-        if stream.unreported > self._limits.stream_window // _HALF:
-            self._output.append(f.window_update_frame(number, stream.unreported))
-            stream.room += stream.unreported
-            stream.unreported, told = 0, True
+        if more := stream.incoming.consumed(count):
+            self._output.append(f.window_update_frame(number, more))
+            told = True
         return told
 
     def say_farewell(self) -> None:
@@ -136,14 +131,10 @@ class Connection(Outgoing, Generic[Parsed]):
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._check_began(number)
         size = len(payload)
-        self._room -= size
         stream = self._streams.get(number)
         if stream is not None:
-            stream.room -= size
-            if stream.room < 0:
-                raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than its window allows")
-        if self._room < 0:
-            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "more data than all windows allow")
+            stream.incoming.charge(size, "its window allows")
+        self._incoming.charge(size, "all windows allow")
         if stream is None or stream.ended_by_peer:
             # It crossed our reset; its bytes still count on the connection.
             self.consumed(number, size)
@@ -207,8 +198,7 @@ class Connection(Outgoing, Generic[Parsed]):
             self._output.append(f.rst_stream_frame(number, Code.REFUSED_STREAM))
             self.nuisance.add()
             return None
-        stream = self._streams[number] = OpenStream(self._peer_initial_window, self._stream_room)
-        return stream
+        return self._begin(number)
 
     def _ended_by_peer(self, number: int, stream: OpenStream) -> None:
         stream.ended_by_peer = True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shared.wire.http2 import frames as f
 from shared.wire.http2.frames import Code, Setting
+from shared.wire.http2.incoming import IncomingWindow
 from shared.wire.http2.limits import ProtocolFault
 
 # Up to here a copy costs less than another frame.
@@ -20,10 +21,7 @@ class OpenStream:
     """A stream that at least one side has not ended."""
 
     send_window: int
-    room: int
-    """Bytes that the peer may still send."""
-    unreported: int = 0
-    """Bytes consumed that the peer has not been told of."""
+    incoming: IncomingWindow
     ended_by_peer: bool = False
     ended_by_us: bool = False
     waiting: deque[tuple[memoryview, bool]] | None = None
@@ -37,8 +35,7 @@ class Outgoing:
 
     def __init__(self, on_drained: Callable[[int], None], *, stream_window: int) -> None:
         self._on_drained = on_drained
-        # Until it has read our settings a peer may count on the protocol's own window.
-        self._stream_room = max(stream_window, f.DEFAULT_WINDOW)
+        self._stream_window = stream_window
         self._streams: dict[int, OpenStream] = {}
         self._blocked: dict[int, OpenStream] = {}
         self._next_stream = 1
@@ -70,9 +67,7 @@ class Outgoing:
         """Begin a stream (clients only); returns its number."""
         number = self._next_stream
         self._next_stream += 2
-        self._streams[number] = OpenStream(
-            self._peer_initial_window, self._stream_room, ended_by_us=end
-        )
+        self._begin(number).ended_by_us = end
         self._output.append(
             f.header_frames(number, block, end=end, frame_bytes=self._peer_frame_bytes)
         )
@@ -145,6 +140,12 @@ class Outgoing:
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
         self._output.append(f.frame(f.PING, 0, 0, b"mindserv"))
+
+    def _begin(self, number: int) -> OpenStream:
+        # Until it has read our settings a peer may count on the protocol's own window.
+        incoming = IncomingWindow(self._stream_window, f.DEFAULT_WINDOW)
+        stream = self._streams[number] = OpenStream(self._peer_initial_window, incoming)
+        return stream
 
     def _end_by_us(self, number: int, stream: OpenStream) -> None:
         stream.ended_by_us = True

@@ -69,7 +69,8 @@ async def cluster(tmp_path: Path):
         servings = Servings(
             wire, scope, Metrics(CollectorRegistry()), min_agents=1, max_calls=9,
             agents_at_start=1, batching=BatchingPolicy(9), changed=lambda: None,
-            gangs=GangRules(), notify=lambda *news: None, unfit=lambda failure: None,
+            gangs=GangRules(), notify=lambda *news: None,
+            expel=lambda *news: None, unfit=lambda failure: None,
         )  # fmt: skip
         yield servings, loaded, Agents(servings, server.addresses[0])
 

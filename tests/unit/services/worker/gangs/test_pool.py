@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import resource
 
 import numpy as np
+import psutil
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.pool import GangPool
@@ -36,6 +39,7 @@ class Town:
         self._rules = rules
         self._files = ModelFiles("matmul", model_format, (), True, (), 8)
         self.unfit = []
+        self.idle = asyncio.Event()
         self.ranks = []
 
     async def __aenter__(self):
@@ -50,10 +54,11 @@ class Town:
             self._distribution,
             self._rules,
             notify=lambda *news: self.registrar.notify(*news),  # noqa: PLW0108 (it comes later)
+            expel=lambda *news: self.registrar.expel(*news),  # noqa: PLW0108 (it comes later)
             changed=lambda: None,
             unfit=lambda failure: self.unfit.append(failure.message),
         )
-        self.pool = GangPool(self.formation, self._distribution, idle=lambda what: None)
+        self.pool = GangPool(self.formation, self._distribution, idle=lambda what: self.idle.set())
         self.registrar = Registrar(self.formation, 10.0)
         server = await self._stack.enter_async_context(
             self._wire.serve(self.registrar.routes, ["127.0.0.1:0"])
@@ -200,6 +205,77 @@ async def test_a_batch_that_all_ranks_refuse_is_refused_and_the_gang_goes_on():
             agent.compute = lambda inputs: inputs
         assert (await town.execute())[0].tolist() == [[1, 1], [1, 1]]
         assert town.ranks[0].seen[-1][0] == 1
+
+
+async def test_a_gang_that_refused_a_batch_rests_before_it_gets_the_next_one():
+    async with Town(Distribution(2)) as town:
+        for agent in await town.gang():
+            agent.compute = lambda inputs: Unavailable("not now")
+        taken = town.pool.take_idle(WHAT)
+        with pytest.raises(Unavailable):
+            await taken.execute(CALL, TWO_ROWS, 2)
+        town.idle.clear()
+        taken.release()
+        assert town.pool.take_idle(WHAT) is None
+        async with asyncio.timeout(10):
+            await town.idle.wait()
+        assert town.pool.take_idle(WHAT) is not None
+
+
+LARGE_ROWS = [np.ones((2, 1 << 18), np.float32)]
+LARGE_ROW = TensorSpec("x", ElementType.FLOAT32, (-1, 1 << 18))
+LARGE = model("matmul", inputs=(LARGE_ROW,), outputs=(LARGE_ROW,))
+
+
+async def test_ranks_that_cannot_reach_memory_of_their_host_get_tensors_in_messages():
+    async with Town(Distribution(2)) as town:
+        await town.gang(signature=LARGE, local=True)
+        for said in (["this rank maps no memory"], []):
+            with capture_logs() as logged:
+                (output,) = await town.execute(LARGE_ROWS)
+            assert (output == 1).all()
+            assert not_shared(logged) == said
+
+
+def not_shared(logged):
+    return [each["reason"] for each in logged if "inside messages" in each["event"]]
+
+
+@pytest.mark.parametrize("megabytes", [0.5, 1])
+async def test_tensors_that_shared_memory_has_no_room_for_travel_inside_messages(megabytes):
+    """With 1 MB there is room for a region, but not for what it should hold."""
+    async with Town(Distribution(2)) as town:
+        await town.gang(signature=LARGE, local=True)
+        files = psutil.Process().num_fds()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(megabytes * 2**20), hard))
+        try:
+            with capture_logs() as logged:
+                (output,) = await town.execute(LARGE_ROWS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (output == 1).all()
+        assert not_shared(logged) == ["no shared memory to be had: File too large"]
+        assert psutil.Process().num_fds() == files
+
+
+async def test_a_rank_whose_link_broke_is_told_that_its_part_is_over():
+    async with Town(Distribution(2)) as town:
+        agent = (await town.gang())[1]
+        agent.break_link()
+        await agent.until_told(lambda part: part is not None and part.epoch == 2, "epoch 2")
+        assert agent.epochs == [0, 1, 0, 2]
+
+
+async def test_agents_of_a_version_that_is_unloaded_hear_it_and_look_for_another_one():
+    async with Town(Distribution(2)) as town:
+        agents = await town.gang()
+        with capture_logs() as logged:
+            town.formation.close()
+            for agent in agents:
+                await until(lambda agent=agent: agent.epochs == [0, 1, 0, 0], what="to join again")
+        said = [each["reason"] for each in logged if each["event"] == "not joined"]
+        assert said == [f"{WHAT} is unloaded"] * 2
 
 
 async def test_a_batch_that_one_rank_alone_refuses_ends_the_gang():
