@@ -46,7 +46,6 @@ class GangWorker:
         """Batches in the hands of each rank, as it said last."""
         self._files = files
         self._rank_size = rank_size
-        self._expelled: set[int | None] = set()
         self.registrar = Registrar(self, LEASE_SECONDS)
         self.address = ""
 
@@ -59,9 +58,6 @@ class GangWorker:
         if isinstance(report, Heartbeat):
             self.heartbeats += 1
             self.outstanding[rank] = report.outstanding
-        if rank in self._expelled:
-            self._expelled.remove(rank)
-            raise Unavailable("this worker starts again")
         if isinstance(report, Holdings):
             self.holdings[rank] += [
                 each for each in report.holdings if each not in self.holdings[rank][-1:]
@@ -71,8 +67,9 @@ class GangWorker:
         """Nothing depends on it."""
 
     def expel(self, rank: int) -> None:
-        """Break the connection as soon as the agent says something."""
-        self._expelled.add(rank)
+        """Have the agent join again."""
+        member = self.hellos[rank][-1].member_id
+        self.registrar.expel(member, Unavailable("this worker starts again"))
 
     async def joined_by(self, rank: int | None, times: int = 1) -> Hello:
         await until(lambda: len(self.hellos[rank]) >= times, what=f"rank {rank} to join")
