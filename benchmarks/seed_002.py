@@ -14,7 +14,9 @@ a device takes one image at a time for 2.15 ms; the slower of both sets the pace
 ``max(12.32 / workers, 2.15 / devices)``, so 12.32, 6.16 and 2.05 ms per image. In the first
 step the script itself preprocesses all images, sends one request and postprocesses, so
 nothing overlaps: ``12.32 + 2.15``. The ideal knows no first and no last image: with 6 workers
-the last ones of 100 leave some idle, and that counts against us.
+the last ones of 100 leave some idle, and that counts against us. So do sleeps that end late and
+processes that wait for a core: what the same processes take with only pipes between them is
+measured beside it, in the same rounds.
 
 Afterwards the real ResNet-50 is called by a bare loop and by way of all services, in turns.
 """
@@ -26,9 +28,19 @@ from benchmarks.program import until_interrupted
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_steps import tables
+from benchmarks.seed_steps.bare import bare_times
 from benchmarks.seed_steps.client import WrongAnswer, step_times
 from benchmarks.seed_steps.real import turns
-from benchmarks.seed_steps.steps import IMAGES, PAYLOADS, STEPS, StepTime, Turn, described
+from benchmarks.seed_steps.steps import (
+    IMAGES,
+    PAYLOADS,
+    STEPS,
+    BareTime,
+    Step,
+    StepTime,
+    Turn,
+    described,
+)
 
 REPORT = Report("seed_002", tables.BEGIN, tables.END, tables.page)
 
@@ -49,8 +61,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_steps(given: argparse.Namespace, found: list[StepTime], failures: list[str]) -> None:
-    """Every step with every payload, in interleaved rounds."""
+def measure_steps(
+    given: argparse.Namespace, found: list[StepTime], bare: list[BareTime], failures: list[str]
+) -> None:
+    """Every step with every payload, and its bare processes, in interleaved rounds."""
     wanted = [int(each) for each in given.steps.split(",")]
     for number in range(1, given.rounds + 1):
         for payload in PAYLOADS:
@@ -65,6 +79,16 @@ def measure_steps(given: argparse.Namespace, found: list[StepTime], failures: li
                 except (*FAILURES, WrongAnswer) as failure:
                     failures.append(f"{where}: {type(failure).__doc__}")
                     say(f"{where} FAILED: {failure}")
+        for step in STEPS:
+            if step.number in wanted:
+                measure_bare(given, step, number, bare)
+
+
+def measure_bare(given: argparse.Namespace, step: Step, number: int, found: list[BareTime]) -> None:
+    """The processes of a step alone."""
+    for each in bare_times(step, given.images, number=number):
+        found.append(each)
+        say(f"round {number}, bare processes, step {step.number}: {each.ms_per_image:.2f} ms")
 
 
 def measure_turns(given: argparse.Namespace, found: list[Turn], failures: list[str]) -> None:
@@ -80,12 +104,14 @@ def measure_turns(given: argparse.Namespace, found: list[Turn], failures: list[s
 
 def run(given: argparse.Namespace) -> int:
     times: list[StepTime] = []
+    bare: list[BareTime] = []
     loops: list[Turn] = []
     failures: list[str] = []
-    measure_steps(given, times, failures)
+    measure_steps(given, times, bare, failures)
     measure_turns(given, loops, failures)
     samples = {
         "steps": [described(each) for each in times],
+        "bare": [described(each) for each in bare],
         "turns": [described(each) for each in loops],
     }
     return REPORT.publish(given, {"images": given.images}, failures, samples)

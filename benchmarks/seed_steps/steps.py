@@ -89,6 +89,15 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True)
+class BareTime:
+    """One request's worth of images by the bare processes of a step."""
+
+    step: int
+    round: int
+    ms_per_image: float
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """The real model called by the loop and by way of all services, for as many images."""
 
@@ -102,7 +111,7 @@ class Turn:
         return self.stack_per_second / self.loop_per_second
 
 
-def described(found: StepTime | Turn) -> dict[str, Any]:
+def described(found: StepTime | BareTime | Turn) -> dict[str, Any]:
     """As JSON."""
     return {
         key: round(value, 3) if isinstance(value, float) else value

@@ -11,6 +11,7 @@ from benchmarks.seed_steps.steps import (
     POSTPROCESS_MS,
     PREPROCESS_MS,
     STEPS,
+    BareTime,
     Step,
     StepTime,
     Turn,
@@ -23,6 +24,7 @@ LEAST_RATIO = 0.97
 def page(result: Mapping[str, Any]) -> str:
     """Everything between the markers."""
     times = [StepTime(**each) for each in result["steps"]]
+    bare = [BareTime(**each) for each in result["bare"]]
     turns = [Turn(**each) for each in result["turns"]]
     parts = [
         f"{result['date']}, {result['machine']}. {result['rounds']} interleaved rounds, services "
@@ -38,6 +40,8 @@ def page(result: Mapping[str, Any]) -> str:
                 f"With {payload.what}. Something else kept {others} cores busy meanwhile.\n\n"
                 f"{step_table(ours)}"
             )
+            if payload is PAYLOADS[0] and bare:
+                parts.append(bare_section(ours, bare))
     if turns:
         parts.append(turn_section(turns))
     if result["failures"]:
@@ -61,6 +65,26 @@ def step_table(times: list[StepTime]) -> str:
                 f"| {step.number}. {step.what} | {spread} | {step.ideal_ms:.2f} "
                 f"| {spread.median / step.ideal_ms:.3f} | {verdict(step, spread.median)} "
                 f"| {step.document_ms:.2f} | {cpu:.1f} |"
+            )
+    return "\n".join(lines)
+
+
+def bare_section(times: list[StepTime], bare: list[BareTime]) -> str:
+    """Each step beside its processes alone."""
+    lines = [
+        "The same processes with only pipes between them, and nothing served:",
+        "",
+        "| step | bare processes, ms per image | of the ideal | the services beside them |",
+        "|---|---:|---:|---:|",
+    ]
+    for step in STEPS:
+        alone = [each.ms_per_image for each in bare if each.step == step.number]
+        ours = [each.ms_per_image for each in times if each.step == step.number]
+        if alone and ours:
+            spread = Spread.of(alone)
+            lines.append(
+                f"| {step.number}. {step.what} | {spread} | {spread.median / step.ideal_ms:.3f} "
+                f"| {statistics.median(ours) / spread.median:.3f} |"
             )
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import pages
 from benchmarks.seed_steps import tables
-from benchmarks.seed_steps.steps import PAYLOADS, STEPS, StepTime, Turn, described
+from benchmarks.seed_steps.steps import PAYLOADS, STEPS, BareTime, StepTime, Turn, described
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,10 +20,11 @@ def test_the_slower_of_workers_and_devices_sets_the_pace():
     assert [round(step.goal_ms, 2) for step in STEPS] == [15.92, 13.55, 6.78, 2.26]
 
 
-def result(times=(), turns=()):
+def result(times=(), turns=(), bare=()):
     return {
         "date": "today", "machine": "a machine", "rounds": 1, "images": 100, "failures": ["that"],
         "steps": list(map(described, times)), "turns": list(map(described, turns)),
+        "bare": list(map(described, bare)),
     }  # fmt: skip
 
 
@@ -39,6 +40,13 @@ def test_a_page_says_of_each_step_whether_its_goal_is_met():
     assert "2.26: missed | 3.49" in page
     assert "ResNet-50 on MindSpore" not in page
     assert page.endswith("* that")
+
+
+def test_a_step_stands_beside_its_bare_processes():
+    times = [StepTime("times", 4, 1, 2.4, 1.0, 0.0)]
+    page = tables.page(result(times, bare=[BareTime(4, number, 2.25) for number in (1, 2)]))
+    assert "| 4. two devices, four extra workers | 2.25 (2.25 to 2.25) | 1.096 | 1.067 |" in page
+    assert "only pipes" not in tables.page(result(times))
 
 
 @pytest.mark.parametrize(("stack", "verdict"), [(9.8, "met"), (9.6, "missed")])
@@ -65,7 +73,12 @@ def test_a_short_run_of_every_step_answers_right(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    times = [StepTime(**each) for each in json.loads(found.read_text())["steps"]]
+    read = json.loads(found.read_text())
+    times = [StepTime(**each) for each in read["steps"]]
     measured = {(each.payload, each.step) for each in times}
     assert measured == {(payload.key, step.number) for payload in PAYLOADS for step in STEPS}
     assert all(each.ms_per_image > 0 for each in times)
+    bare = [BareTime(**each) for each in read["bare"]]
+    # Six images of 12 ms by one worker cannot take less.
+    assert {each.step for each in bare} == {step.number for step in STEPS}
+    assert all(each.ms_per_image > 12 for each in bare if each.step in (1, 2))
