@@ -237,11 +237,17 @@ def gangs(cluster):
 
 
 async def test_a_worker_that_waits_for_its_ranks_in_vain_ends_and_says_which_are_missing(cluster):
+    def listens(rank):
+        return "listening" in (cluster.folder / f"rank{rank}.log").read_text()
+
     files = add_distributed(cluster.servables, rank_size=8)
-    worker = cluster.start_worker("worker", "--wait-agents-seconds", "2")
+    worker = f"127.0.0.1:{free_port()}"
     start_ranks(cluster, worker, files[:7])
+    # Those that are there already join within a second or so.
+    await until(lambda: all(map(listens, range(7))), what="agents")
+    cluster.start_worker("worker", "--wait-agents-seconds", "8", address=worker)
     process = cluster.processes.pop("worker")
-    assert await asyncio.to_thread(process.wait, 30) == 1
+    assert await asyncio.to_thread(process.wait, 60) == 1
     said = (cluster.folder / "worker.log").read_text()
     assert (
         "Failed to wait for ready of all agents, current agents count: 7, rank size: 8:"
