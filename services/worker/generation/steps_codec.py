@@ -122,6 +122,9 @@ def read_outcomes(answer: bytes, step: Step) -> dict[int, Outcome]:
 
 
 def _outcome(chosen: pb.Chosen) -> Outcome:
+    if not (chosen.failure or chosen.complete or chosen.logprobs or chosen.prompt_logprobs):
+        # Most say nothing more.
+        return Outcome(tuple(chosen.tokens))
     return Outcome(
         tuple(chosen.tokens),
         _error(chosen.failure) if chosen.failure else None,
