@@ -63,7 +63,7 @@ def export(
 
 def _inputs(bucket: Bucket, adapters: bool) -> list[ms.Tensor]:
     tokens = np.zeros((bucket.rows, bucket.tokens), np.int32)
-    cache = np.zeros((bucket.rows, bucket.cached, HEADS, HEAD), np.float32)
+    cache = np.zeros((bucket.rows, HEADS, bucket.cached, HEAD), np.float32)
     chosen = [np.zeros(bucket.rows, np.int32)] if adapters else []
     return [ms.Tensor(each) for each in (tokens, tokens, *[cache] * (2 * LAYERS), *chosen)]
 
