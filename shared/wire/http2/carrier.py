@@ -68,9 +68,7 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
         if self._core.consumed(stream, count):
             self.flush_soon()
 
-    def send_on(
-        self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool
-    ) -> bool:
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
         """See ``StreamCarrier``. Most who send have collected already: nothing is awaited."""
         sent = True
         for message in messages:

@@ -269,9 +269,7 @@ class ServerConnection(Attended):
             self._core.reset(stream, Code.NO_ERROR)
             self.flush_soon()
 
-    def send_on(
-        self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool
-    ) -> bool:
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
         """See ``StreamCarrier``."""
         if first:
             self._core.send_headers(stream, FIRST)

@@ -18,9 +18,7 @@ class StreamCarrier(Protocol):
 
     writable: asyncio.Event
 
-    def send_on(
-        self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool
-    ) -> bool:
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
         """Write messages; False when some of them waits for the peer's window.
 
         ``soon``: together with what other streams send in this turn of the event loop.

@@ -156,7 +156,9 @@ async def test_a_step_is_asked_for_while_the_one_before_it_is_at_work(files):
         texts = [begin(engine, prompt, 12) for prompt in PROMPTS[:4]]
         await until(lambda: len(device.steps) == 4, what="the step behind the one that is held")
         assert [len(told.tokens) for told in texts] == [2] * 4
-        assert all(row.position == len(PROMPTS[row.slot]) + 2 for row in device.steps[3].decode.rows)
+        assert all(
+            row.position == len(PROMPTS[row.slot]) + 2 for row in device.steps[3].decode.rows
+        )
         device.go_on.set()
         await ended(*texts)
         for prompt, told in zip(PROMPTS, texts, strict=False):
