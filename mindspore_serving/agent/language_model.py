@@ -1,5 +1,6 @@
 """Starts the worker and the agents of a language model, and waits until they serve it."""
 
+import json
 from collections.abc import Sequence
 
 from mindspore_serving.agent.servable_folder import VERSION, write_servable
@@ -19,11 +20,6 @@ def start_language_model(children: Children, config: LanguageModelConfig) -> Non
     What is served is written to ``serving_logs/servables``. The worker joins the server whenever
     that is there. Raises RuntimeError with the reason.
     """
-    if len(config.agents) > 1:
-        raise RuntimeError(
-            f"{_FAILED}: expected the ports of one agent, got {len(config.agents)}: graphs of"
-            " several ranks are not served yet"
-        )
     write_servable(config, _FOLDER.absolute())
     address = f"127.0.0.1:{free_port()}"
     worker = children.start(
@@ -53,9 +49,19 @@ def _agents(children: Children, config: LanguageModelConfig, worker: str) -> Seq
             *("--worker", worker),
             *("--listen", str(listens)),
             *("--device-id", str(config.first_device + rank)),
+            *_files(config, rank),
             "--first-load-must-succeed",
             address=str(listens),
             part=config.name,
         )
         for rank, listens in enumerate(config.agents)
     ]
+
+
+def _files(config: LanguageModelConfig, rank: int) -> Sequence[str]:
+    """What an agent is told of its part of the model, if there are several."""
+    if len(config.agents) == 1:
+        return ()
+    files = [*config.prefill[rank], *config.decode[rank]]
+    files += [each for each in (config.argmax, config.topk) if each]
+    return "--rank", str(rank), "--model-files", json.dumps(files)

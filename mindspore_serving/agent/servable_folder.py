@@ -46,9 +46,10 @@ def write_servable(config: LanguageModelConfig, folder: Path) -> None:
 def _graphs(config: LanguageModelConfig) -> dict[str, dict[str, str]]:
     """The paths of the graphs by the names that they get, for each parameter of the declaration.
 
-    Names are those of the files, unless several have the same.
+    Names are those of the files, unless several have the same. Of several ranks each agent has
+    files of its own, in the order of these.
     """
-    (prefill,), (decode,) = config.prefill, config.decode
+    prefill, decode = config.prefill[0], config.decode[0]
     parameters: dict[str, Sequence[str]] = {
         "prefill_model": prefill,
         "decode_model": decode,
@@ -72,7 +73,8 @@ def _declaration(config: LanguageModelConfig, graphs: dict[str, dict[str, str]])
     said: dict[str, object] = {name: list(files) for name, files in graphs.items()}
     for chooser in ("argmax_model", "topk_model"):
         said[chooser] = next(iter(graphs[chooser]), None)
+    ranks = {"rank_size": len(config.agents)} if len(config.agents) > 1 else {}
     arguments = "".join(
-        f"    {name}={value!r},\n" for name, value in (said | dict(config.declared)).items()
+        f"    {name}={value!r},\n" for name, value in (said | dict(config.declared) | ranks).items()
     )
     return f"{_HEAD}register.declare_language_model(\n{arguments})\n"
