@@ -18,10 +18,9 @@ from examples.demo import EXAMPLES, READY_SECONDS, Stack, step
 from shared.wire.check import serves
 
 LLM = EXAMPLES / "llm"
-MODEL = "pydoc"
+MODEL = "docstrings"
 PREFILL = "prefill_1x64x256"
 DECODE = ("decode_1x1x256", "decode_8x1x256")
-BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 CONFIG = f"""
 from mindspore_serving.server import register
 
@@ -32,8 +31,8 @@ register.declare_language_model(
     slots=8,
 )
 """
-PROMPT = "The module provides"
-TOKENS = 96
+PROMPT = "This module provides"
+TOKENS = 64
 DOT_SECONDS = 2.0
 
 
@@ -49,7 +48,7 @@ def main() -> None:
         "--models",
         type=Path,
         default=LLM / MODEL / "1",
-        help="where exported graphs are, or are kept (default: examples/llm/pydoc/1)",
+        help="where exported graphs are, or are kept (default: examples/llm/docstrings/1)",
     )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -87,7 +86,7 @@ class LanguageStack(Stack):
     def export(self) -> None:
         """Graphs are kept: the second time there is nothing to do."""
         wanted = [self.models / f"{each}.mindir" for each in (PREFILL, *DECODE)]
-        if not all(map(is_new, wanted)):
+        if not all(map(is_new, (*wanted, self.models / "tokenizer.json"))):
             print("exporting the graphs of the language model with MindSpore:", flush=True)
             buckets = [each.stem.partition("_")[2] for each in wanted]
             new = self.folder / "new"
@@ -99,8 +98,6 @@ class LanguageStack(Stack):
         servable.mkdir(parents=True)
         (servable / "1").symlink_to(self.models.resolve())
         (servable / "servable_config.py").write_text(CONFIG)
-        for beside in BESIDE:
-            shutil.copy(LLM / beside, servable)
 
     def start(self) -> None:
         with step("starting master, worker and an agent"):
@@ -115,8 +112,9 @@ class LanguageStack(Stack):
                 *("--listen", self.worker),
                 *("--masters", self.membership),
                 *("--servable-directory", str(self.folder / "servables")),
+                "--fail-fast",
             )
-            self.serve("agent", "--worker", self.worker)
+            self.serve("agent", "--worker", self.worker, "--first-load-must-succeed")
 
     def wait_until_ready(self) -> None:
         with step("waiting until the agent has loaded the graphs"):
@@ -138,7 +136,7 @@ class LanguageStack(Stack):
         began, first, tokens = time.monotonic(), 0.0, 0
         for chunk in client.completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=TOKENS, temperature=0, stream=True,
-            stream_options={"include_usage": True},
+            stream_options={"include_usage": True}, extra_body={"repetition_penalty": 1.1},
         ):  # fmt: skip
             if chunk.choices:
                 first = first or time.monotonic() - began
@@ -152,11 +150,11 @@ class LanguageStack(Stack):
         )
 
 
-def is_new(graph: Path) -> bool:
+def is_new(file: Path) -> bool:
     """Whether it is there, and was made after all that it is made of."""
     sources = [*LLM.glob("*.py"), *LLM.glob("*.npz")]
     made_of = max(each.stat().st_mtime for each in sources)
-    return graph.exists() and graph.stat().st_mtime > made_of
+    return file.exists() and file.stat().st_mtime > made_of
 
 
 if __name__ == "__main__":

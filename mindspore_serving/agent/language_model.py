@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from mindspore_serving.agent.servable_folder import VERSION, write_servable
+from mindspore_serving.agent.servable_folder import VERSION, files_of_rank, write_servable
 from mindspore_serving.config.language_model import LanguageModelConfig
 from mindspore_serving.server.child import LOG_FOLDER, Child
 from mindspore_serving.server.children import Children
@@ -62,6 +62,4 @@ def _files(config: LanguageModelConfig, rank: int) -> Sequence[str]:
     """What an agent is told of its part of the model, if there are several."""
     if len(config.agents) == 1:
         return ()
-    files = [*config.prefill[rank], *config.decode[rank]]
-    files += [each for each in (config.argmax, config.topk) if each]
-    return "--rank", str(rank), "--model-files", json.dumps(files)
+    return "--rank", str(rank), "--model-files", json.dumps(files_of_rank(config, rank))

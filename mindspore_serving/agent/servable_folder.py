@@ -43,6 +43,12 @@ def write_servable(config: LanguageModelConfig, folder: Path) -> None:
         raise RuntimeError(f"Cannot write servable '{servable}': {failure}") from None
 
 
+def files_of_rank(config: LanguageModelConfig, rank: int) -> list[str]:
+    """The files that a rank's agent has, in the order in which they are declared."""
+    choosers = [each for each in (config.argmax, config.topk) if each]
+    return [*config.prefill[rank], *config.decode[rank], *choosers]
+
+
 def _graphs(config: LanguageModelConfig) -> dict[str, dict[str, str]]:
     """The paths of the graphs by the names that they get, for each parameter of the declaration.
 

@@ -13,10 +13,12 @@ from itertools import takewhile
 import pytest
 from tokenizers import Tokenizer
 
+from examples.llm.buckets import DEFAULT
 from examples.llm.numpy_net import NumpyNet
 from examples.llm.plain_loop import recomputed
 from examples.llm.train_tokenizer import TOKENIZER
 from mindspore_serving.client import MindsporeInferenceClient, ServingRequestError
+from shared.declaration import load_servable
 from tests.support.examples import MARKS, ROOT, SECONDS
 from tests.support.scripts import RunningScript, run_script
 from tests.support.three_scripts import ports_in_a_row
@@ -82,14 +84,14 @@ def folder(tmp_path, graphs):
     """A user's folder: config/ is that of the example, for smaller graphs and free ports."""
     shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
     agents, server = ports_in_a_row(2), ports_in_a_row(1)
-    for path in (tmp_path / "config" / "serving_config.py", tmp_path / "pydoc.yaml"):
+    for path in (tmp_path / "config" / "serving_config.py", tmp_path / "docstrings.yaml"):
         text = path.read_text()
         text = re.sub(r"(prefill_model\w*(?: =|:)) \[\[.*\]\]", r'\1 [["PREFILL"]]', text)
         text = re.sub(r"(decode_model\w*(?: =|:)) \[(?s:.*?\])\s*\]", r'\1 [["DECODE"]]', text)
         for old, new in (
             ("PREFILL", f"{graphs}/prefill_4x16x96.mindir"),
             ("DECODE", f"{graphs}/decode_4x1x96.mindir"),
-            ("examples/llm/pydoc/1", str(graphs)),
+            ("examples/llm/docstrings/1", str(graphs)),
             ("examples/llm/tokenizer.json", str(TOKENIZER)),
             ("9820", str(agents)),
             ("9811", str(server)),
@@ -149,6 +151,16 @@ def test_the_scripts_of_the_article_serve_the_text_of_a_plain_loop(folder):
         with RunningScript(folder, SERVER_APP, name="server_app.py") as again:
             again.until("Uvicorn running on")
             assert answered(client) == continued(PROMPTS[0])
+            agents.process.terminate()
+            agents.process.wait(SECONDS)
+            with pytest.raises(ServingRequestError):
+                client.generate(PROMPTS[0])
+            with RunningScript(folder, START_AGENT, name="start_agent.py") as back:
+                back.until("all agents started")
+                deadline = time.monotonic() + SECONDS
+                while answered(client) != continued(PROMPTS[0]):
+                    assert time.monotonic() < deadline, back.logs()
+                    time.sleep(0.2)
     # What was made of the configuration can be read, and served without it.
     made = (folder / "serving_logs" / "servables" / "llama2" / "servable_config.py").read_text()
     assert "    decode_model=['decode_4x1x96.mindir'],\n" in made
@@ -162,10 +174,21 @@ def answered(client):
         return None
 
 
+def test_the_examples_name_the_graphs_that_are_exported_by_default(tmp_path):
+    shutil.copytree(ROOT / "examples" / "llm" / "docstrings", tmp_path / "docstrings",
+                    ignore=shutil.ignore_patterns("1"))  # fmt: skip
+    (tmp_path / "docstrings" / "tokenizer.json").write_text("{}")
+    model = load_servable(tmp_path, "docstrings").language_model
+    names = [each.file_name for each in DEFAULT]
+    assert list(model.files) == names
+    for file in ("config/serving_config.py", "docstrings.yaml"):
+        assert re.findall(r"(?:prefill|decode)_\w+\.mindir", (EXAMPLE / file).read_text()) == names
+
+
 def test_a_yaml_file_serves_the_same(folder):
     folder, url = folder
     start_agent = (EXAMPLE / "start_agent_yaml.py").read_text()
-    with serving(folder, start_agent, MODULE_SERVER, "--config", "pydoc.yaml"):
+    with serving(folder, start_agent, MODULE_SERVER, "--config", "docstrings.yaml"):
         answer = MindsporeInferenceClient("llama2", url).generate(PROMPTS[0], max_new_tokens=NEW)
     assert answer.generated_text == continued(PROMPTS[0])
     made = (folder / "serving_logs" / "servables" / "llama2" / "servable_config.py").read_text()

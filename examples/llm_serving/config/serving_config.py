@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-MODELS = "examples/llm/pydoc/1"
+MODELS = "examples/llm/docstrings/1"
 
 SERVER_APP_HOST = "localhost"
 SERVER_APP_PORT = 9811

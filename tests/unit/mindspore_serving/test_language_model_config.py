@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mindspore_serving.agent.agent_multi_post_method import startup_agents
-from mindspore_serving.agent.servable_folder import write_servable
+from mindspore_serving.agent.servable_folder import files_of_rank, write_servable
 from mindspore_serving.config.config import ServingConfig, check_valid_config
 from mindspore_serving.config.fields import FIELDS, warnings_of
 from mindspore_serving.config.language_model import LanguageModelConfig
@@ -111,7 +111,10 @@ def test_both_kinds_say_the_same(files):
             {"model_config__max_generate_length": None, "model_config__zactivate_len": [512, 2048]},
             {"max_model_len": 2048},
         ),
-        ({"pa_config__num_blocks": 96, "pa_config__block_size": 8}, {"blocks": 96, "block_size": 8}),
+        (
+            {"pa_config__num_blocks": 96, "pa_config__block_size": 8},
+            {"blocks": 96, "block_size": 8},
+        ),
         (
             {"pa_config__num_blocks": 96, "model_config__page_attention": False},
             {"blocks": None},
@@ -130,22 +133,37 @@ def test_what_a_field_becomes_in_the_declaration(files, more, declared):
         ({"serving_config__agent_ports": [1, 1]}, "different ports 1-65535, one for each rank"),
         ({"serving_config__agent_ports": [1, 2]}, "expected a model for each of 2 serving_config."),
         ({"serving_config__agent_ports": [65535]}, "serving_config.membership_port: it is missing"),
-        ({"serving_config__server_port": "9811"}, "server_port: expected an integer 1-65535, got '"),
+        (
+            {"serving_config__server_port": "9811"},
+            "server_port: expected an integer 1-65535, got '",
+        ),
         ({"serving_config__server_port": None}, "serving_config.server_port: it is missing"),
         ({"serving_config__start_device_id": -1}, "expected an integer of at least 0, got -1"),
         ({"serving_config__enable_host_post_sampling": "no"}, "expected True or False, got 'no'"),
         ({"model_config__end_token": "2"}, "expected an integer of at least 0, or a list of them"),
         ({"model_config__decode_batch_size": [0]}, "decode_batch_size: expected an integer of at"),
-        ({"model_config__decode_batch_size": None}, "model_config.decode_batch_size: it is missing"),
+        (
+            {"model_config__decode_batch_size": None},
+            "model_config.decode_batch_size: it is missing",
+        ),
         ({"model_config__batching_strategy": "x"}, "expected 'continuous' or 'static', got 'x'"),
         ({"model_config__backend": "kbk"}, "model_config.backend: expected 'ge', got 'kbk'"),
         ({"model_config__model_name": ""}, "model_name: expected a text that is not empty, got ''"),
-        ({"model_config__max_generate_length": 1}, "max_generate_length: expected an integer of at"),
+        (
+            {"model_config__max_generate_length": 1},
+            "max_generate_length: expected an integer of at",
+        ),
         ({"model_path__prefill_model": 3}, "prefill_model: expected a list with a path for each"),
-        ({"model_path__prefill_model": [[]]}, "prefill_model: expected a list with a path for each"),
-        ({"model_path__decode_model": ["/none"]}, "decode_model: expected a file that can be read"),
+        (
+            {"model_path__prefill_model": [[]]},
+            "prefill_model: expected a list with a path for each",
+        ),
+        ({"model_path__decode_model": ["/none"]}, "decode_model: expected a file that can be"),
         ({"model_path__argmax_model": []}, "argmax_model: expected a path, or a list with one"),
-        ({"tokenizer__vocab_file": "/none/x.model"}, "expected a tokenizer.json, a folder with one"),
+        (
+            {"tokenizer__vocab_file": "/none/x.model"},
+            "expected a tokenizer.json, a folder with one",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_its_name(files, capsys, more, text):
@@ -191,7 +209,9 @@ def test_what_is_in_vain_is_said_by_reason(files):
     )
     assert len(said) == 5
     of_module = list(warnings_of(module(files, Baseconfig__bacth_size=1), "module"))
-    assert of_module[-1] == "nobody knows Baseconfig.bacth_size, did you mean Baseconfig.batch_size?"
+    assert (
+        of_module[-1] == "nobody knows Baseconfig.bacth_size, did you mean Baseconfig.batch_size?"
+    )
 
 
 def test_every_field_is_documented():
@@ -221,6 +241,22 @@ def test_files_of_one_name_get_others_in_the_servable(files, tmp_path):
     assert "    decode_model=['decode_0_rank_0_graph.mindir'],\n" in text
     assert "    argmax_model='argmax.mindir',\n" in text
     compile(text, "servable_config.py", "exec")
+
+
+def test_of_several_ranks_each_has_its_graphs(files, tmp_path):
+    more = {
+        "model_path__prefill_model": [f"{files}/prefill.mindir", f"{files}/argmax.mindir"],
+        "model_path__decode_model": [f"{files}/decode.mindir", f"{files}/topk.mindir"],
+        "serving_config__agent_ports": [9820, 9830],
+    }
+    config = LanguageModelConfig.of_yaml(parts(files, **more))
+    assert config.agents == (HostPort("127.0.0.1", 9820), HostPort("127.0.0.1", 9830))
+    assert config.membership == HostPort("127.0.0.1", 9831)
+    assert files_of_rank(config, 1) == [
+        f"{files}/{name}.mindir" for name in ("argmax", "topk", "argmax", "topk")
+    ]
+    write_servable(config, tmp_path)
+    assert "    rank_size=2,\n" in (tmp_path / "llama2" / "servable_config.py").read_text()
 
 
 def test_yaml_files_are_read_as_attributes(tmp_path):
