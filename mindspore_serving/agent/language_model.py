@@ -30,7 +30,6 @@ def start_language_model(children: Children, config: LanguageModelConfig) -> Non
         *("--masters", str(config.membership)),
         *("--servable-directory", str(_FOLDER.absolute())),
         *("--servables", f"{config.name}:{VERSION}"),
-        *("--agents-at-start", str(len(config.agents))),
         "--fail-fast",
         address=address,
         part=config.name,

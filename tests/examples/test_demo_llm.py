@@ -18,7 +18,6 @@ pytestmark = [*MARKS, pytest.mark.timeout(600)]
 
 TEXT = """
 This module provides
-
 the class is a class for the same as the
 the default, and the currently.  If the result is not be used to the
 the default is a list of the same as a class.
