@@ -1,8 +1,8 @@
 """A language model as the configuration of the original describes it."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,9 @@ _LOCALHOST = "localhost"
 _LOOPBACK = "127.0.0.1"
 # The original wrapped prompts of these in a dialogue, by the name of the model.
 _WRAPPED = ("internlm", "baichuan2")
-_PORT_LIMIT = 65535
+_MOST_PORT = 65535
+Place = Callable[[str], str]
+"""Where a field is, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class LanguageModelConfig:
     """Where clients call."""
     membership: HostPort
     """Where the worker finds the server."""
-    declared: Mapping[str, Any] = field(default_factory=dict)
+    declared: Mapping[str, Any]
     """What ``declare_language_model`` is told beside the files."""
 
     @classmethod
@@ -54,7 +56,11 @@ class LanguageModelConfig:
         """
         values = read_fields(module, "module")
         for name, value in (arguments or {}).items():
-            values[name] = read_field(field_named(name), value, f"Parameter '{name}'")
+            field = field_named(name)
+            if value is None and not field.required:
+                values.pop(name, None)
+            else:
+                values[name] = read_field(field, value, f"Parameter '{name}'")
         return cls._of(values, "module")
 
     @classmethod
@@ -69,13 +75,12 @@ class LanguageModelConfig:
                     f"{place(name)}: expected a model for each of {len(ports)}"
                     f" {place('agent_ports')}, got {len(values[name])}"
                 )
-        agent_ip = _by_number(values.get("agent_ip", _LOCALHOST))
-        membership = values.get("membership_port", max(ports) + 1)
-        if membership > _PORT_LIMIT:
+        if values["server_port"] in ports:
             raise RuntimeError(
-                f"{place('membership_port')}: it is missing, and there is no port after"
-                f" {max(ports)}, the last of {place('agent_ports')}"
+                f"{place('server_port')}: expected none of {place('agent_ports')}, got"
+                f" {values['server_port']}"
             )
+        agent_ip = _by_number(values.get("agent_ip", _LOCALHOST))
         return cls(
             name="internlm" if values["model_name"].startswith("internlm") else "llama2",
             prefill=_readable(place("prefill_model"), values["prefill_model"]),
@@ -86,7 +91,7 @@ class LanguageModelConfig:
             agents=tuple(HostPort(agent_ip, each) for each in ports),
             first_device=values.get("device_start", 0),
             server=HostPort(_by_number(values.get("server_ip", _LOCALHOST)), values["server_port"]),
-            membership=HostPort(_LOOPBACK, membership),
+            membership=HostPort(_LOOPBACK, _membership_port(values, place)),
             declared=_declared(values, place),
         )
 
@@ -109,7 +114,27 @@ def _by_number(host: str) -> str:
     return _LOOPBACK if host == _LOCALHOST else host
 
 
-def _declared(values: Mapping[str, Any], place: Any) -> dict[str, Any]:
+def _membership_port(values: Mapping[str, Any], place: Place) -> int:
+    """As it is said, or the first behind those of the agents that is not the server's."""
+    ports, server = values["agent_ports"], values["server_port"]
+    if "membership_port" not in values:
+        after = max(ports) + 1
+        port = after + 1 if after == server else after
+        if port > _MOST_PORT:
+            raise RuntimeError(
+                f"{place('membership_port')}: it is missing, and there is no port after"
+                f" {max(ports)}, the last of {place('agent_ports')}"
+            )
+        return int(port)
+    if values["membership_port"] in (*ports, server):
+        raise RuntimeError(
+            f"{place('membership_port')}: expected a port that nobody has, got"
+            f" {values['membership_port']}"
+        )
+    return int(values["membership_port"])
+
+
+def _declared(values: Mapping[str, Any], place: Place) -> dict[str, Any]:
     sizes = values.get("decode_batch_size") or (values.get("batch_size"),)
     if sizes[0] is None:
         raise RuntimeError(f"{place('decode_batch_size')}: it is missing")
@@ -130,7 +155,7 @@ def _declared(values: Mapping[str, Any], place: Any) -> dict[str, Any]:
     return declared
 
 
-def _longest(values: Mapping[str, Any], place: Any) -> int:
+def _longest(values: Mapping[str, Any], place: Place) -> int:
     """Tokens of prompt and completion together."""
     if "max_generate_length" in values:
         return int(values["max_generate_length"])

@@ -100,6 +100,15 @@ def test_both_kinds_say_the_same(files):
     )  # fmt: skip
 
 
+def test_the_worker_finds_the_server_behind_the_agents_or_where_it_is_said(files):
+    for more, port in (
+        ({}, 9821), ({"serving_config__server_port": 9821}, 9822),
+        ({"serving_config__membership_port": 7000}, 7000),
+    ):  # fmt: skip
+        membership = LanguageModelConfig.of_yaml(parts(files, **more)).membership
+        assert membership == HostPort("127.0.0.1", port)
+
+
 @pytest.mark.parametrize(
     ("more", "declared"),
     [
@@ -137,6 +146,8 @@ def test_what_a_field_becomes_in_the_declaration(files, more, declared):
             {"serving_config__server_port": "9811"},
             "server_port: expected an integer 1-65535, got '",
         ),
+        ({"serving_config__server_port": 9820}, "server_port: expected none of serving_config."),
+        ({"serving_config__membership_port": 9811}, "membership_port: expected a port that nobody"),
         ({"serving_config__server_port": None}, "serving_config.server_port: it is missing"),
         ({"serving_config__start_device_id": -1}, "expected an integer of at least 0, got -1"),
         ({"serving_config__enable_host_post_sampling": "no"}, "expected True or False, got 'no'"),
@@ -190,6 +201,7 @@ def test_arguments_of_startup_agents_stand_before_the_module(files):
     given = {"prefill_model": [f"{files}/other.mindir"]}
     config = LanguageModelConfig.of_module(module(files), given)
     assert config.prefill == ((f"{files}/other.mindir",),)
+    assert LanguageModelConfig.of_module(module(files), {"topk_model": None}).topk is None
     with pytest.raises(RuntimeError, match=r"^Parameter 'prefill_model': expected a list"):
         LanguageModelConfig.of_module(module(files), {"prefill_model": None})
 
