@@ -153,7 +153,7 @@ def test_the_scripts_of_the_article_serve_the_text_of_a_plain_loop(folder):
             assert answered(client) == continued(PROMPTS[0])
             agents.process.terminate()
             agents.process.wait(SECONDS)
-            with pytest.raises(ServingRequestError):
+            with pytest.raises(ServingRequestError, match="no worker serves it now"):
                 client.generate(PROMPTS[0])
             with RunningScript(folder, START_AGENT, name="start_agent.py") as back:
                 back.until("all agents started")
