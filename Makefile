@@ -1,5 +1,5 @@
-# `make demo`, `make demo-llm` and `make test` work on a fresh machine with Python 3.11 or 3.12.
-.PHONY: demo demo-llm test bench bench-scaling bench-seed-000 bench-seed-002 lint format generate venv clean
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or 3.12.
+.PHONY: demo test bench bench-scaling bench-seed-000 bench-seed-002 lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -12,6 +12,7 @@ PROTOS := $(shell find protos -name '*.proto')
 demo: venv
 	@$(BIN)/python -m examples.demo
 
+.PHONY: demo-llm
 demo-llm: venv
 	@$(BIN)/python -m examples.demo_llm
 

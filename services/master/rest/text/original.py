@@ -91,23 +91,24 @@ class OriginalAnswer:
             for token in piece.tokens:
                 written = _write(token, self._increments.add(token.text))
                 self._tokens.append(written)
-                said = {"token": {"text": written["text"], "index": len(self._tokens)}}
-                yield self._event(written["text"], written, [written]) | said
+                yield self._event(written["text"], written, [written])
             if piece.finish_reason == "stop":
                 self._finish_reason = "stop" if piece.stopped_by else "eos"
             elif piece.finish_reason:
                 self._finish_reason = piece.finish_reason
 
     def _event(self, text: str, tokens: Any, top: list[Event]) -> Event:
-        """As its later versions had it; who calls adds what its client reads, of the first ones."""
         told = {"details": None, "generated_text": text, "tokens": tokens, "top_tokens": top}
-        return message([told]) if self._sse else told
+        # Beside it, what its client and its first versions read and wrote.
+        said: Event = {"token": {"text": text, "index": len(self._tokens)}}
+        if tokens is self._tokens:
+            said = {"generated_text": text}
+        return (message([told]) if self._sse else told) | said
 
     def end(self) -> Iterator[Event]:
         """See ``Answer``."""
         if self._full_text:
-            said = {"generated_text": self._text}
-            yield self._event(self._text, self._tokens, self._tokens[:1]) | said
+            yield self._event(self._text, self._tokens, self._tokens[:1])
 
     def whole(self) -> Event:
         """See ``Answer``."""
