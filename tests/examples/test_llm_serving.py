@@ -1,5 +1,6 @@
 """Scripts of MindSpore's llm-serving, as its users have them, on the example's language model."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -193,6 +194,28 @@ def test_a_yaml_file_serves_the_same(folder):
     assert answer.generated_text == continued(PROMPTS[0])
     made = (folder / "serving_logs" / "servables" / "llama2" / "servable_config.py").read_text()
     assert "    blocks=96,\n" in made
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("examples.llm.export_ranks") is None, reason="no ranks are exported"
+)
+def test_two_agents_are_two_ranks_which_serve_the_same(folder, tmp_path_factory):
+    folder, url = folder
+    ranks = tmp_path_factory.mktemp("ranks")
+    command = ["-m", "examples.llm.export_ranks", "--ranks", "2", "--output", str(ranks)]
+    subprocess.run(
+        [sys.executable, *command, "--buckets", "4x16x96", "4x1x96"], check=True, cwd=ROOT
+    )
+    first = ports_in_a_row(3)
+    with (folder / "config" / "serving_config.py").open("a") as config:
+        for name in ("prefill_4x16x96", "decode_4x1x96"):
+            models = [f"{ranks}/rank{rank}/{name}.mindir" for rank in range(2)]
+            config.write(f"AgentConfig.{name.partition('_')[0]}_model = {models}\n")
+        config.write(f"AgentConfig.AgentPorts = {[first, first + 1]}\n")
+    with serving(folder) as (agents, _):
+        assert "agent : 1.000000 started" in agents.said
+        answer = MindsporeInferenceClient("llama2", url).generate(PROMPTS[0], max_new_tokens=NEW)
+    assert answer.generated_text == continued(PROMPTS[0])
 
 
 def test_graphs_that_do_not_fit_end_the_script_with_the_reason(folder):
