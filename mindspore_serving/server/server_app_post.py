@@ -18,14 +18,16 @@ from mindspore_serving.server.stack import free_address
 __all__ = ["init_server_app", "run_server_app", "warmup_model"]
 
 _FAILED = "Fail to start the server app"
-_AGENTS_SECONDS = 60.0
 
 
 @stops_all_on_failure
-def init_server_app(config: Mapping[str, Any] | None = None) -> None:
+def init_server_app(
+    config: Mapping[str, Any] | None = None, *, wait_agents_seconds: float = 60.0
+) -> None:
     """Start what clients call; returns when the model of the agents can be called there.
 
     config: a ``ServingConfig``; None takes ``config/serving_config.py``.
+    wait_agents_seconds: how long agents may take to be there.
     Raises RuntimeError that names a field and its value, or when there are no agents.
     """
     asked = _read(config)
@@ -42,7 +44,7 @@ def init_server_app(config: Mapping[str, Any] | None = None) -> None:
         address=membership,
     )
     try:
-        wait_until_serving(stack.children, [master], membership, asked.name, _AGENTS_SECONDS)
+        wait_until_serving(stack.children, [master], membership, asked.name, wait_agents_seconds)
     except RuntimeError as failure:
         if master.ended:
             raise

@@ -117,10 +117,10 @@ def serving(folder, start_agent=START_AGENT, server_app=SERVER_APP, *arguments):
             yield agents, server
 
 
-def continued(prompt):
+def continued(prompt, new=NEW):
     """The text of a plain loop, which computes everything again for each token."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    tokens = recomputed(NumpyNet().logits, tokenizer.encode(prompt).ids, NEW)
+    tokens = recomputed(NumpyNet().logits, tokenizer.encode(prompt).ids, new)
     return tokenizer.decode(list(takewhile(lambda token: token not in (0, 2), tokens)))
 
 
@@ -149,23 +149,31 @@ def test_the_scripts_of_the_article_serve_the_text_of_a_plain_loop(folder):
             time.sleep(0.2)
         server.process.terminate()
         server.process.wait(SECONDS)
-        with RunningScript(folder, SERVER_APP, name="server_app.py") as again:
+        with RunningScript(folder, example("server_app_post.py"), name="server_app.py") as again:
             again.until("Uvicorn running on")
             assert answered(client) == continued(PROMPTS[0])
             agents.process.terminate()
             agents.process.wait(SECONDS)
             with pytest.raises(ServingRequestError, match="no worker serves it now"):
                 client.generate(PROMPTS[0])
-            with RunningScript(folder, START_AGENT, name="start_agent.py") as back:
+            with RunningScript(folder, example("start_agent.py"), name="start_agent.py") as back:
                 back.until("all agents started")
                 deadline = time.monotonic() + SECONDS
                 while answered(client) != continued(PROMPTS[0]):
                     assert time.monotonic() < deadline, back.logs()
                     time.sleep(0.2)
+                ran = run_script(folder, example("serving_client.py"), "--server", url)
+                whole, _, streamed = ran.stdout.partition("---\n")
+                assert whole == continued("The module provides", 24) + "\n", ran.stderr
+                assert streamed == continued("Return a new string", 24) + "\n"
     # What was made of the configuration can be read, and served without it.
     made = (folder / "serving_logs" / "servables" / "llama2" / "servable_config.py").read_text()
     assert "    decode_model=['decode_4x1x96.mindir'],\n" in made
     assert "    slots=4,\n" in made
+
+
+def example(name):
+    return (EXAMPLE / name).read_text()
 
 
 def answered(client):
@@ -188,8 +196,9 @@ def test_the_examples_name_the_graphs_that_are_exported_by_default(tmp_path):
 
 def test_a_yaml_file_serves_the_same(folder):
     folder, url = folder
-    start_agent = (EXAMPLE / "start_agent_yaml.py").read_text()
-    with serving(folder, start_agent, MODULE_SERVER, "--config", "docstrings.yaml"):
+    with serving(
+        folder, example("start_agent_yaml.py"), MODULE_SERVER, "--config", "docstrings.yaml"
+    ):
         answer = MindsporeInferenceClient("llama2", url).generate(PROMPTS[0], max_new_tokens=NEW)
     assert answer.generated_text == continued(PROMPTS[0])
     made = (folder / "serving_logs" / "servables" / "llama2" / "servable_config.py").read_text()
@@ -230,9 +239,7 @@ def test_graphs_that_do_not_fit_end_the_script_with_the_reason(folder):
 
 def test_a_server_app_without_agents_says_what_it_misses(folder, monkeypatch):
     folder, _ = folder
-    script = SERVER_APP.replace(
-        "\nserver_app_post.init", "\nserver_app_post._AGENTS_SECONDS = 2.0\nserver_app_post.init"
-    )
+    script = SERVER_APP.replace("init_server_app()", "init_server_app(wait_agents_seconds=2)")
     ended = run_script(folder, script, name="server_app.py")
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
