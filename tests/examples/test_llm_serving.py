@@ -1,5 +1,6 @@
 """Scripts of MindSpore's llm-serving, as its users have them, on the example's language model."""
 
+import functools
 import importlib.util
 import json
 import re
@@ -24,7 +25,7 @@ from tests.support.examples import MARKS, ROOT, SECONDS
 from tests.support.scripts import RunningScript, run_script
 from tests.support.three_scripts import ports_in_a_row
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.timeout(600)]
 
 EXAMPLE = ROOT / "examples" / "llm_serving"
 PROMPTS = ["The module provides", "Raises ValueError if"]
@@ -117,10 +118,11 @@ def serving(folder, start_agent=START_AGENT, server_app=SERVER_APP, *arguments):
             yield agents, server
 
 
+@functools.cache
 def continued(prompt, new=NEW):
     """The text of a plain loop, which computes everything again for each token."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    tokens = recomputed(NumpyNet().logits, tokenizer.encode(prompt).ids, new)
+    tokens = recomputed(NumpyNet().logits, tokenizer.encode(prompt).ids, new, length=64)
     return tokenizer.decode(list(takewhile(lambda token: token not in (0, 2), tokens)))
 
 
