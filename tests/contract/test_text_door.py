@@ -154,10 +154,13 @@ async def test_the_originals_streams_are_valid_events():
     first, _, last = map(orjson.loads, events_of(content))
     token = {"id": 72, "logprob": -0.5, "special": False, "text": "H"}
     told = {"details": None, "generated_text": "H", "tokens": token, "top_tokens": [token]}
-    assert first == {"event": "message", "retry": 30000, "data": [told]}
+    said = {"token": {"text": "H", "index": 1}}
+    assert first == {"event": "message", "retry": 30000, "data": [told]} | said
+    assert last["generated_text"] == "Hi"
+    assert "token" not in last
     assert last["data"][0]["generated_text"] == "Hi"
     assert len(last["data"][0]["tokens"]) == 2
-    assert orjson.loads(events_of(lines)[0]) == told
+    assert orjson.loads(events_of(lines)[0]) == told | said
     assert whole.json["generated_text"] == "Hi"
     assert (whole.json["finish_reason"], whole.json["generated_tokens"]) == ("eos", 2)
     assert nothing.status == 404

@@ -99,7 +99,11 @@ class OriginalAnswer:
 
     def _event(self, text: str, tokens: Any, top: list[Event]) -> Event:
         told = {"details": None, "generated_text": text, "tokens": tokens, "top_tokens": top}
-        return message([told]) if self._sse else told
+        # Beside it, what its client and its first versions read and wrote.
+        said: Event = {"token": {"text": text, "index": len(self._tokens)}}
+        if tokens is self._tokens:
+            said = {"generated_text": text}
+        return (message([told]) if self._sse else told) | said
 
     def end(self) -> Iterator[Event]:
         """See ``Answer``."""
