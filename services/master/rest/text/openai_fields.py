@@ -106,7 +106,6 @@ class Streaming:
     streams: bool
     usage: bool
     """One more chunk with the usage."""
-    """The usage so far in every chunk."""
 
 
 def read_streaming(fields: Fields) -> Streaming:

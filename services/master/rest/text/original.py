@@ -13,7 +13,7 @@ from services.master.rest.text.openai_fields import read_seed
 from shared import errors
 from shared.text_generation import GenerateReply, GenerateRequest, ListedModel, Sampling, Token
 
-_DEFAULT_NEW_TOKENS = 300
+_DEFAULT_NEW_TOKENS, _DEFAULT_TOP_K, _MOST_STOPS = 300, 3, 64
 _RETRY_MILLISECONDS = 30_000
 _VERSION = "2.3"
 
@@ -27,6 +27,10 @@ def read(body: Mapping[str, Any], caller: Caller, *, streams: bool | None = None
         raise fields.fault("inputs", "a text that is not empty")
     if streams is None:
         streams = _lenient({"stream": body.get("stream")}).flag("stream")
+    # It took these and did nothing with them.
+    given.refuse("watermark")
+    if given.number("typical_p", 1.0) not in (0.0, 1.0):
+        raise given.fault("typical_p", "nothing: it is not supported")
     samples = given.flag("do_sample")
     penalty = given.number("repetition_penalty", 1.0, 0.0)
     request = GenerateRequest(
@@ -34,13 +38,15 @@ def read(body: Mapping[str, Any], caller: Caller, *, streams: bool | None = None
         prompt=fields.text("inputs"),
         sampling=Sampling(
             temperature=given.number("temperature", 1.0, 0.0) if samples else 0.0,
-            top_k=given.count("top_k", 0),
+            top_k=given.count("top_k", _DEFAULT_TOP_K),
             top_p=_part(given.number("top_p", 1.0, 0.0, 1.0)),
             repetition_penalty=penalty if penalty not in (0.0, 1.0) else None,
             seed=read_seed(given),
             logprobs=0,
         ),
         max_new_tokens=given.count("max_new_tokens", _DEFAULT_NEW_TOKENS, 1),
+        stop=given.texts("stop", _MOST_STOPS),
+        truncate_prompt_tokens=given.count("truncate", 0),
         priority=caller.priority,
         details=True,
     )
