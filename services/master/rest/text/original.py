@@ -11,7 +11,14 @@ from services.master.rest.text.fields import Fields
 from services.master.rest.text.increments import Increments
 from services.master.rest.text.openai_fields import read_seed
 from shared import errors
-from shared.text_generation import GenerateReply, GenerateRequest, ListedModel, Sampling, Token
+from shared.text_generation import (
+    GenerateReply,
+    GenerateRequest,
+    ListedModel,
+    Piece,
+    Sampling,
+    Token,
+)
 
 _DEFAULT_NEW_TOKENS, _DEFAULT_TOP_K, _MOST_STOPS = 300, 3, 64
 _RETRY_MILLISECONDS = 30_000
@@ -94,14 +101,22 @@ class OriginalAnswer:
         for piece in reply.pieces:
             check(piece)
             self._text += piece.text
-            for token in piece.tokens:
-                written = _write(token, self._increments.add(token.text))
-                self._tokens.append(written)
-                yield self._event(written["text"], written, [written])
+            yield from self._events(piece)
             if piece.finish_reason == "stop":
                 self._finish_reason = "stop" if piece.stopped_by else "eos"
             elif piece.finish_reason:
                 self._finish_reason = piece.finish_reason
+
+    def _events(self, piece: Piece) -> Iterator[Event]:
+        """The text of a piece is told with its last token: it may end before the token does."""
+        for left, token in zip(range(len(piece.tokens) - 1, -1, -1), piece.tokens, strict=True):
+            ends = bool(piece.finish_reason) and not left
+            written = _write(token, self._increments.add(token.text, last=ends))
+            self._tokens.append(written)
+            yield self._event("" if left else piece.text, written, [written])
+        if piece.text and not piece.tokens:
+            # What was held back, and is told now that nothing follows.
+            yield self._event(piece.text, self._tokens[-1], self._tokens[-1:])
 
     def _event(self, text: str, tokens: Any, top: list[Event]) -> Event:
         told = {"details": None, "generated_text": text, "tokens": tokens, "top_tokens": top}

@@ -94,6 +94,34 @@ def test_the_last_tokens_text_is_told():
     assert [each["logprob"] for each in whole["tokens"]] == [-0.25] * 3
 
 
+EURO = "€".encode()
+
+
+def piece(text, *tokens, reason="", stopped_by=""):
+    return Piece(0, text, finish_reason=reason, stopped_by=stopped_by, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        # Half a character at the end, which comes with its token or after it.
+        [piece("", Token(1, EURO[:2])), piece("\ufffd", reason="length")],
+        [piece("\ufffd", Token(1, EURO[:2]), reason="length")],
+        # What ends a text is no part of it.
+        [piece("a", Token(1, b"a")), piece("", Token(2, b"<end>", special=True), reason="stop")],
+        [piece("a", Token(1, b"abc"), reason="stop", stopped_by="b")],
+        # Tokens that came together.
+        [piece("€a", Token(1, EURO[:1]), Token(2, EURO[1:]), Token(3, b"a"), reason="length")],
+    ],
+)
+def test_the_pieces_of_a_stream_are_the_text(pieces):
+    answer = asked().answer
+    events = [event for piece in pieces for event in answer.add(0, GenerateReply((piece,)))]
+    told = "".join(event["data"][0]["generated_text"] for event in events)
+    assert told == answer.whole()["generated_text"] == "".join(piece.text for piece in pieces)
+    assert len(answer.whole()["tokens"]) == sum(len(piece.tokens) for piece in pieces)
+
+
 def test_the_whole_text_comes_at_the_end_if_it_is_wanted():
     events, _ = answered("abc", "length", return_full_text=True)
     assert events[-1]["data"][0]["generated_text"] == "abc"
