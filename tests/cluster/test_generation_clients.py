@@ -5,7 +5,12 @@ What they get is the text of a plain loop; ``tests/compat/test_text_clients.py``
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -15,8 +20,10 @@ from text_generation import Client
 from text_generation.errors import ValidationError
 
 from shared.ports import free_port
+from tests.cluster.test_generation import children_of
 from tests.support.cluster import Cluster, until
 from tests.support.devices import in_its_own_task
+from tests.support.examples import blocks
 from tests.support.http1 import ask
 from tests.support.texts import CONTEXT, add_language_model, plainly
 
@@ -96,8 +103,9 @@ async def served(tmp_path_factory):
     async with in_its_own_task(Cluster(tmp_path_factory.mktemp("clients"))) as cluster:
         add_language_model(cluster.servables)
         add_language_model(cluster.servables, "slow", latency_seconds=0.05, max_waiting=2)
+        add_language_model(cluster.servables, "steady", latency_seconds=0.05)
         served = Served(cluster)
-        await served.start("tiny", "slow")
+        await served.start("tiny", "slow", "steady")
         yield served
 
 
@@ -141,7 +149,7 @@ async def test_an_adapter_is_a_model_of_its_own_name(served):
             return names, completed(client), completed(client, model="tiny-tuned")
 
     names, plain, tuned = await inside(asked)
-    assert {"tiny", "tiny-tuned", "slow", "slow-tuned"} == set(names)
+    assert {"tiny", "tiny-tuned", "slow", "slow-tuned"} < set(names)
     assert plain == readable(plainly(b"Hello", 12))
     assert tuned == readable(plainly(b"Hello", 12, adapter=2)) != plain
 
@@ -291,3 +299,71 @@ async def test_pages_of_tokens_and_health(served):
     assert text.json == {"prompt": "Hé"}
     health = await ask(rest, "GET", "/health")
     assert (health.status, health.body) == (200, b"")
+
+
+async def test_the_examples_of_the_document_run(served, capfd):
+    page = "docs/generation.md"
+    python = [each for each in blocks(page, "python") if "register" not in each]
+    (curls,) = (each for each in blocks(page, "") if each.startswith("curl"))
+
+    def here(example):
+        return example.replace("127.0.0.1:1500", served.rest).replace(
+            "127.0.0.1:5500", served.cluster.front
+        )
+
+    def run():
+        names = {}
+        printed = []
+        for example in python:
+            exec(here(example), names)
+            printed.append(capfd.readouterr().out)
+        return printed
+
+    streamed, structured, called, hub, grpc = await inside(run)
+    text = readable(plainly(b"The module", 32))
+    assert hub == grpc == text
+    assert streamed
+    assert set(json.loads(structured)) == {"kind", "sure"}
+    assert set(json.loads(called)) == {"city"}
+    said = [
+        await inside(lambda line=line: subprocess.check_output(here(line), shell=True, text=True))
+        for line in curls.splitlines()
+    ]
+    assert said[0].endswith("data: [DONE]\n\n")
+    eight = readable(plainly(b"The module", 8))
+    assert [json.loads(each)["generated_text"] for each in said[1:3]] == [eight, eight]
+    assert json.loads(said[3])["tokens"] == list(b"The module")
+
+
+async def test_streams_go_on_when_device_processes_are_killed_in_their_middle(served):
+    killed = threading.Event()
+
+    def streamed(number):
+        texts = []
+        chunks = client.completions.create(
+            model="steady", prompt=[number], max_tokens=40, temperature=0, stream=True
+        )
+        for chunk in chunks:
+            texts.append(chunk.choices[0].text)
+            killed.wait(60)
+        return "".join(texts)
+
+    with served.openai() as client, ThreadPoolExecutor(16) as threads:
+        streams = [threads.submit(streamed, number) for number in range(16)]
+        busy = ("num_requests_running", "num_requests_waiting")
+
+        def all_are_there():
+            return sum(served.figure(name, "steady") for name in busy) == 16
+
+        try:
+            await until(all_are_there, what="sixteen texts")
+            for child in children_of(served.cluster.processes["agent"].pid):
+                os.kill(child, signal.SIGKILL)
+        finally:
+            killed.set()
+        told = await asyncio.gather(*map(asyncio.wrap_future, streams))
+    assert told == [readable(plainly([number], 40)) for number in range(16)]
+    # A client that tries again gets its text as soon as the agent is back.
+    with served.openai(max_retries=9) as client:
+        text = await inside(lambda: completed(client))
+    assert text == readable(plainly(b"Hello", 12))
