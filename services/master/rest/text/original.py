@@ -9,7 +9,7 @@ from typing import Any
 from services.master.rest.text.answer import Asked, Caller, Event, Headers, check, logprob
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.increments import Increments
-from services.master.rest.text.openai_fields import read_seed
+from services.master.rest.text.openai_fields import MOST_STOPS, read_seed
 from shared import errors
 from shared.text_generation import (
     GenerateReply,
@@ -20,7 +20,7 @@ from shared.text_generation import (
     Token,
 )
 
-_DEFAULT_NEW_TOKENS, _DEFAULT_TOP_K, _MOST_STOPS = 300, 3, 64
+_DEFAULT_NEW_TOKENS, _DEFAULT_TOP_K = 300, 3
 _RETRY_MILLISECONDS = 30_000
 _VERSION = "2.3"
 
@@ -52,7 +52,7 @@ def read(body: Mapping[str, Any], caller: Caller, *, streams: bool | None = None
             logprobs=0,
         ),
         max_new_tokens=given.count("max_new_tokens", _DEFAULT_NEW_TOKENS, 1),
-        stop=given.texts("stop", _MOST_STOPS),
+        stop=given.texts("stop", MOST_STOPS),
         truncate_prompt_tokens=given.count("truncate", 0),
         priority=caller.priority,
         details=True,
