@@ -6,7 +6,7 @@ from typing import Any
 from services.master.rest.text.answer import Caller, Counted
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.grammars import read_grammar
-from shared.text_generation import MOST_CHOICES, GenerateRequest, Prompt, Sampling
+from shared.text_generation import MOST_BIASES, MOST_CHOICES, GenerateRequest, Prompt, Sampling
 
 MOST_LOGPROBS, MOST_STOPS = 20, 64
 FINGERPRINT = "mindserve"
@@ -89,7 +89,10 @@ def _bias(fields: Fields) -> dict[int, float]:
     if biases is None:
         return {}
     found = {}
-    for name in fields.raw("logit_bias"):
+    given = fields.raw("logit_bias")
+    if len(given) > MOST_BIASES:
+        raise fields.fault("logit_bias", f"at most {MOST_BIASES} tokens")
+    for name in given:
         if not name.isascii() or not name.isdigit() or len(name) > 9:
             raise fields.fault("logit_bias", "token ids and numbers from -100 to 100")
         found[int(name)] = biases.number(name, 0.0, -100.0, 100.0)
