@@ -109,11 +109,12 @@ class OriginalAnswer:
 
     def _events(self, piece: Piece) -> Iterator[Event]:
         """The text of a piece is told with its last token: it may end before the token does."""
-        for left, token in zip(range(len(piece.tokens) - 1, -1, -1), piece.tokens, strict=True):
-            ends = bool(piece.finish_reason) and not left
+        last = len(piece.tokens) - 1
+        for place, token in enumerate(piece.tokens):
+            ends = bool(piece.finish_reason) and place == last
             written = _write(token, self._increments.add(token.text, last=ends))
             self._tokens.append(written)
-            yield self._event("" if left else piece.text, written, [written])
+            yield self._event(piece.text if place == last else "", written, [written])
         if piece.text and not piece.tokens:
             # What was held back, and is told now that nothing follows.
             yield self._event(piece.text, self._tokens[-1], self._tokens[-1:])
