@@ -12,6 +12,10 @@ PROTOS := $(shell find protos -name '*.proto')
 demo: venv
 	@$(BIN)/python -m examples.demo
 
+.PHONY: demo-llm
+demo-llm: venv
+	@$(BIN)/python -m examples.demo_llm
+
 test: venv lint
 	@$(BIN)/python -m pytest
 

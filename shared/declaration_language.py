@@ -12,7 +12,7 @@ _RULES = {
     "token_budget": 1, "chunk_tokens": 1, "max_prefill_batch": 1, "speculated_tokens": 0,
     "spare_blocks": 0, "recoveries": 0, "max_waiting": 1,
 }  # fmt: skip
-_SWITCHES = ("continuous", "length_fitted", "prefix_cache")
+_SWITCHES = ("ahead", "continuous", "length_fitted", "prefix_cache")
 _MOST_IDS = 2**31
 
 

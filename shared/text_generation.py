@@ -56,6 +56,10 @@ class Chat:
 
 MOST_CHOICES = 128
 """Of one prompt."""
+MOST_TOKENS = 1 << 20
+"""Of a prompt, and of every other list of token ids."""
+MOST_BIASES = 1024
+"""Tokens whose logits a request changes."""
 
 Prompt = str | tuple[int, ...] | Chat
 """A text, token ids, or messages."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-MODELS = Path(__file__).with_name("pydoc") / "1"
+MODELS = Path(__file__).with_name("docstrings") / "1"
 """Where the graphs are exported to."""
 TOP = 100
 """The largest logits that ``topk.mindir`` gives."""

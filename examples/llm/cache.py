@@ -10,10 +10,10 @@ from examples.llm.sizes import HEAD, HEADS, LAYERS
 
 
 class Cache:
-    """float32 [B, S, H, D] for the keys and for the values of each layer."""
+    """float32 [B, H, S, D] for the keys and for the values of each layer."""
 
     def __init__(self, bucket: Bucket) -> None:
-        shape = (bucket.rows, bucket.cached, HEADS, HEAD)
+        shape = (bucket.rows, HEADS, bucket.cached, HEAD)
         self.arrays = [np.zeros(shape, np.float32) for _ in range(2 * LAYERS)]
 
     def write(self, positions: NDArray[np.int32], new: Sequence[NDArray[np.float32]]) -> None:
@@ -21,4 +21,4 @@ class Cache:
         rows, columns = np.nonzero(positions >= 0)
         at = positions[rows, columns]
         for kept, given in zip(self.arrays, new, strict=True):
-            kept[rows, at] = given[rows, columns]
+            kept[rows, :, at] = given[rows, :, columns]

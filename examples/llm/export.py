@@ -1,11 +1,13 @@
 """Exports the trained network as MINDIR graphs: ``python -m examples.llm.export``.
 
 One file for each bucket, ``prefill_BxTxS.mindir`` or ``decode_BxTxS.mindir``, and two models for
-what comes after: ``argmax.mindir`` and ``topk.mindir``. For instance, with ids beside the logits:
+what comes after: ``argmax.mindir`` and ``topk.mindir``; the tokenizer is copied beside them. For
+instance, with ids beside the logits:
 ``python -m examples.llm.export --buckets 1x32x128 16x1x128 --fused-argmax``.
 """
 
 import argparse
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,9 @@ from mindspore import nn, ops
 from examples.llm.buckets import DEFAULT, MODELS, TOP, Bucket
 from examples.llm.net import Decoder, Extend, load
 from examples.llm.sizes import ADAPTERS, HEAD, HEADS, LAYERS, LORA, VOCABULARY, WEIGHTS
+
+BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+"""What a server reads beside the graphs."""
 
 
 class Argmax(nn.Cell):
@@ -63,7 +68,7 @@ def export(
 
 def _inputs(bucket: Bucket, adapters: bool) -> list[ms.Tensor]:
     tokens = np.zeros((bucket.rows, bucket.tokens), np.int32)
-    cache = np.zeros((bucket.rows, bucket.cached, HEADS, HEAD), np.float32)
+    cache = np.zeros((bucket.rows, HEADS, bucket.cached, HEAD), np.float32)
     chosen = [np.zeros(bucket.rows, np.int32)] if adapters else []
     return [ms.Tensor(each) for each in (tokens, tokens, *[cache] * (2 * LAYERS), *chosen)]
 
@@ -86,6 +91,8 @@ def main() -> None:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     export(options.buckets, options.output, options.fused_argmax, options.adapters)
+    for beside in BESIDE:
+        shutil.copy(WEIGHTS.with_name(beside), options.output)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ import numpy as np
 from mindspore import nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from examples.llm.attention import Attention
+from examples.llm.attention import Attention, heads_first, heads_last
 from examples.llm.sizes import (
     EPSILON,
-    HEAD,
     HEADS,
     HIDDEN,
     INNER,
@@ -77,11 +76,11 @@ class Layer(nn.Cell):
         if adapter is not None:
             mixed = mixed + self.adapters(normed.reshape(rows, length, WIDTH), adapter)
         query, new_keys, new_values = ops.split(mixed, WIDTH, 1)
-        query = query.reshape(rows, length, HEADS, HEAD)
-        new_keys = new_keys.reshape(rows, length, HEADS, HEAD)
-        new_values = new_values.reshape(rows, length, HEADS, HEAD)
+        query = heads_first(query, rows, length)
+        new_keys = heads_first(new_keys, rows, length)
+        new_values = heads_first(new_values, rows, length)
         seen = self.attention(query, new_keys, new_values, bias, keys, values)
-        x = x + self.out(seen.reshape(rows * length, WIDTH))
+        x = x + self.out(heads_last(seen, rows, length))
         inner = self.relu(self.up(self.norm2(x)))
         return x + self.down(inner * inner), new_keys, new_values
 
@@ -124,9 +123,9 @@ class Decoder(nn.Cell):
 class Extend(nn.Cell):
     """The graphs of a server: T tokens of each row, behind the keys and values of earlier ones.
 
-    tokens, positions int32 [B, T]; for each layer keys, values float32 [B, S, H, D]; with
+    tokens, positions int32 [B, T]; for each layer keys, values float32 [B, H, S, D]; with
     adapters one more input, int32 [B]. To logits float32 [B, T, V]; for each layer the keys and
-    values float32 [B, T, H, D] of the tokens; with ``argmax`` the ids int32 [B, T] of the largest
+    values float32 [B, H, T, D] of the tokens; with ``argmax`` the ids int32 [B, T] of the largest
     logits. A token sees the cached positions before the first of its row, and the tokens of this
     call at positions up to its own.
     """
@@ -143,7 +142,7 @@ class Extend(nn.Cell):
         keys0, values0, keys1, values1, keys2, values2, keys3, values3, adapter=None,
     ):  # fmt: skip
         rows, length = tokens.shape
-        bias = self.decoder.bias_of(positions, self.seen(positions, keys0.shape[1]))
+        bias = self.decoder.bias_of(positions, self.seen(positions, keys0.shape[2]))
         x = self.decoder.embed(tokens)
         cached = (keys0, values0, keys1, values1, keys2, values2, keys3, values3)
         outputs = ()

@@ -29,27 +29,27 @@ class NumpyNet:
     def extend(
         self, tokens: Ints, positions: Ints, caches: Sequence[Floats], adapter: Ints | None = None
     ) -> list[Floats]:
-        """Logits [B, T, V], then new keys and values [B, T, H, D] of each layer.
+        """Logits [B, T, V], then new keys and values [B, H, T, D] of each layer.
 
         tokens, positions: [B, T], position -1 where there is none; caches: keys and values
-        [B, S, H, D] of each layer in turn; adapter: [B], 0 for none.
+        [B, H, S, D] of each layer in turn; adapter: [B], 0 for none.
         """
-        bias = bias_of(positions, seen(positions, caches[0].shape[1]))
+        bias = bias_of(positions, seen(positions, caches[0].shape[2]))
         x = self._weights["embedding"][tokens]
         outputs = []
         for layer in range(LAYERS):
             keys, values = caches[2 * layer : 2 * layer + 2]
             mixed = self._mix(layer, x, adapter).reshape(*tokens.shape, 3, HEADS, HEAD)
-            query, new_keys, new_values = (mixed[:, :, part] for part in range(3))
-            keys = np.concatenate((keys, new_keys), 1)
-            values = np.concatenate((values, new_values), 1)
+            query, new_keys, new_values = mixed.transpose(2, 0, 3, 1, 4)
+            keys = np.concatenate((keys, new_keys), 2)
+            values = np.concatenate((values, new_values), 2)
             outputs += [new_keys, new_values]
             x = self._feed(layer, x + self._dense(layer, "out", attend(query, keys, values, bias)))
         return [self._norm("norm", x) @ self._weights["embedding"].T, *outputs]
 
     def logits(self, tokens: Ints, positions: Ints, adapter: Ints | None = None) -> Floats:
         """Of all tokens, computed without a cache: [B, T, V]."""
-        nothing = np.zeros((len(tokens), 0, HEADS, HEAD), np.float32)
+        nothing = np.zeros((len(tokens), HEADS, 0, HEAD), np.float32)
         return self.extend(tokens, positions, [nothing] * (2 * LAYERS), adapter)[0]
 
     def _mix(self, layer: int, x: Floats, adapter: Ints | None) -> Floats:
@@ -90,8 +90,7 @@ def bias_of(positions: Ints, seen: Ints) -> Floats:
 
 
 def attend(query: Floats, keys: Floats, values: Floats, bias: Floats) -> Floats:
-    """query [B, T, H, D], keys and values [B, N, H, D] to what is seen, [B, T, W]."""
-    query, keys, values = (each.transpose(0, 2, 1, 3) for each in (query, keys, values))
+    """query [B, H, T, D], keys and values [B, H, N, D] to what is seen, [B, T, W]."""
     scores = query @ keys.swapaxes(2, 3) + bias
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     shares /= shares.sum(-1, keepdims=True)

@@ -24,6 +24,7 @@ class Script:
         self._stack: Stack | None = None
         self._parts: set[str] = set()
         self._watched = False
+        self._watch_thread: threading.Thread | None = None
 
     def begin(self, part: str, refusal: str) -> Stack:
         """The stack, to start ``part`` on; RuntimeError with ``refusal`` if it was started."""
@@ -34,6 +35,10 @@ class Script:
             self._stack = Stack()
             _stop_on_signals()
         return self._stack
+
+    def has_begun(self, part: str) -> bool:
+        """Whether ``part`` was started."""
+        return part in self._parts
 
     @contextmanager
     def noting_signals(self) -> Iterator[threading.Event]:
@@ -63,7 +68,15 @@ class Script:
         """Keep this process, and what it started, alive until ``stop``."""
         if self._stack is not None and not self._watched:
             self._watched = True
-            threading.Thread(target=self._watch, args=[self._stack], name="services").start()
+            self._watch_thread = threading.Thread(
+                target=self._watch, args=[self._stack], name="services"
+            )
+            self._watch_thread.start()
+
+    def wait(self) -> None:
+        """Return when everything has been stopped, by whomever."""
+        if self._watch_thread is not None:
+            self._watch_thread.join()
 
     def _watch(self, stack: Stack) -> None:
         if stack.children.watch() and self._stack is stack:

@@ -3,19 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mindspore_serving.server.calls import NotAnswered, calling
+from mindspore_serving.server.calls import calling
 from mindspore_serving.server.child import Child
 from mindspore_serving.server.children import Children
 from mindspore_serving.server.distributed_config import DistributedStartConfig
 from mindspore_serving.server.gangs import AwaitedGang
 from mindspore_serving.server.master.context import max_enqueued_requests
+from mindspore_serving.server.readiness import wait_until_serving
 from mindspore_serving.server.start_config import ServableStartConfig
 from shared.ports import free_port
-from shared.wire.health import CHECK_PATH, check_request, is_serving
 from shared.wire.predict_service import SERVICE_NAME
 
 _DEVICE_TYPES = {"none": "CPU", "cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
-_READY_SECONDS = 600.0
 _NO_WORKERS = "Fail to start workers"
 GRPC_DOOR, REST_DOOR = "master", "restful_master"
 
@@ -84,7 +83,7 @@ class Stack:
             *arguments,
             address=master.membership,
         )
-        self._wait([master.child], master.membership, SERVICE_NAME)
+        wait_until_serving(self.children, [master.child], master.membership, SERVICE_NAME)
         self._wait_until_known()
 
     def start_servables(
@@ -105,7 +104,7 @@ class Stack:
         more = ["--enable-lite"] if enable_lite else []
         started = [self._start_servable(config, joined, listen, more) for config in configs]
         for name, address, family in started:
-            self._wait(family, address, name)
+            wait_until_serving(self.children, family, address, name)
             if not masters:
                 self._servables.append(name)
         self._wait_until_known()
@@ -198,19 +197,7 @@ class Stack:
         for master in self._masters.values():
             for name in self._servables if master.child is not None else ():
                 assert master.child is not None
-                self._wait([master.child], master.membership, name)
-
-    def _wait(self, children: Sequence[Child], address: str, service: str) -> None:
-        """Wait until ``service`` serves at ``address``, which needs all of ``children``."""
-        with calling(address) as call:
-
-            def serves() -> bool:
-                try:
-                    return is_serving(call(CHECK_PATH, check_request(service), 5.0))
-                except NotAnswered:
-                    return False
-
-            self.children.wait(children, serves, _READY_SECONDS)
+                wait_until_serving(self.children, [master.child], master.membership, name)
 
 
 def free_address() -> str:

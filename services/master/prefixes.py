@@ -14,6 +14,7 @@ from shared.text_generation import Chat, GenerateRequest
 BLOCK_BYTES = 256
 # What is longer differs late enough.
 _MOST_BLOCKS = 256
+_MOST_BYTES = _MOST_BLOCKS * BLOCK_BYTES
 _REMEMBERED_BLOCKS = 1 << 16
 # A preferred worker may have so much more to do than the average.
 _MOST_OF_AVERAGE, _MORE_THAN_AVERAGE = 1.25, 2
@@ -24,12 +25,12 @@ def blocks_of(request: GenerateRequest) -> tuple[bytes, ...]:
     prompt = request.prompt
     match prompt:
         case str():
-            content = prompt.encode()
+            content = prompt[:_MOST_BYTES].encode()
         case Chat():
             # What a template writes first comes first.
-            content = (prompt.tools_json + prompt.messages_json).encode()
+            content = (prompt.tools_json + prompt.messages_json)[:_MOST_BYTES].encode()
         case _:
-            content = b"".join(token.to_bytes(4, "little") for token in prompt)
+            content = b"".join(token.to_bytes(4, "little") for token in prompt[: _MOST_BYTES // 4])
     before = blake2b(f"{request.model}\0{request.cache_salt}".encode(), digest_size=8).digest()
     whole = min(len(content) // BLOCK_BYTES, _MOST_BLOCKS) * BLOCK_BYTES
     blocks = []

@@ -28,6 +28,11 @@ log = structlog.get_logger()
 _SEED_BITS = 63
 
 
+def draw_seed() -> int:
+    """For a request that names none."""
+    return random.getrandbits(_SEED_BITS)
+
+
 class TextRequests:
     """Answers what clients ask of language models; the doors only translate."""
 
@@ -89,7 +94,7 @@ class TextRequests:
         if request.n > MOST_CHOICES:
             raise InvalidRequest(f"n: expected at most {MOST_CHOICES} choices, got {request.n}")
         if request.sampling.seed is None:
-            sampling = replace(request.sampling, seed=random.getrandbits(_SEED_BITS))
+            sampling = replace(request.sampling, seed=draw_seed())
             request = replace(request, sampling=sampling)
         with self._counted(request.model, request_id):
             async with AsyncExitStack() as stack:

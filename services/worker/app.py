@@ -32,6 +32,7 @@ from services.worker.stages.pool import StageProcesses
 from services.worker.text_metrics import Figures, TextMetrics
 from services.worker.text_requests import TextRequests
 from services.worker.text_rpc import TextDoor
+from services.worker.vllm_metrics import VllmNames
 from shared import metrics as shared_metrics
 from shared.addresses import HostPort
 from shared.errors import LoadFailed, ServingError
@@ -137,7 +138,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
             methods = Methods(servings, runner)
             requests = Requests(servings, runner, metrics, max_calls=settings.max_calls)
             door = DispatchDoor(requests, max_calls=settings.max_calls)
-            texts = _text_door(servings, requests, registry)
+            texts = _text_door(servings, requests, registry, settings)
             rollout = Rollout(repository, servings, functions, scope, metrics, unfit=unfit)
             clients = ClientDoor(
                 requests,
@@ -201,8 +202,13 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                 functions.close()
 
 
-def _text_door(servings: Servings, requests: Requests, registry: CollectorRegistry) -> TextDoor:
-    metrics = TextMetrics(registry, lambda: _figures(servings))
+def _text_door(
+    servings: Servings, requests: Requests, registry: CollectorRegistry, settings: WorkerSettings
+) -> TextDoor:
+    metrics = TextMetrics(lambda: _figures(servings))
+    registry.register(metrics)
+    if settings.vllm_metric_names:
+        registry.register(VllmNames(metrics))
     return TextDoor(TextRequests(servings, requests, metrics))
 
 

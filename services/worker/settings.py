@@ -51,6 +51,8 @@ class WorkerSettings(ServiceSettings):
     """Most time that a request gets there, whatever its client asked for; 0 for no limit."""
     metrics_address: OptionalAddress = ""
     """Where Prometheus scrapes; empty for nowhere."""
+    vllm_metric_names: bool = False
+    """Tell the figures of language models by vLLM's names, too."""
     servable_directory: Path = Path("servables")
     """Folder with NAME/servable_config.py and numbered version folders."""
     servables: Annotated[Names, AfterValidator(_check_servables)] = ()

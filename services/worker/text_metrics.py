@@ -36,12 +36,11 @@ class Figures(NamedTuple):
     values: dict[str, float]
 
 
-class TextMetrics:
-    """Figures of all language models in one registry; ``figures`` says how they are now."""
+class TextMetrics(Collector):
+    """All language models together; ``figures`` says how they are now."""
 
-    def __init__(
-        self, registry: CollectorRegistry, figures: Callable[[], Iterable[Figures]]
-    ) -> None:
+    def __init__(self, figures: Callable[[], Iterable[Figures]]) -> None:
+        registry = self._registry = CollectorRegistry()
         registry.register(_Current(figures))
 
         def counters(name: str, text: str, *labels: str) -> Counters:
@@ -54,6 +53,11 @@ class TextMetrics:
 
         self.requests = counters(
             "requests", "Requests for text answered, by outcome: ok or the error's name.", "outcome"
+        )
+        self.choices = counters(
+            "choices",
+            "Completions that ended: by stop, length or error, or by abort, when nobody waited.",
+            "finish_reason",
         )
         self.prompt_tokens = counters("prompt_tokens", "Tokens of prompts.")
         self.completion_tokens = counters("completion_tokens", "Tokens of completions.")
@@ -72,16 +76,20 @@ class TextMetrics:
             "queue_seconds", "Time that a text waited for its first slot.", _LONG_SECONDS
         )
 
+    def describe(self) -> list[Metric]:
+        """Nothing is asked while services are put together."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """See ``Collector``."""
+        return self._registry.collect()
+
 
 class _Current(Collector):
     """Asks when somebody looks."""
 
     def __init__(self, figures: Callable[[], Iterable[Figures]]) -> None:
         self._figures = figures
-
-    def describe(self) -> list[Metric]:
-        """Nothing is asked while services are put together."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """All figures of all models."""

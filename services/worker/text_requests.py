@@ -93,6 +93,7 @@ class TextRequests:
                     yield reply
             finally:
                 completions.end()
+                watch.left(completions.choices)
 
     def _begin(
         self,

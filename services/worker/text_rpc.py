@@ -47,7 +47,8 @@ class TextDoor:
         replies = self._texts.generate(request, context.deadline, request_id)
         async with aclosing(replies):
             async for reply in replies:
-                await stream.send(write_reply(reply))
+                # A step's tokens for all of a master's clients are one write.
+                await stream.send(write_reply(reply), soon=True)
 
     async def tokenize(self, context: CallContext, message: bytes) -> bytes:
         """The tokens of a text or a chat."""

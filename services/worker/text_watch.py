@@ -1,6 +1,7 @@
 """Looks after one request for text: how long it waits for what."""
 
 import time
+from collections.abc import Iterable
 
 from services.worker.generation.choices import Choice
 from services.worker.text_metrics import TextMetrics
@@ -14,7 +15,8 @@ class TextWatch:
     def __init__(self, metrics: TextMetrics, what: ServableVersion) -> None:
         # The loop's own clock stands still for a millisecond, which is long between tokens.
         self._now = time.monotonic
-        labels = (what.servable, what.version)
+        labels = self._labels = (what.servable, what.version)
+        self._choices = metrics.choices
         self._first = metrics.first_token_seconds.of(*labels)
         self._between = metrics.between_tokens_seconds.of(*labels)
         self._queue = metrics.queue_seconds.of(*labels)
@@ -35,6 +37,11 @@ class TextWatch:
                 self._between.observe((now - before) / tokens)
         self._last_at[choice.number] = now
         self._completion_tokens.count += tokens
+
+    def left(self, choices: Iterable[Choice]) -> None:
+        """Nothing more is told of these."""
+        for choice in choices:
+            self._choices.of(*self._labels, choice.reason or "abort").inc()
 
     def ended(self, usage: Usage) -> None:
         """The last reply was made."""

@@ -67,7 +67,8 @@ class _CalledStream:
     def __init__(self, call: _StreamCall) -> None:
         self._call = call
 
-    async def send(self, *messages: bytes) -> None:
+    async def send(self, *messages: bytes, soon: bool = False) -> None:
+        del soon
         try:
             for message in messages:
                 await self._call.write(message)

@@ -103,7 +103,8 @@ class _ServedStream:
     def __init__(self, context: _ServerContext) -> None:
         self._context = context
 
-    async def send(self, *messages: bytes) -> None:
+    async def send(self, *messages: bytes, soon: bool = False) -> None:
+        del soon
         try:
             for message in messages:
                 await self._context.write(message)

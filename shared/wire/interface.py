@@ -38,8 +38,12 @@ _NOTHING: Metadata = {}
 class Stream(Protocol):
     """Messages in both directions, ordered. One sender and one receiver at a time."""
 
-    async def send(self, *messages: bytes) -> None:
-        """Write messages, together; waits while the peer takes no more. Raises PeerLost."""
+    async def send(self, *messages: bytes, soon: bool = False) -> None:
+        """Write messages, together; waits while the peer takes no more. Raises PeerLost.
+
+        ``soon``: in one write with what other streams of the connection send in this turn of
+        the event loop, where the wire can do that.
+        """
 
     @property
     def is_free(self) -> bool:

@@ -1,5 +1,6 @@
 """What is asked of language models, to protobuf and back."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ DETOKENIZE_PATH = f"/{SERVICE_NAME}/Detokenize"
 LIST_MODELS_PATH = f"/{SERVICE_NAME}/ListModels"
 
 Read = TypeVar("Read", bound=Message)
+Item = TypeVar("Item")
 
 
 def _parse(kind: type[Read], message: bytes) -> Read:
@@ -24,6 +26,13 @@ def _parse(kind: type[Read], message: bytes) -> Read:
         return kind.FromString(message)
     except DecodeError:
         raise InvalidRequest(f"the request is not a valid {kind.__name__} message") from None
+
+
+def _several(name: str, values: Collection[Item], most: int = t.MOST_TOKENS) -> tuple[Item, ...]:
+    """No more than can be looked at while others wait."""
+    if len(values) > most:
+        raise InvalidRequest(f"{name}: expected at most {most}, got {len(values)}")
+    return tuple(values)
 
 
 def write_generate(request: t.GenerateRequest) -> bytes:
@@ -64,7 +73,7 @@ def read_generate(message: bytes) -> t.GenerateRequest:
         case "text":
             prompt = asked.text
         case "token_ids":
-            prompt = tuple(asked.token_ids.ids)
+            prompt = _several("token_ids", asked.token_ids.ids)
         case "chat":
             prompt = _read_chat(asked.chat)
         case _:
@@ -115,6 +124,7 @@ def _write_sampling(sampling: t.Sampling) -> generation_pb2.Sampling:
 
 
 def _read_sampling(asked: generation_pb2.Sampling) -> t.Sampling:
+    _several("logit_bias", asked.logit_bias, t.MOST_BIASES)
     return t.Sampling(
         temperature=asked.temperature,
         top_k=asked.top_k,
@@ -128,10 +138,10 @@ def _read_sampling(asked: generation_pb2.Sampling) -> t.Sampling:
         logit_bias=dict(asked.logit_bias),
         seed=asked.seed if asked.HasField("seed") else None,
         min_tokens=asked.min_tokens,
-        stop_ids=tuple(asked.stop_ids),
+        stop_ids=_several("stop_ids", asked.stop_ids),
         logprobs=asked.logprobs if asked.HasField("logprobs") else None,
         prompt_logprobs=asked.prompt_logprobs if asked.HasField("prompt_logprobs") else None,
-        allowed_ids=tuple(asked.allowed_ids),
+        allowed_ids=_several("allowed_ids", asked.allowed_ids),
         grammar=_read_grammar(asked.grammar) if asked.HasField("grammar") else None,
     )
 
@@ -205,5 +215,5 @@ def read_detokenize(message: bytes) -> t.DetokenizeRequest:
     """A request from bytes; raises InvalidRequest for what is none."""
     asked = _parse(pb.DetokenizeRequest, message)
     return t.DetokenizeRequest(
-        asked.model, tuple(asked.ids), asked.version, asked.skip_special_tokens
+        asked.model, _several("ids", asked.ids), asked.version, asked.skip_special_tokens
     )

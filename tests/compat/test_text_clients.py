@@ -3,7 +3,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import openai
 import pytest
@@ -282,15 +281,3 @@ async def test_huggingface_hub_generates_and_chats():
     assert "".join(each.choices[0].delta.content or "" for each in chunks) == "Hello!"
     assert "the prompt has 200 tokens" in str(failure)
     assert chat.model == "tiny"
-
-
-async def test_the_example_of_the_document_prints_a_text(capsys):
-    page = Path(__file__).parents[2] / "docs" / "generation.md"
-    example = page.read_text().partition("```python\n")[2].partition("```")[0]
-
-    def run(master):
-        exec(example.replace("127.0.0.1:1500", master.rest_address), {})
-
-    async with serving() as (master, _):
-        await inside(run, master)
-    assert "Hello!" in capsys.readouterr().out

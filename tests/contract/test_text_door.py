@@ -9,6 +9,7 @@ import grpc
 import orjson
 import pytest
 
+import mindspore_serving
 from protos.serving.v1 import text_generation_pb2 as pb
 from services.master.app import open_master
 from services.master.settings import MasterSettings
@@ -154,10 +155,13 @@ async def test_the_originals_streams_are_valid_events():
     first, _, last = map(orjson.loads, events_of(content))
     token = {"id": 72, "logprob": -0.5, "special": False, "text": "H"}
     told = {"details": None, "generated_text": "H", "tokens": token, "top_tokens": [token]}
-    assert first == {"event": "message", "retry": 30000, "data": [told]}
+    said = {"token": {"text": "H", "index": 1}}
+    assert first == {"event": "message", "retry": 30000, "data": [told]} | said
+    assert last["generated_text"] == "Hi"
+    assert "token" not in last
     assert last["data"][0]["generated_text"] == "Hi"
     assert len(last["data"][0]["tokens"]) == 2
-    assert orjson.loads(events_of(lines)[0]) == told
+    assert orjson.loads(events_of(lines)[0]) == told | said
     assert whole.json["generated_text"] == "Hi"
     assert (whole.json["finish_reason"], whole.json["generated_tokens"]) == ("eos", 2)
     assert nothing.status == 404
@@ -194,7 +198,8 @@ async def test_pages_tell_of_models_and_their_adapters():
         info = (await ask(address, "GET", "/info")).json
         assert (info["model_id"], info["max_total_tokens"]) == ("tiny", 128)
         assert (await ask(address, "GET", "/load")).json == {"server_load": 0}
-        assert "version" in (await ask(address, "GET", "/version")).json
+        version = mindspore_serving.__version__
+        assert (await ask(address, "GET", "/version")).json == {"version": version}
         for path in ("/health", "/ping", "/"):
             answer = await ask(address, "GET", path)
             assert (answer.status, answer.body) == (200, b"")

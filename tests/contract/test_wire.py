@@ -258,6 +258,20 @@ async def test_a_stream_carries_messages_both_ways(wire):
             assert await anext(answers) == word.upper()
 
 
+async def test_what_is_sent_soon_keeps_its_order(wire):
+    async def tell(context: CallContext, stream: Stream) -> None:
+        for message, soon in ((b"one", True), (b"two", True), (b"three", False), (b"four", True)):
+            await stream.send(message, soon=soon)
+
+    async with (
+        wire.serve(Routes(streams={TALK: tell}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+        channel.stream(TALK) as stream,
+        asyncio.timeout(10),
+    ):
+        assert [each async for each in stream] == [b"one", b"two", b"three", b"four"]
+
+
 async def test_a_stream_that_is_heard_gives_its_messages_in_their_order(wire):
     sent = [b"one", b"two", b"3" * 200_000, b"", b"five", b"end"]
     began, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()

@@ -42,9 +42,9 @@ def batch(first=0):
 
 def caches(bucket):
     """As after 20 tokens; what lies behind is large, so that it shows when it is looked at."""
-    shape = (bucket.rows, bucket.cached, HEADS, HEAD)
+    shape = (bucket.rows, HEADS, bucket.cached, HEAD)
     chance = np.random.default_rng(4)
     arrays = [chance.normal(size=shape).astype(np.float32) for _ in range(2 * LAYERS)]
     for array in arrays:
-        array[:, 20:] = 1e4
+        array[:, :, 20:] = 1e4
     return arrays

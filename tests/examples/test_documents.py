@@ -1,6 +1,5 @@
 """What the documents print, as a reader types it."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import pytest
 
 from mindspore_serving import server
 from shared.declaration import load_servable
-from tests.support.examples import ROOT
+from tests.support.examples import ROOT, blocks
 from tests.support.scripts import run_script
 
 PRELUDE = """
@@ -21,12 +20,6 @@ METHOD = """
 def method(x):
     return register.add_stage(generate, x, outputs_count=1)
 """
-
-
-def blocks(document, language):
-    text = (ROOT / document).read_text()
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [block for written_in, block in found if written_in == language]
 
 
 def declarations():

@@ -86,12 +86,19 @@ def test_what_lies_behind_a_row_in_the_cache_is_not_seen(net):
     bucket = Bucket(8, 16, LENGTH)
     tokens, positions = (each[:, :16] for each in batch(first=20))
     cached = caches(bucket)
-    there = positions >= 0
-    seen = [each[there] for each in net.extend(tokens, positions, cached)]
+    seen = of_tokens(net.extend(tokens, positions, cached), positions)
     for array in cached:
-        array[:, 20:] = 0
-    for one, other in zip(seen, net.extend(tokens, positions, cached), strict=True):
-        np.testing.assert_array_equal(one, other[there])
+        array[:, :, 20:] = 0
+    for one, other in zip(
+        seen, of_tokens(net.extend(tokens, positions, cached), positions), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def of_tokens(outputs, positions):
+    """What outputs say where there are tokens; in keys and values places come after heads."""
+    logits, *new = outputs
+    return [each[positions >= 0] for each in (logits, *(array.swapaxes(1, 2) for array in new))]
 
 
 @pytest.mark.parametrize("adapter", [1, 2])
@@ -173,9 +180,10 @@ class TestMindSpore:
         tokens, positions = (each[: bucket.rows, : bucket.tokens] for each in batch(first=20))
         expected = net.extend(tokens, positions, caches(bucket))
         assert len(expected) == 1 + 2 * LAYERS
-        there = positions >= 0
-        for number, array in enumerate(expected):
-            np.testing.assert_allclose(direct[f"{bucket} {number}"][there], array[there], **NEAR)
+        found = [direct[f"{bucket} {number}"] for number in range(len(expected))]
+        pairs = zip(of_tokens(found, positions), of_tokens(expected, positions), strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(one, other, **NEAR)
         fused = direct[f"{bucket} {len(expected)}"]
         np.testing.assert_array_equal(fused, direct[f"{bucket} 0"].argmax(-1))
 
@@ -197,9 +205,9 @@ class TestMindSpore:
         caches = [f"{kind}{layer}" for layer in range(LAYERS) for kind in ("keys", "values")]
         names = [spec.name for spec in signature.inputs]
         assert names == ["tokens", "positions", *caches, "adapter"]
-        assert {spec.dims for spec in signature.inputs[2:-1]} == {(3, LENGTH, HEADS, HEAD)}
+        assert {spec.dims for spec in signature.inputs[2:-1]} == {(3, HEADS, LENGTH, HEAD)}
         outputs = [spec.dims for spec in signature.outputs]
-        assert outputs == [(3, 1, VOCABULARY), *[(3, 1, HEADS, HEAD)] * (2 * LAYERS)]
+        assert outputs == [(3, 1, VOCABULARY), *[(3, HEADS, 1, HEAD)] * (2 * LAYERS)]
         fused = read_signature(folder / BUCKETS[0].file_name).outputs[-1]
         assert (fused.element_type, fused.dims) == (ElementType.INT32, (1, 16))
 

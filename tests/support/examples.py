@@ -26,6 +26,13 @@ _MADE_WHILE_RUNNING = shutil.ignore_patterns(
 _PROGRESS = "Serving: waiting for the ranks of servable "
 
 
+def blocks(document: str, language: str) -> list[str]:
+    """What a document shows of a language, as it stands there; "" is what has no language."""
+    text = (ROOT / document).read_text()
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for written_in, block in found if written_in == language]
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """An example whose model is exported and whose server runs."""

@@ -112,8 +112,9 @@ class SimulatedAgent:
             bucket, slots = step.decode.bucket, step.decode.slots
             assert bucket in self.rules.decode_buckets
             assert list(slots) == sorted(slots)
-            for number in slots:
+            for number, position in zip(slots, step.decode.positions, strict=True):
                 slot = self.slots[number]
+                assert len(slot.cache) == position
                 assert number < bucket.batch
                 assert len(slot.cache) <= bucket.length
                 slot.cache.append(remembered(slot.cache, slot.last, slot.adapter))

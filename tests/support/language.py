@@ -67,8 +67,8 @@ def _extending(
     folder: Path, bucket: Bucket, layers: int, vocabulary: int, fused: bool, adapters: bool
 ) -> str:
     rows, tokens, length = bucket
-    cache = (rows, length, HEADS, HEAD_DIM)
-    new = (rows, tokens, HEADS, HEAD_DIM)
+    cache = (rows, HEADS, length, HEAD_DIM)
+    new = (rows, HEADS, tokens, HEAD_DIM)
     inputs = [_spec("tokens", "int32", rows, tokens), _spec("positions", "int32", rows, tokens)]
     outputs = [_spec("logits", "float32", rows, tokens, vocabulary)]
     for layer in range(layers):
@@ -107,9 +107,9 @@ def whole_text(vocabulary: int = VOCABULARY, layers: int = LAYERS):
     def spec(*dims):
         return TensorSpec("x", ElementType.FLOAT32, dims)
 
-    outputs = [spec(1, 1, vocabulary)] + [spec(1, 1, HEADS, HEAD_DIM)] * (2 * layers)
+    outputs = [spec(1, 1, vocabulary)] + [spec(1, HEADS, 1, HEAD_DIM)] * (2 * layers)
     run = language(SubgraphSignature((), tuple(outputs)))
-    empty = [np.zeros((1, 1, HEADS, HEAD_DIM), np.float32)] * (2 * layers)
+    empty = [np.zeros((1, HEADS, 1, HEAD_DIM), np.float32)] * (2 * layers)
 
     @cache
     def logits(tokens: tuple[int, ...], adapter: int = 0):

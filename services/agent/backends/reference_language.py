@@ -61,7 +61,8 @@ def topk(signature: SubgraphSignature) -> Function:
 def _extend(
     tokens: Whole, positions: Whole, caches: list[Array], adapter: Array, vocabulary: int
 ) -> tuple[Array, list[Array]]:
-    """Logits [B, T, V], and new keys and values [B, T, H, D] of each layer."""
+    """Logits [B, T, V], and new keys and values [B, H, T, D] of each layer."""
+    caches = [each.swapaxes(1, 2) for each in caches]
     length, *heads = caches[0].shape[1:]
     weights = 3 + np.arange(np.prod(heads), dtype=np.int64).reshape(heads)
     first = np.where(positions >= 0, positions, 1 << 30).min(1)
@@ -74,7 +75,7 @@ def _extend(
         place = positions[..., None, None] * 31 + layer * 17
         keys = (x[..., None, None] * weights + place + 7) % _MOST
         values = (x[..., None, None] * (weights + 2) + place * 3 + 5) % _MOST
-        new += [keys.astype(np.float32), values.astype(np.float32)]
+        new += [each.swapaxes(1, 2).astype(np.float32) for each in (keys, values)]
         kept = [_whole(caches[2 * layer + part], cached) % _MOST for part in range(2)]
         # What the cache says of each place, and what the call does.
         of_cache = _told(kept[0], kept[1], np.arange(length), weights)

@@ -7,10 +7,10 @@ from services.agent.generation.graphs import Kind
 
 
 class BlockStore:
-    """float32 [blocks, block_size, H, D] for keys and values of each layer in turn."""
+    """float32 [blocks, H, block_size, D] for keys and values of each layer in turn."""
 
     def __init__(self, kind: Kind, blocks: int, block_size: int) -> None:
-        shape = (blocks, block_size, kind.heads, kind.head_dim)
+        shape = (blocks, kind.heads, block_size, kind.head_dim)
         # Memory that is zero is taken when it is written to.
         self._arrays: list[Floats] = [np.zeros(shape, np.float32) for _ in range(2 * kind.layers)]
         self._filled = np.zeros(blocks, np.bool_)
@@ -29,12 +29,13 @@ class BlockStore:
         """Copy the slot's block ``index`` to ``block``; all of its tokens are in the cache."""
         first = index * self.block_size
         for kept, array in zip(self._arrays, cache.arrays, strict=True):
-            kept[block] = array[slot, first : first + self.block_size]
+            kept[block] = array[slot, :, first : first + self.block_size]
         self._filled[block] = True
 
     def load(self, blocks: list[int], cache: WorkingCache, slot: int) -> None:
         """Copy blocks to the beginning of a slot of the cache, which has room for them."""
         tokens = len(blocks) * self.block_size
         for kept, array in zip(self._arrays, cache.arrays, strict=True):
-            loaded = array[slot, :tokens].reshape(len(blocks), *kept.shape[1:])
-            np.take(kept, blocks, axis=0, out=loaded, mode="clip")
+            heads, size, head_dim = kept.shape[1:]
+            loaded = array[slot, :, :tokens].reshape(heads, len(blocks), size, head_dim)
+            loaded.swapaxes(0, 1)[:] = kept[blocks]

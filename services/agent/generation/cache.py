@@ -19,7 +19,7 @@ Used = Callable[[], list[tuple[int, int]]]
 
 
 class WorkingCache:
-    """float32 [slots, S, H, D] for keys and values of each layer in turn."""
+    """float32 [slots, H, S, D] for keys and values of each layer in turn."""
 
     def __init__(self, kind: Kind, slots: int, lengths: Sequence[int]) -> None:
         self._kind = kind
@@ -58,7 +58,7 @@ class WorkingCache:
         for slot, tokens in used:
             count = min(tokens, length)
             for old, new in zip(self.arrays, moved, strict=True):
-                new[slot, :count] = old[slot, :count]
+                new[slot, :, :count] = old[slot, :, :count]
         self.arrays, self.length = moved, length
         self.moves += 1
 
@@ -86,29 +86,28 @@ class WorkingCache:
         for row, (slot, tokens) in enumerate(rows):
             if tokens:
                 for source, copy in zip(self.arrays, gathered, strict=True):
-                    copy[row, :tokens] = source[slot, :tokens]
+                    copy[row, :, :tokens] = source[slot, :, :tokens]
         return gathered
 
     def write_token(
         self, slots: Sequence[int], at: Sequence[int], new: Sequence[Floats], rows: Sequence[int]
     ) -> None:
-        """Keep one new token of each slot, at these places, from these rows of [B, 1, H, D]."""
-        places = np.array(slots, np.intp) * self.length + np.array(at, np.intp)
+        """Keep one new token of each slot, at these places, from these rows of [B, H, 1, D]."""
+        places, ends = np.array(slots, np.intp), np.array(at, np.intp)
         # All of them, in order: without another copy.
         picked = slice(None) if rows == list(range(len(new[0]))) else np.array(rows, np.intp)
         for array, given in zip(self.arrays, new, strict=True):
-            flat = array.reshape(-1, *given.shape[2:])
-            flat[places] = given[picked, 0]
+            array[places, :, ends] = given[picked, :, 0]
 
     def write(self, slot: int, first: int, new: Sequence[Floats], row: int, count: int) -> None:
-        """Keep ``count`` new tokens of one slot, from one row of [B, T, H, D].
+        """Keep ``count`` new tokens of one slot, from one row of [B, H, T, D].
 
         Those for which there is no room are left out: no graph could read them.
         """
         count = min(count, self.length - first)
         if count > 0:
             for array, given in zip(self.arrays, new, strict=True):
-                array[slot, first : first + count] = given[row, :count]
+                array[slot, :, first : first + count] = given[row, :, :count]
 
     def wipe(self, slot: int) -> None:
         """Numbers that are none would reach the slot's next sequence: 0 times NaN is NaN."""
@@ -117,7 +116,7 @@ class WorkingCache:
         self._gathered.clear()
 
     def _empty(self, rows: int, length: int) -> list[Floats]:
-        shape = (rows, length, self._kind.heads, self._kind.head_dim)
+        shape = (rows, self._kind.heads, length, self._kind.head_dim)
         arrays = [np.empty(shape, np.float32) for _ in range(2 * self._kind.layers)]
         for array in arrays:
             # The system gives memory page by page when it is written to: now, not step by step.

@@ -149,21 +149,21 @@ def _read(name: str, signature: SubgraphSignature) -> tuple[Kind, Bucket]:
     logits = outputs[0].dims
     if len(tokens) != 2 or len(cache) != 4 or len(logits) != 3 or min(*tokens, *cache) < 1:
         raise LoadFailed(
-            f"{name}: expected tokens [B, T], keys [B, S, H, D] of fixed sizes and logits"
+            f"{name}: expected tokens [B, T], keys [B, H, S, D] of fixed sizes and logits"
             f" [B, T, V], got {inputs[0]}, {inputs[_FIRST_CACHE]} and {outputs[0]}"
         )
     rows, count = tokens
-    _, length, heads, head_dim = cache
+    _, heads, length, head_dim = cache
     vocabulary = logits[2]
     for spec in inputs[:_FIRST_CACHE]:
         _expect(name, "input", spec, ElementType.INT32, (rows, count))
     for spec in inputs[_FIRST_CACHE : _FIRST_CACHE + 2 * layers]:
-        _expect(name, "input", spec, ElementType.FLOAT32, (rows, length, heads, head_dim))
+        _expect(name, "input", spec, ElementType.FLOAT32, (rows, heads, length, head_dim))
     if adapters:
         _expect(name, "input", inputs[-1], ElementType.INT32, (rows,))
     _expect(name, "output", outputs[0], ElementType.FLOAT32, (rows, count, vocabulary))
     for spec in outputs[1 : 1 + 2 * layers]:
-        _expect(name, "output", spec, ElementType.FLOAT32, (rows, count, heads, head_dim))
+        _expect(name, "output", spec, ElementType.FLOAT32, (rows, heads, count, head_dim))
     if fused:
         _expect(name, "output", outputs[-1], ElementType.INT32, (rows, count))
     kind = Kind(layers, heads, head_dim, vocabulary, bool(adapters))

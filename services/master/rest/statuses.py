@@ -1,11 +1,16 @@
 """(pure) Errors and HTTP status codes: one total table, and what only HTTP can get wrong."""
 
 from collections.abc import Sequence
+from reprlib import Repr
 from typing import ClassVar
 
 from shared import errors
 
 _LONGEST_SHOWN = 100
+# The whole of it may be megabytes, or nested deeper than repr() goes.
+_short = Repr()
+_short.maxstring = _short.maxother = 2 * _LONGEST_SHOWN
+_short.maxlist = _short.maxdict = _LONGEST_SHOWN // 3
 
 
 class HttpFault(errors.InvalidRequest):
@@ -35,7 +40,7 @@ class InvalidField(HttpFault):
     """One field of a JSON body is wrong."""
 
     def __init__(self, name: str, expected: str, got: object) -> None:
-        shown = repr(got)
+        shown = _short.repr(got)
         shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
         super().__init__(f"{name}: expected {expected}, got {shown}")
         self.name = name

@@ -5,7 +5,9 @@ from shared.wire.link import Link
 
 
 class StepLine:
-    """Carries steps, one after the other."""
+    """Carries steps, which the agent does one after the other."""
+
+    takes_ahead = True
 
     def __init__(self, link: Link, what: ServableVersion) -> None:
         self._link = link

@@ -25,7 +25,7 @@ class Completions:
         heard: Callable[[Choice, int], None],
     ) -> None:
         self._now = asyncio.get_running_loop().time
-        self._choices = choices
+        self.choices = choices
         self._cancel = cancel
         self._read_prompt = read_prompt
         self._heard = heard
@@ -75,7 +75,7 @@ class Completions:
 
     def end(self) -> None:
         """Nobody listens any more: what still runs ends."""
-        for choice, continuation in zip(self._choices, self.continuations, strict=False):
+        for choice, continuation in zip(self.choices, self.continuations, strict=False):
             if not choice.reason:
                 self._cancel(continuation)
 
@@ -86,7 +86,7 @@ class Completions:
         first_at = self._first_at or self._last_at
         return Usage(
             first.prompt_tokens,
-            sum(choice.generated for choice in self._choices),
+            sum(choice.generated for choice in self.choices),
             min(sequence.cached_tokens, first.prompt_tokens),
             max(0.0, began - self._started_at),
             max(0.0, first_at - began),

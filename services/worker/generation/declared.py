@@ -34,7 +34,7 @@ def declared_of(
     vocabulary = 0
     for subgraph in signature.subgraphs[: graphs.prefill + graphs.decode]:
         rows, tokens = subgraph.inputs[_TOKENS].dims
-        shapes.append(Bucket(rows, tokens, subgraph.inputs[_KEYS].dims[1]))
+        shapes.append(Bucket(rows, tokens, subgraph.inputs[_KEYS].dims[2]))
         vocabulary = subgraph.outputs[_LOGITS].dims[-1]
     said: dict[str, Any] = dict(generation.rules)
     # What is not said goes by the slots: a step must have room for more than one token of each.

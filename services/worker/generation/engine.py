@@ -33,6 +33,9 @@ Join = Callable[[Text], Continuation]
 class StepLine(Protocol):
     """The way to one agent."""
 
+    takes_ahead: bool
+    """Whether it may be given a step while the one before it is under way."""
+
     async def run(self, head: bytes, step: bytes) -> bytes:
         """Have it do one step; raises a ServingError."""
 
@@ -65,8 +68,8 @@ class Engine:
         """Whose cache the scheduler knows."""
         self._forget = True
         self._woken = asyncio.Event()
-        self._asked: asyncio.Task[bytes | ServingError] | None = None
-        """The step that is at work."""
+        self._asked: list[asyncio.Task[bytes | ServingError]] = []
+        """The step that is at work, and the one behind it."""
         self._stalled_at: float | None = None
         """Since when there is no agent that does what it is told."""
         self._cause: ServingError = AgentLost(f"{what}: its agent was lost")
@@ -86,16 +89,19 @@ class Engine:
     def detach(self) -> None:
         """The agent is there no more, or not ready; a step in its hands is lost."""
         self._line = None
-        if self._asked is not None:
-            self._asked.cancel()
+        self._leave()
         self._stalled_at = self._stalled_at or self._now()
         self._woken.set()
 
     def close(self) -> None:
         """End; its texts went elsewhere, or nobody wants them."""
         self._task.cancel()
-        if self._asked is not None:
-            self._asked.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Nobody waits for the steps that were asked for."""
+        for asked in self._asked:
+            asked.cancel()
 
     def add(self, prompt: Prompt, joins: Sequence[Join]) -> list[Continuation]:
         """Continue a prompt, each copy as ``joins`` says.
@@ -150,18 +156,34 @@ class Engine:
             self._forget = True
             self._note(self.scheduler.lost(self._cause, self._now()))
 
-    async def _run(self, line: StepLine, step: Step) -> None:
+    async def _run(self, line: StepLine, first: Step) -> None:
+        """A step, and those that can be sent before the one before them is done."""
+        self._ask(line, first)
+        step: Step | None = first
+        while step is not None:
+            following = self.scheduler.schedule_ahead(self._now()) if line.takes_ahead else None
+            if following is not None:
+                self._ask(line, following)
+            if self._untold:
+                # The call is made in the loop's next turn, and written in the one after it.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                self._tell()
+            await asyncio.wait(self._asked[:1])
+            done = await self._take_in(step, self._asked.pop(0))
+            step = following if done else None
+        self._asked.clear()
+
+    def _ask(self, line: StepLine, step: Step) -> None:
         for start in step.starts:
             self._slots[start.slot] = self._texts[start.sequence]
         message = write_step(step, self._graphs, self._slots, forget=self._forget)
+        self._forget = False
         head = write_head(self._what, self._model, step)
-        asked = self._asked = self._scope.spawn(_answer(line, head, message), name="step")
-        if self._untold:
-            # The call is made in the loop's next turn, and written in the one after it.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            self._tell()
-        await asyncio.wait([asked])
+        self._asked.append(self._scope.spawn(_answer(line, head, message), name="step"))
+
+    async def _take_in(self, step: Step, asked: asyncio.Task[bytes | ServingError]) -> bool:
+        """What came of a step; False: it came to nothing."""
         try:
             if asked.cancelled():
                 raise self._cause
@@ -171,8 +193,7 @@ class Engine:
             outcomes = read_outcomes(answer, step)
         except ServingError as failure:
             await self._failed(failure)
-            return
-        self._forget = False
+            return False
         self._stalled_at = None
         self._note_prompts(step, outcomes)
         logprobs = {
@@ -181,9 +202,11 @@ class Engine:
             if outcome.logprobs
         }
         self._note(self.scheduler.step_done(step, outcomes, self._now()), logprobs)
+        return True
 
     async def _failed(self, failure: ServingError) -> None:
-        """A step came to nothing, and with it all that the agent kept."""
+        """A step came to nothing, and with it all that the agent kept; so will the one behind."""
+        self._leave()
         log.info("step failed", what=str(self._what), reason=failure.message)
         self._forget = True
         self._cause = failure

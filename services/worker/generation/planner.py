@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 
 from services.worker.generation.counts import Counts
@@ -11,6 +12,9 @@ from services.worker.generation.rules import SchedulerRules
 from services.worker.generation.running import Running
 from services.worker.generation.sequences import Sequence, State
 from services.worker.generation.steps import Start
+
+# The token that the step before samples: the agent has it.
+_UNKNOWN = (-1,)
 
 
 @dataclass(slots=True)
@@ -72,6 +76,31 @@ class Planner:
             self._start(plan)
         if self._rules.speculated_tokens:
             self._speculate(plan)
+        return plan
+
+    def plan_ahead(self, under_way: Several[Row], now: float) -> Plan | None:
+        """The rows of the step after the one of these rows, whatever comes of those.
+
+        None if that cannot be known: unless all of them decode, nobody else could, nobody waits
+        for what they may leave, and there are blocks for all. A row whose sequence turns out to
+        have ended is computed in vain.
+        """
+        going_on = [row.sequence for row in under_way if row.sequence.state is State.DECODING]
+        if (
+            self._suspects
+            or not self._rules.ahead
+            or self._rules.speculated_tokens
+            or len(going_on) < len(self._running.line)
+        ):
+            return None
+        left = [each for each in going_on if len(each.tokens) + 1 < each.most_tokens]
+        if len(self._waiting) and (self._running.has_free_slot or len(left) < len(going_on)):
+            return None
+        plan = Plan(now, self._rules.token_budget)
+        for sequence in left:
+            if not self._running.grow(sequence, len(sequence.tokens) + 1):
+                return None
+            plan.add(Row(sequence, sequence.computed + 1, _UNKNOWN, 1))
         return plan
 
     def _try_suspect(self, plan: Plan) -> bool:

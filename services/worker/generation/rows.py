@@ -43,9 +43,9 @@ class Packing:
         decoding = [row for row in rows if row.decodes]
         if not decoding:
             return None
-        slots = sorted(row.sequence.slot for row in decoding)
-        longest = max(row.first for row in decoding)
-        return Decode(_found(self._decode, slots[-1] + 1, 1, longest), tuple(slots))
+        slots, positions = zip(*sorted((row.sequence.slot, row.first) for row in decoding))
+        bucket = _found(self._decode, slots[-1] + 1, 1, max(positions))
+        return Decode(bucket, slots, positions)
 
     def prefills(self, rows: Several[Row]) -> tuple[Prefill, ...]:
         """The cheapest calls for all other rows: those of like length share one."""

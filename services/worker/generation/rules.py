@@ -41,6 +41,8 @@ class SchedulerRules:
     """Whether sequences start while others run; if not, a batch ends before the next starts."""
     length_fitted: bool = True
     """Whether the graphs for shorter texts are used, too."""
+    ahead: bool = True
+    """Whether a step that only decodes is sent while the one before it is under way."""
     prefix_cache: bool = True
     """Whether prompts share blocks; the copies of one prompt do in any case."""
     speculated_tokens: int = 0

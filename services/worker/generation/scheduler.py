@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 from services.worker.generation.counts import Counts
 from services.worker.generation.hashes import BlockHashes
 from services.worker.generation.line import Line
-from services.worker.generation.planner import Planner
+from services.worker.generation.planner import Plan, Planner
 from services.worker.generation.prompts import Prompt
 from services.worker.generation.rows import Packing, Row
 from services.worker.generation.rules import SchedulerRules
@@ -54,6 +54,8 @@ class Scheduler:
         self._steps = 0
         self._outstanding: Step | None = None
         self._rows: list[Row] = []
+        self._ahead: tuple[Step, list[Row]] | None = None
+        """The step that follows the outstanding one."""
 
     @property
     def waiting(self) -> int:
@@ -144,10 +146,27 @@ class Scheduler:
         plan = self._planner.plan(now)
         if not plan.rows:
             return None
+        self._rows, self._outstanding = plan.rows, self._step(plan)
+        return self._outstanding
+
+    def schedule_ahead(self, now: float) -> Step | None:
+        """The step after the one under way, if it is the same whatever comes of that one.
+
+        None, too, while there is such a step already.
+        """
+        if self._outstanding is None or self._ahead is not None:
+            return None
+        plan = self._planner.plan_ahead(self._rows, now)
+        if plan is None or not plan.rows:
+            return None
+        step = self._step(plan)
+        self._ahead = step, plan.rows
+        return step
+
+    def _step(self, plan: Plan) -> Step:
         self._steps += 1
         stores, freed = self._running.changes()
-        self._rows = plan.rows
-        self._outstanding = Step(
+        return Step(
             self._steps,
             stores,
             freed,
@@ -155,7 +174,6 @@ class Scheduler:
             prefills=self._packing.prefills(plan.rows),
             decode=self._packing.decode(plan.rows),
         )
-        return self._outstanding
 
     def step_done(self, step: Step, outcomes: Mapping[int, Outcome], now: float) -> list[Output]:
         """Take in what came of a step, by slot; nothing of one that was lost meanwhile.
@@ -164,7 +182,9 @@ class Scheduler:
         """
         if step is not self._outstanding:
             return []
-        rows, self._rows, self._outstanding = self._rows, [], None
+        rows = self._rows
+        self._outstanding, self._rows = self._ahead or (None, [])
+        self._ahead = None
         outputs = []
         for row in rows:
             if row.sequence.state is not State.FINISHED:
@@ -180,7 +200,7 @@ class Scheduler:
         as the rules let it survive ends with the error; not if the step never ``began``.
         """
         suspects = [row.sequence for row in self._rows] if self._outstanding and began else []
-        self._rows, self._outstanding = [], None
+        self._rows, self._outstanding, self._ahead = [], None, None
         for sequence in suspects:
             sequence.losses += 1
         self._planner.suspect(suspects)

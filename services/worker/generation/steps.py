@@ -72,6 +72,8 @@ class Decode:
     bucket: Bucket
     slots: tuple[int, ...]
     """In ascending order; the other rows of the bucket hold no token."""
+    positions: tuple[int, ...]
+    """Where each slot's last token lies in its sequence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,7 @@ def write_step(
         message.prefills.add(graph=graphs[call.bucket], rows=map(_row, call.chunks))
     if step.decode is not None:
         message.decode.graph = graphs[step.decode.bucket]
-        for slot in step.decode.slots:
-            position = slots[slot].sequence.computed
+        for slot, position in zip(step.decode.slots, step.decode.positions, strict=True):
             message.decode.rows.add(slot=slot, position=position, count=1, samples=True)
     return message.SerializeToString()
 
@@ -123,6 +122,9 @@ def read_outcomes(answer: bytes, step: Step) -> dict[int, Outcome]:
 
 
 def _outcome(chosen: pb.Chosen) -> Outcome:
+    if not (chosen.failure or chosen.complete or chosen.logprobs or chosen.prompt_logprobs):
+        # Most say nothing more.
+        return Outcome(tuple(chosen.tokens))
     return Outcome(
         tuple(chosen.tokens),
         _error(chosen.failure) if chosen.failure else None,

@@ -51,7 +51,8 @@ class ChatTemplate:
         messages = _read("messages", chat.messages_json, list)
         for place, message in enumerate(messages):
             if not isinstance(message, dict):
-                raise InvalidRequest(f"messages[{place}]: expected an object, got {message!r:.60}")
+                got = type(message).__name__
+                raise InvalidRequest(f"messages[{place}]: expected an object, got {got}")
         tools = _read("tools", chat.tools_json, list) if chat.tools_json else None
         given = chat.template_arguments_json
         arguments = _read("template arguments", given, dict) if given else {}

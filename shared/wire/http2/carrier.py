@@ -68,10 +68,13 @@ class Carrier(asyncio.Protocol, Generic[Parsed]):
         if self._core.consumed(stream, count):
             self.flush_soon()
 
-    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
-        """See ``StreamCarrier``. Who sends on streams has collected already: nothing is awaited."""
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
+        """See ``StreamCarrier``. Most who send have collected already: nothing is awaited."""
         sent = True
         for message in messages:
             sent = self._core.send_message(stream, message_prefix(message), message)
-        self.flush()
+        if soon:
+            self.flush_soon()
+        else:
+            self.flush()
         return sent

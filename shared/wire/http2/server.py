@@ -269,8 +269,8 @@ class ServerConnection(Attended):
             self._core.reset(stream, Code.NO_ERROR)
             self.flush_soon()
 
-    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
         """See ``StreamCarrier``."""
         if first:
             self._core.send_headers(stream, FIRST)
-        return super().send_on(stream, messages, first=first)
+        return super().send_on(stream, messages, first=first, soon=soon)

@@ -18,8 +18,11 @@ class StreamCarrier(Protocol):
 
     writable: asyncio.Event
 
-    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool) -> bool:
-        """Write messages; False when some of them waits for the peer's window."""
+    def send_on(self, stream: int, messages: Sequence[bytes], *, first: bool, soon: bool) -> bool:
+        """Write messages; False when some of them waits for the peer's window.
+
+        ``soon``: together with what other streams send in this turn of the event loop.
+        """
 
     def consumed_on(self, stream: int, count: int) -> None:
         """Bytes were taken by their reader: the peer may send as many more."""
@@ -106,14 +109,14 @@ class MessageStream:
 
     # The user's side: ``shared.wire.interface.Stream``.
 
-    async def send(self, *messages: bytes) -> None:
+    async def send(self, *messages: bytes, soon: bool = False) -> None:
         """See ``Stream``."""
         if not self.is_free:
             await self._room.wait()
             await self._carrier.writable.wait()
             if self._lost is not None:
                 raise self._lost
-        self.post(*messages)
+        self._post(messages, soon=soon)
         if not self._room.is_set():
             await self._room.wait()
 
@@ -124,8 +127,11 @@ class MessageStream:
 
     def post(self, *messages: bytes) -> None:
         """See ``Stream``."""
+        self._post(messages, soon=False)
+
+    def _post(self, messages: Sequence[bytes], *, soon: bool) -> None:
         first, self.begun = not self.begun, True
-        if not self._carrier.send_on(self._number, messages, first=first):
+        if not self._carrier.send_on(self._number, messages, first=first, soon=soon):
             self._room.clear()
 
     async def hear(self, take: Callable[[bytes], None]) -> None:

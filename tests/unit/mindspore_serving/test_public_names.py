@@ -24,7 +24,9 @@ OLD_REGISTER = [
     ("module", "names"),
     [
         ("mindspore_serving", ["__version__", "log"]),
-        ("mindspore_serving.client", ["Client", "SSLConfig"]),
+        ("mindspore_serving.client", ["Client", "MindsporeInferenceClient", "SSLConfig"]),
+        ("mindspore_serving.agent.agent_multi_post_method", ["startup_agents"]),
+        ("mindspore_serving.config.config", ["ServingConfig", "check_valid_config"]),
         (
             "mindspore_serving.log",
             ["get_level", "get_log_config", "debug", "info", "warning", "error"],

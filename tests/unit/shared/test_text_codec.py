@@ -84,6 +84,23 @@ def test_what_is_no_request_is_refused(message):
         codec.read_generate(message)
 
 
+@pytest.mark.parametrize("name", ["token_ids", "stop_ids", "allowed_ids", "logit_bias"])
+def test_more_than_can_be_looked_at_is_refused(name):
+    most = t.MOST_BIASES if name == "logit_bias" else t.MOST_TOKENS
+
+    def asked(count):
+        if name == "token_ids":
+            message = pb.GenerateRequest(model="m", token_ids=pb.TokenIds(ids=range(count)))
+        else:
+            value = dict.fromkeys(range(count), 1.0) if name == "logit_bias" else range(count)
+            message = pb.GenerateRequest(model="m", text="a", sampling={name: value})
+        return message.SerializeToString()
+
+    assert codec.read_generate(asked(most))
+    with pytest.raises(InvalidRequest, match=f"{name}: expected at most {most}"):
+        codec.read_generate(asked(most + 1))
+
+
 def test_no_choices_are_one():
     asked = pb.GenerateRequest(model="m", text="a").SerializeToString()
     assert codec.read_generate(asked).n == 1

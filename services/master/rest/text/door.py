@@ -1,7 +1,6 @@
 """The ASGI callable of language models: HTTP and JSON in, text out, whole or as it comes."""
 
 import asyncio
-import random
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -30,7 +29,7 @@ from services.master.rest.text.dialects import Dialect
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.replies import replies_to
 from services.master.rest.text.sse import DONE, Send, Writer, event
-from services.master.text_requests import TextRequests
+from services.master.text_requests import TextRequests, draw_seed
 from shared.deadline import Deadline
 from shared.errors import InternalError, InvalidRequest, NotServed, ServingError, Unavailable
 from shared.text_generation import ListedModel
@@ -40,7 +39,6 @@ from shared.wire.text_replies_codec import read_text, read_tokens
 
 log = structlog.get_logger()
 
-_SEED_BITS = 63
 _LONGEST_REQUEST_ID = 128
 # What takes longer to read than others should wait; no prompt is near it.
 _LARGEST_BODY = 4 << 20
@@ -153,7 +151,7 @@ class TextDoor:
                 urgency.priority,
                 model,
                 lambda name: self._texts.find(name).name,
-                random.getrandbits(_SEED_BITS),
+                draw_seed(),
             )
             asked = None if call is None else call.read(body, caller)
         except ServingError as failure:

@@ -51,6 +51,10 @@ class Fields:
             raise self.fault(name, "true or false")
         return value
 
+    def optional_flag(self, name: str) -> bool | None:
+        """The same, or None."""
+        return self.flag(name) if name in self else None
+
     def number(
         self, name: str, default: float, low: float = -_NO_BOUND, high: float = _NO_BOUND
     ) -> float:

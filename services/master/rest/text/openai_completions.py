@@ -23,7 +23,7 @@ from services.master.rest.text.openai_fields import (
     read_streaming,
     write_usage,
 )
-from shared.text_generation import GenerateReply, Prompt, Token
+from shared.text_generation import GenerateReply, GenerateRequest, Prompt, Token
 
 _DEFAULT_MAX_TOKENS = 16
 _MOST_PROMPTS = 256
@@ -67,7 +67,7 @@ def read(body: Mapping[str, Any], caller: Caller) -> Asked:
     return Asked(requests, answer, streaming.streams, says_done=True)
 
 
-def _with_prompt_logprobs(request: Any, logprobs: int) -> Any:
+def _with_prompt_logprobs(request: GenerateRequest, logprobs: int) -> GenerateRequest:
     if request.sampling.prompt_logprobs is not None:
         return request
     return replace(request, sampling=replace(request.sampling, prompt_logprobs=logprobs))

@@ -6,11 +6,10 @@ from typing import Any
 from services.master.rest.text.answer import Caller, Counted
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.grammars import read_grammar
-from shared.text_generation import MOST_CHOICES, GenerateRequest, Prompt, Sampling
+from shared.text_generation import MOST_BIASES, MOST_CHOICES, GenerateRequest, Prompt, Sampling
 
-MOST_LOGPROBS = 20
+MOST_LOGPROBS, MOST_STOPS = 20, 64
 FINGERPRINT = "mindserve"
-_MOST_STOPS = 64
 _LARGEST_SEED = 2**63 - 1
 _LOWEST_PRIORITY = 999
 
@@ -37,7 +36,7 @@ def read_request(
         prompt=prompt,
         sampling=read_sampling(fields, logprobs, prompt_logprobs),
         max_new_tokens=max_new_tokens,
-        stop=fields.texts("stop", _MOST_STOPS),
+        stop=fields.texts("stop", MOST_STOPS),
         include_stop=fields.flag("include_stop_str_in_output"),
         ignore_eos=fields.flag("ignore_eos"),
         n=n,
@@ -47,9 +46,7 @@ def read_request(
         truncate_prompt_tokens=max(truncated, 0),
         details=details,
         prompt_details=prompt_details or prompt_logprobs is not None,
-        add_special_tokens=(
-            fields.flag("add_special_tokens") if "add_special_tokens" in fields else None
-        ),
+        add_special_tokens=fields.optional_flag("add_special_tokens"),
     )
 
 
@@ -92,7 +89,10 @@ def _bias(fields: Fields) -> dict[int, float]:
     if biases is None:
         return {}
     found = {}
-    for name in fields.raw("logit_bias"):
+    given = fields.raw("logit_bias")
+    if len(given) > MOST_BIASES:
+        raise fields.fault("logit_bias", f"at most {MOST_BIASES} tokens")
+    for name in given:
         if not name.isascii() or not name.isdigit() or len(name) > 9:
             raise fields.fault("logit_bias", "token ids and numbers from -100 to 100")
         found[int(name)] = biases.number(name, 0.0, -100.0, 100.0)
@@ -106,7 +106,6 @@ class Streaming:
     streams: bool
     usage: bool
     """One more chunk with the usage."""
-    """The usage so far in every chunk."""
 
 
 def read_streaming(fields: Fields) -> Streaming:

@@ -9,11 +9,18 @@ from typing import Any
 from services.master.rest.text.answer import Asked, Caller, Event, Headers, check, logprob
 from services.master.rest.text.fields import Fields
 from services.master.rest.text.increments import Increments
-from services.master.rest.text.openai_fields import read_seed
+from services.master.rest.text.openai_fields import MOST_STOPS, read_seed
 from shared import errors
-from shared.text_generation import GenerateReply, GenerateRequest, ListedModel, Sampling, Token
+from shared.text_generation import (
+    GenerateReply,
+    GenerateRequest,
+    ListedModel,
+    Piece,
+    Sampling,
+    Token,
+)
 
-_DEFAULT_NEW_TOKENS = 300
+_DEFAULT_NEW_TOKENS, _DEFAULT_TOP_K = 300, 3
 _RETRY_MILLISECONDS = 30_000
 _VERSION = "2.3"
 
@@ -27,6 +34,10 @@ def read(body: Mapping[str, Any], caller: Caller, *, streams: bool | None = None
         raise fields.fault("inputs", "a text that is not empty")
     if streams is None:
         streams = _lenient({"stream": body.get("stream")}).flag("stream")
+    # It took these and did nothing with them.
+    given.refuse("watermark")
+    if given.number("typical_p", 1.0) not in (0.0, 1.0):
+        raise given.fault("typical_p", "nothing: it is not supported")
     samples = given.flag("do_sample")
     penalty = given.number("repetition_penalty", 1.0, 0.0)
     request = GenerateRequest(
@@ -34,13 +45,15 @@ def read(body: Mapping[str, Any], caller: Caller, *, streams: bool | None = None
         prompt=fields.text("inputs"),
         sampling=Sampling(
             temperature=given.number("temperature", 1.0, 0.0) if samples else 0.0,
-            top_k=given.count("top_k", 0),
+            top_k=given.count("top_k", _DEFAULT_TOP_K),
             top_p=_part(given.number("top_p", 1.0, 0.0, 1.0)),
             repetition_penalty=penalty if penalty not in (0.0, 1.0) else None,
             seed=read_seed(given),
             logprobs=0,
         ),
         max_new_tokens=given.count("max_new_tokens", _DEFAULT_NEW_TOKENS, 1),
+        stop=given.texts("stop", MOST_STOPS),
+        truncate_prompt_tokens=given.count("truncate", 0),
         priority=caller.priority,
         details=True,
     )
@@ -88,18 +101,31 @@ class OriginalAnswer:
         for piece in reply.pieces:
             check(piece)
             self._text += piece.text
-            for token in piece.tokens:
-                written = _write(token, self._increments.add(token.text))
-                self._tokens.append(written)
-                yield self._event(written["text"], written, [written])
+            yield from self._events(piece)
             if piece.finish_reason == "stop":
                 self._finish_reason = "stop" if piece.stopped_by else "eos"
             elif piece.finish_reason:
                 self._finish_reason = piece.finish_reason
 
+    def _events(self, piece: Piece) -> Iterator[Event]:
+        """The text of a piece is told with its last token: it may end before the token does."""
+        last = len(piece.tokens) - 1
+        for place, token in enumerate(piece.tokens):
+            ends = bool(piece.finish_reason) and place == last
+            written = _write(token, self._increments.add(token.text, last=ends))
+            self._tokens.append(written)
+            yield self._event(piece.text if place == last else "", written, [written])
+        if piece.text and not piece.tokens:
+            # What was held back, and is told now that nothing follows.
+            yield self._event(piece.text, self._tokens[-1], self._tokens[-1:])
+
     def _event(self, text: str, tokens: Any, top: list[Event]) -> Event:
         told = {"details": None, "generated_text": text, "tokens": tokens, "top_tokens": top}
-        return message([told]) if self._sse else told
+        # Beside it, what its client and its first versions read and wrote.
+        said: Event = {"token": {"text": text, "index": len(self._tokens)}}
+        if tokens is self._tokens:
+            said = {"generated_text": text}
+        return (message([told]) if self._sse else told) | said
 
     def end(self) -> Iterator[Event]:
         """See ``Answer``."""

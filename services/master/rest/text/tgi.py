@@ -120,7 +120,8 @@ class Generation:
         begun = len(sequence.tokens)
         sequence.tokens += piece.tokens
         for index, token in enumerate(piece.tokens, begun + 1):
-            yield self._event(index, token, sequence.increments.add(token.text))
+            ends = bool(piece.finish_reason) and index == len(sequence.tokens)
+            yield self._event(index, token, sequence.increments.add(token.text, last=ends))
         if piece.finish_reason and not piece.tokens:
             last = sequence.tokens[-1] if sequence.tokens else Token(0)
             rest = sequence.increments.add(b"", last=True)

@@ -25,7 +25,7 @@ def read_tokenize(body: Mapping[str, Any], caller: Caller) -> TokenizeRequest:
         prompt = read_chat(fields, read_tools(fields).as_json)
     else:
         prompt = _required(fields, "prompt")
-    special = fields.flag("add_special_tokens") if "add_special_tokens" in fields else None
+    special = fields.optional_flag("add_special_tokens")
     return TokenizeRequest(fields.text("model") or caller.model, prompt, add_special_tokens=special)
 
 

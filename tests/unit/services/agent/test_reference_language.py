@@ -18,7 +18,7 @@ def toys(tmp_path):
 
 
 def caches(value=0.0):
-    return [np.full((2, 16, HEADS, HEAD_DIM), value, np.float32) for _ in range(2 * LAYERS)]
+    return [np.full((2, HEADS, 16, HEAD_DIM), value, np.float32) for _ in range(2 * LAYERS)]
 
 
 def prefilled(toys, cache):
@@ -28,7 +28,7 @@ def prefilled(toys, cache):
     tokens[1, :count], positions[1, :count] = TEXT[:-1], range(count)
     logits, *new = toys.execute(0, [tokens, positions, *cache])
     for array, given in zip(cache, new, strict=True):
-        array[1, :count] = given[1, :count]
+        array[1, :, :count] = given[1, :, :count]
     return logits[1, :count]
 
 
@@ -62,7 +62,7 @@ def test_each_number_of_the_cache_counts(toys):
     prefilled(toys, cache)
     expected = decoded(toys, cache)
     for array in cache:
-        for at in np.ndindex(len(TEXT) - 1, HEADS, HEAD_DIM):
+        for at in np.ndindex(HEADS, len(TEXT) - 1, HEAD_DIM):
             kept = array[1][at]
             array[1][at] = kept + 1
             assert (decoded(toys, cache) != expected).any()
@@ -77,5 +77,5 @@ def test_the_most_likely_token_is_one_alone():
 
 def test_what_is_no_number_in_the_cache_is_none_in_the_logits(toys):
     cache = caches()
-    cache[3][1, 15] = np.nan
+    cache[3][1, :, 15] = np.nan
     assert np.isnan(prefilled(toys, cache)).all()

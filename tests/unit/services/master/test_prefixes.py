@@ -35,6 +35,13 @@ def test_chats_and_token_ids_have_blocks_too():
     assert one[0] == blocks(Chat("n" * 300, "t" * 300))[0]
 
 
+@pytest.mark.parametrize("unit", ["é", (7,)])
+def test_what_lies_far_behind_is_not_looked_at(unit):
+    most = 1 << 16
+    assert blocks(unit * (most * 4)) == blocks(unit * most)
+    assert len(blocks(unit * (most * 4))) == most // BLOCK_BYTES
+
+
 def test_masters_that_know_nothing_prefer_the_same_worker():
     asked = blocks("x" * 1000)
     first = Prefixes().preferred(asked, WORKERS)

@@ -43,6 +43,7 @@ def all_rules(draw: st.DrawFn) -> SchedulerRules:
         call_tokens=draw(st.integers(0, 8)),
         continuous=draw(st.sampled_from((True, True, True, False))),
         length_fitted=draw(st.booleans()),
+        ahead=draw(st.sampled_from((True, True, True, False))),
         prefix_cache=draw(st.booleans()),
         speculated_tokens=draw(st.integers(0, 4)),
         spare_blocks=draw(st.integers(0, 3)),
@@ -74,7 +75,7 @@ def prompts(draw: st.DrawFn) -> Prompt:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Events in any order, with at most one step under way."""
+    """Events in any order, with at most one step under way and one that was sent ahead."""
 
     @initialize(rules=all_rules(), first=st.lists(prompts(), min_size=1, max_size=5))
     def make(self, rules: SchedulerRules, first: list[Prompt]) -> None:
@@ -84,7 +85,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = 0.0
         self.told: dict[Sequence, list[int]] = {}
         self.ended: dict[Sequence, Finish] = {}
-        self.under_way: tuple[Step, dict[int, Outcome]] | None = None
+        self.under_way: list[tuple[Step, dict[int, Outcome]]] = []
         for prompt in first:
             self.add_prompt(prompt)
 
@@ -117,7 +118,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.agent.know(added)
         self.told |= {sequence: [] for sequence in added}
 
-    @precondition(lambda self: self.under_way is None)
+    @precondition(lambda self: not self.under_way)
     @rule()
     def begin_step(self) -> None:
         decoding = [each for each in self.alive if each.state is State.DECODING]
@@ -138,8 +139,29 @@ class AnyOrder(RuleBasedStateMachine):
                 self._check_preempted(sequence)
         if not self._is_trial(step):
             self._check_order(step)
-        self.under_way = step, self.agent.run(step)
+        self.under_way.append((step, self.agent.run(step)))
         assert self.scheduler.schedule(self.now) is None
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def send_ahead(self) -> None:
+        preemptions = self.scheduler.counts.preemptions
+        step = self.scheduler.schedule_ahead(self.now)
+        if step is None:
+            return
+        assert self.rules.ahead
+        assert len(self.under_way) == 1
+        assert self.scheduler.counts.preemptions == preemptions
+        assert not step.starts
+        assert not step.prefills
+        assert step.decode is not None
+        running = [each for each in self.alive if each.slot >= 0]
+        assert all(each.state is State.DECODING for each in running)
+        ending = {each.slot for each in running if len(each.tokens) + 1 >= each.most_tokens}
+        assert {each.slot for each in running} - ending == set(step.decode.slots)
+        assert not self.scheduler.waiting or not (ending or len(running) < self.rules.slots)
+        self.under_way.append((step, self.agent.run(step)))
+        assert self.scheduler.schedule_ahead(self.now) is None
 
     def _is_trial(self, step: Step) -> bool:
         """Whether a sequence that may have broken the agent is computed alone."""
@@ -168,26 +190,26 @@ class AnyOrder(RuleBasedStateMachine):
                     for each in self.alive
                 )
 
-    @precondition(lambda self: self.under_way is not None)
+    @precondition(lambda self: self.under_way)
     @rule(data=st.data(), fails=st.integers(0, 20))
     def finish_step(self, data: st.DataObject, fails: int) -> None:
-        assert self.under_way is not None
-        step, outcomes = self.under_way
-        self.under_way = None
+        step, outcomes = self.under_way.pop(0)
         if fails == 20 and outcomes:
             slot = data.draw(st.sampled_from(sorted(outcomes)))
             outcomes[slot] = Outcome(error=ExecutionFailed("m: broken"))
         self._tell(self.scheduler.step_done(step, outcomes, self.now))
 
-    @precondition(lambda self: self.under_way is None)
-    @rule(steps=st.integers(1, 12))
-    def go_on(self, steps: int) -> None:
+    @precondition(lambda self: not self.under_way)
+    @rule(steps=st.integers(1, 12), ahead=st.booleans())
+    def go_on(self, steps: int, ahead: bool) -> None:
         for _ in range(steps):
-            self.begin_step()
-            if self.under_way is None:
+            if not self.under_way:
+                self.begin_step()
+            if not self.under_way:
                 return
-            step, outcomes = self.under_way
-            self.under_way = None
+            if ahead:
+                self.send_ahead()
+            step, outcomes = self.under_way.pop(0)
             self._tell(self.scheduler.step_done(step, outcomes, self.now))
             self.hold_together()
 
@@ -207,7 +229,7 @@ class AnyOrder(RuleBasedStateMachine):
     def lose_agent(self, how: int) -> None:
         if how:
             return  # agents are lost rarely
-        step = self.under_way[0] if self.under_way else Step(0)
+        step = self.under_way[0][0] if self.under_way else Step(0)
         slots = {chunk.slot for call in step.prefills for chunk in call.chunks}
         slots |= set(step.decode.slots if step.decode else ())
         computed = [each for each in self.alive if each.slot in slots]
@@ -216,10 +238,9 @@ class AnyOrder(RuleBasedStateMachine):
         self._tell(outputs)
         failed = {each.sequence for each in outputs if each.finish is Finish.ERROR}
         assert failed == ended
-        if self.under_way is not None:
-            step, outcomes = self.under_way
+        for step, outcomes in self.under_way:
             assert self.scheduler.step_done(step, outcomes, self.now) == []
-            self.under_way = None
+        self.under_way.clear()
         self.agent = SimulatedAgent(self.rules, self.agent.adapters)
 
     @rule(seconds=st.integers(1, 5))
@@ -262,12 +283,10 @@ class AnyOrder(RuleBasedStateMachine):
             return
         # The first in order makes progress in every step, so so many steps are enough.
         most = 4 * sum(each.most_tokens for each in self.alive) + 4
-        while self.under_way is not None or self.alive:
-            if self.under_way is None:
+        while self.under_way or self.alive:
+            if not self.under_way:
                 self.begin_step()
-            assert self.under_way is not None
-            step, outcomes = self.under_way
-            self.under_way = None
+            step, outcomes = self.under_way.pop(0)
             self._tell(self.scheduler.step_done(step, outcomes, self.now))
             self.hold_together()
             most -= 1

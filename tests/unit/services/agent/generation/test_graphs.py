@@ -102,15 +102,15 @@ CHANGES = {
     ),
     "cache": (
         2,
-        lambda d: d["inputs"][4].update(dims=[4, 8, 2, 3]),
-        "input 'keys1': expected float32[4, 16, 2, 3], got float32[4, 8, 2, 3]",
+        lambda d: d["inputs"][4].update(dims=[4, 2, 8, 3]),
+        "input 'keys1': expected float32[4, 2, 16, 3], got float32[4, 2, 8, 3]",
     ),
     "dynamic": (
         0,
         lambda d: d["inputs"][0].update(dims=[1, -1]),
         "of fixed sizes and logits [B, T, V], got int32[1, ?]",
     ),
-    "flat": (0, lambda d: d["inputs"][2].update(dims=[1, 16, 6]), "keys [B, S, H, D]"),
+    "flat": (0, lambda d: d["inputs"][2].update(dims=[1, 16, 6]), "keys [B, H, S, D]"),
     "logits": (
         0,
         lambda d: d["outputs"][0].update(dims=[1, 4, 61]),
@@ -119,7 +119,7 @@ CHANGES = {
     "new keys": (
         3,
         lambda d: d["outputs"][1].update(dtype="float16"),
-        "output 'new_keys0': expected float32[8, 1, 2, 3], got float16[8, 1, 2, 3]",
+        "output 'new_keys0': expected float32[8, 2, 1, 3], got float16[8, 2, 1, 3]",
     ),
     "argmax": (
         4,

@@ -345,7 +345,7 @@ def test_what_was_gathered_for_a_row_without_numbers_reaches_no_other_row(tmp_pa
     for slot in (0, 1, 0):
         prefill(engine, 0, [engine.row(slot, 4)])
     for array in engine.model._cache.arrays:
-        array[0, 6] = np.nan  # behind what is there of slot 1
+        array[0, :, 6] = np.nan  # behind what is there of slot 1
     assert "no numbers" in only(prefill(engine, 0, [engine.row(0, 4)])).failure
     prefill(engine, 0, [engine.row(1, 4)])
     assert only(prefill(engine, 0, [engine.row(1, 4)])).tokens == recomputed(PROMPTS[2], 1)

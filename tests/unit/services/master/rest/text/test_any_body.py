@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.master.rest.statuses import InvalidField
 from services.master.rest.text import openai_chat, openai_completions, original, tgi, tokens
 from services.master.rest.text.answer import Caller
 from shared.errors import ServingError
@@ -77,3 +78,20 @@ def test_what_is_nested_too_deep_to_be_sent_on_is_refused(name):
     }[name]
     with pytest.raises(ServingError, match="JSON of at most 250 levels"):
         openai_chat.read(body, CALLER)
+
+
+@pytest.mark.parametrize("depth", [5, 1000, 1020])
+def test_what_is_refused_is_shown_however_deep_it_is(depth):
+    deep = orjson.loads(b"[" * depth + b"]" * depth)
+    with pytest.raises(InvalidField) as raised:
+        openai_completions.read({"prompt": deep}, CALLER)
+    assert len(raised.value.message) < 250
+
+
+def test_biases_are_bounded():
+    body = {"prompt": "a", "logit_bias": {str(token): 1 for token in range(1024)}}
+    (request,) = openai_completions.read(body, CALLER).requests
+    assert len(request.sampling.logit_bias) == 1024
+    body["logit_bias"]["2000"] = 1
+    with pytest.raises(InvalidField, match="logit_bias: expected at most 1024 tokens"):
+        openai_completions.read(body, CALLER)

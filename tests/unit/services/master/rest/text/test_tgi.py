@@ -106,6 +106,14 @@ def test_half_characters_are_told_when_they_are_whole():
     assert [event["token"]["text"] for event in events] == ["", "€"]
 
 
+def test_half_a_character_at_the_end_is_told_too():
+    answer = read_generate_stream({"inputs": "a"}, CALLER).answer
+    piece = Piece(0, "b\ufffd", (1, 2), "length", tokens=(Token(1, b"b"), Token(2, b"\xe2")))
+    events = [*answer.add(0, GenerateReply((piece,), Usage(1, 2))), *answer.end()]
+    assert [event["token"]["text"] for event in events] == ["b", "\ufffd"]
+    assert events[-1]["generated_text"] == "b\ufffd"
+
+
 def test_a_sequence_that_ends_without_a_token_has_a_last_event_still():
     answer = read_root({"inputs": "a", "stream": True}, CALLER).answer
     first = GenerateReply((Piece(0, "b", tokens=(Token(5, b"b", logprob=-1.0),)),))

@@ -1,0 +1,1 @@
+"""Agents of a language model, started as MindSpore's llm-serving started them."""

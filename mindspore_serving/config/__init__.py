@@ -1,0 +1,1 @@
+"""How MindSpore's llm-serving was configured, and what each field does here."""
