@@ -15,13 +15,10 @@ from services.agent.device.load_message import LoadMessage
 from services.agent.device.process import DeviceProcess
 from services.agent.device.withdrawals import Withdrawals, create_page
 from services.worker.generation.buckets import Bucket
-from services.worker.generation.continuations import Continuation
 from services.worker.generation.scheduler import Scheduler
-from services.worker.generation.sequences import Sequence
 from services.worker.generation.steps import Decode, Step
 from services.worker.generation.steps_codec import write_step
 from shared.membership import Device
-from shared.text_generation import Sampling
 from tests.support.generation import RULES, SimulatedAgent, prompt_of, run_all, run_step
 from tests.support.language import toy
 
@@ -72,14 +69,10 @@ def test_a_batch_that_grows_computes_nothing_but_texts():
 
 def test_a_decode_step_is_a_small_message():
     bucket = Bucket(16, 1, 1024)
-    slots = {}
-    for slot in range(16):
-        sequence = Sequence(prompt_of(*[1] * 900), RULES, number=slot, family=slot, turn=0, now=0)
-        sequence.computed = 900
-        slots[slot] = Continuation(Sampling(), 900, print, print, sequence)
-    step = Step(100_000, decode=Decode(bucket, tuple(slots)))
+    slots = tuple(range(16))
+    step = Step(100_000, decode=Decode(bucket, slots, (900,) * 16))
     # Slot numbers and positions, no tokens and no tensors.
-    assert len(write_step(step, {bucket: 3}, slots, forget=False)) < 16 * 12
+    assert len(write_step(step, {bucket: 3}, {}, forget=False)) < 16 * 12
 
 
 def test_nothing_is_offered_before_its_graphs_are_warm(tmp_path):
