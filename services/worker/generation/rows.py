@@ -43,7 +43,9 @@ class Packing:
         decoding = [row for row in rows if row.decodes]
         if not decoding:
             return None
-        slots, positions = zip(*sorted((row.sequence.slot, row.first) for row in decoding))
+        decoding.sort(key=lambda row: row.sequence.slot)
+        slots = tuple(row.sequence.slot for row in decoding)
+        positions = tuple(row.first for row in decoding)
         bucket = _found(self._decode, slots[-1] + 1, 1, max(positions))
         return Decode(bucket, slots, positions)
 
