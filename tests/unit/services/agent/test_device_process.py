@@ -68,7 +68,7 @@ def test_steps_are_applied_to_a_language_model(tmp_path):
     with loaded(files) as (process, told):
         # The engine finds all buckets in what is told of the graphs.
         graphs = told["signatures"][0]["subgraphs"]
-        shapes = [(each["inputs"][0]["dims"], each["inputs"][2]["dims"][1]) for each in graphs[:4]]
+        shapes = [(each["inputs"][0]["dims"], each["inputs"][2]["dims"][2]) for each in graphs[:4]]
         assert shapes == [([1, 8], 16), ([2, 4], 32), ([4, 1], 16), ([8, 1], 32)]
         (chosen,) = sent(process, first_step([4, 5, 6])).chosen
         tokens = list(chosen.tokens)
