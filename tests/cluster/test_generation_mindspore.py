@@ -54,7 +54,8 @@ async def test_texts_of_a_real_model_are_those_of_a_plain_loop(tmp_path):
     async with Cluster(tmp_path) as cluster:
         await asyncio.to_thread(add_example, cluster.servables)
         cluster.start_agent("agent", cluster.start_worker("worker", "--clients-address", direct))
-        await cluster.ready("tiny", direct)
+        # Five graphs are compiled.
+        await cluster.ready("tiny", direct, seconds=300)
         async with texts_at(direct) as texts:
             alone = await texts.only(asked(PROMPTS[0], new=NEW))
             made = await asyncio.gather(*(texts.only(asked(each, new=NEW)) for each in PROMPTS))

@@ -217,8 +217,12 @@ class Cluster:
         """Whether the master (or the service at ``address``) says that it serves ``name``."""
         return await serves(address or self.front, name)
 
-    async def ready(self, name: str, address: str = "") -> None:
-        await until(lambda: self.serving(name, address), what=lambda: f"{name}\n{self.logs()}")
+    async def ready(self, name: str, address: str = "", seconds: float = READY_SECONDS) -> None:
+        await until(
+            lambda: self.serving(name, address),
+            seconds=seconds,
+            what=lambda: f"{name}\n{self.logs()}",
+        )
 
     def logs(self) -> str:
         return "\n".join(
