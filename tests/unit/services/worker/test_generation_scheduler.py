@@ -590,7 +590,7 @@ def test_when_the_agent_is_lost_sequences_start_anew_and_make_the_same_text() ->
     assert stack.scheduler.lost(AgentLost("m: gone"), 0.0) == []
     assert stack.scheduler.step_done(under_way, {}, 0.0) == []
     assert stack.scheduler.blocks_cached == 0
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     step = stack.step()
     assert (step.freed, step.stores) == ((), ())
     assert step.starts == (Start(0, sequences[0].number, ()),)
@@ -623,7 +623,7 @@ def test_a_sequence_survives_so_many_losses_and_not_one_more() -> None:
         assert stack.scheduler.schedule(0.0) is not None
         assert stack.scheduler.lost(error, 0.0) == expected
     assert sequence.error is error
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     stack.run()
     assert_plain(waiting)
 
@@ -643,7 +643,7 @@ def test_a_sequence_that_breaks_its_agent_again_and_again_ends_alone() -> None:
                 assert slots == [poison.slot]
                 assert step.decode is None
             ended += stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-            stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+            stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
         else:
             stack.scheduler.step_done(step, stack.agent.run(step), 0.0)
     assert ended == [Output(poison, (), Finish.ERROR)]
@@ -658,7 +658,7 @@ def test_after_a_loss_each_sequence_that_was_computed_is_tried_alone_and_then_wi
     stack.step()
     assert stack.scheduler.schedule(0.0) is not None
     stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     new = stack.add(prompt_of(3))
     steps = [stack.step(now=5.0), *stack.run()]
     assert [each.started_at for each in sequences] == [0.0, 0.0]
@@ -674,7 +674,7 @@ def test_who_is_tried_leaves_spare_blocks_too() -> None:
     assert len(stack.step().starts) == 2
     assert stack.scheduler.schedule(0.0) is not None
     stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     assert [start.sequence for start in stack.step().starts] == [first.number]
     assert first.generated == 2
     step = stack.step()
