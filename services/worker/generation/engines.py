@@ -44,6 +44,8 @@ class Engines:
         """Those that get prompts."""
         self._decoders: list[Engine] = []
         """Those that continue texts."""
+        self._stands_in = False
+        """Whether those compute prompts because nobody else does."""
 
     def refresh(self, lines: Mapping[str, StepLine]) -> None:
         """Agents changed: these hold the model now."""
@@ -86,8 +88,10 @@ class Engines:
         for engine in engines:
             if not engine.role.decodes:
                 engine.have_takers(bool(self._decoders))
-        if engines and all(role is GenerationRole.DECODE for role in roles):
-            log.info("agents that decode compute prompts, too", what=str(self._what))
+        stands_in = bool(engines) and all(role is GenerationRole.DECODE for role in roles)
+        if stands_in is not self._stands_in:
+            self._stands_in = stands_in
+            log.info("prompts on agents that decode", what=str(self._what), so=stands_in)
 
     def _hand_over(self) -> None:
         """Held texts go on where there is room, in their order: who finds none holds up others."""

@@ -121,11 +121,12 @@ class Scheduler:
         return [each for each in self._running.line if each.state is State.HELD]
 
     def has_room(self, sequence: Sequence) -> bool:
-        """Whether a sequence of another scheduler could start here, behind those that wait."""
+        """Whether a sequence of another scheduler could start here, behind those before it."""
         if not self.running and not self.waiting:
             return True
-        return self._running.free_slots > self.waiting and self._running.fits(
-            sequence, [], before=self._waiting
+        before = [each for each in self._waiting if each.turn <= sequence.turn]
+        return self._running.free_slots > len(before) and self._running.fits(
+            sequence, [], before=before
         )
 
     def known_tokens(self, prompt: Prompt) -> int:

@@ -834,3 +834,44 @@ def test_how_much_of_a_prompt_is_known() -> None:
     assert stack.scheduler.known_tokens(prompt_of(*_LONG, salt="s")) == 0
     assert stack.scheduler.known_tokens(prompt_of(*_LONG, adapter=1)) == 0
     assert Stack(prefix_cache=False).scheduler.known_tokens(prompt_of(*_LONG)) == 0
+
+
+def test_there_is_room_for_those_who_come_before_others() -> None:
+    stack = Stack(slots=2, blocks=4)
+    early, late = Stack().add(prompt_of(1, 2), 1.0), Stack().add(prompt_of(1, 2), 5.0)
+    large = Stack().add(prompt_of(*range(4), *range(4), *range(4), 1), 1.0)
+    stack.add(prompt_of(1, 2, 3, new=9), 2.0)
+    stack.step(2.0)
+    assert stack.scheduler.has_room(late)
+    # 13 tokens take four blocks, one of which is used.
+    assert not stack.scheduler.has_room(large)
+    stack.add(prompt_of(3), 3.0)
+    assert stack.scheduler.has_room(early)
+    assert not stack.scheduler.has_room(late)
+    stack.step(3.0)
+    assert not stack.scheduler.has_room(early)
+    # Alone everything fits that was let in anywhere.
+    assert Stack(slots=2, blocks=4).scheduler.has_room(large)
+
+
+def test_held_sequences_keep_their_slots_until_others_have_them() -> None:
+    stack = Stack(slots=2)
+    stack.scheduler = Scheduler("m", stack.rules, hands_over=True)
+    sequences = [stack.add(prompt_of(1, 2, number, new=5)) for number in range(3)]
+    (first, *_) = stack.outputs()
+    assert len(first.tokens) == 1
+    assert stack.scheduler.held == sequences[:2]
+    assert stack.scheduler.schedule(0.0) is None
+    assert stack.scheduler.waiting == 1
+    woken: list[bool] = []
+    source = stack.scheduler.lend(sequences[0], lambda: woken.append(True))
+    assert source.tokens == 3
+    assert stack.scheduler.held == [sequences[1]]
+    assert stack.scheduler.schedule(0.0) is None
+    source.release()
+    assert woken
+    assert [start.slot for start in stack.step().starts] == [0]
+    # Nobody is told of it here any more.
+    source.release()
+    assert stack.scheduler.cancel(sequences[0]) is None
+    assert not source.is_lost
