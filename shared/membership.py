@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from shared.servable import LanguageGraphs, ModelOptions, ServableVersion
 from shared.tensors import TensorSpec
@@ -19,6 +20,21 @@ class Device:
     id: int
 
 
+class GenerationRole(StrEnum):
+    """What an agent does for language models."""
+
+    BOTH = "both"
+    PREFILL = "prefill"
+    """It computes prompts, which agents that decode go on with."""
+    DECODE = "decode"
+    """It continues texts, and computes prompts when nobody else does."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it continues texts."""
+        return self is not GenerationRole.PREFILL
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """How a member introduces itself."""
@@ -31,6 +47,7 @@ class Hello:
     """Of agents that hold one rank of a distributed model."""
     epoch: int = 0
     """The latest epoch that it heard of."""
+    generation_role: GenerationRole = GenerationRole.BOTH
 
 
 @dataclass(frozen=True, slots=True)

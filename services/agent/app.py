@@ -92,7 +92,8 @@ async def open_agent(settings: AgentSettings) -> AsyncIterator[Agent]:
 
             def hello() -> Hello:
                 number = rank.number if rank else None
-                return Hello(member_id, address, local, device, number, holder.latest_epoch)
+                epoch, role = holder.latest_epoch, settings.generation_role
+                return Hello(member_id, address, local, device, number, epoch, role)
 
             def noticed(notice: Notice) -> None:
                 if isinstance(notice, Assignment):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from services.agent.keys import KeyFile
+from shared.membership import GenerationRole
 from shared.settings import Address, Names, OptionalAddress, Paths, Seconds, ServiceSettings
 
 
@@ -38,6 +39,10 @@ class AgentSettings(ServiceSettings):
     dec_keys: Annotated[Names, AfterValidator(_check_key_files), Field(repr=False)] = ()
     """Files with the keys of encrypted models, as SERVABLE=FILE or SERVABLE=FILE:AES-CBC (without
     a mode: AES-GCM). Each holds 16, 24 or 32 bytes and is read once; /dev/stdin is possible."""
+    generation_role: GenerationRole = GenerationRole.BOTH
+    """What it does for language models: both, prefill (it computes prompts, which agents that
+    decode go on with) or decode (it continues texts; prompts only while nobody else computes
+    them)."""
     rank: Annotated[int, Field(ge=0)] | None = None
     """The rank of its worker's distributed model that this agent runs; without one it runs what
     its worker assigns."""
@@ -59,4 +64,6 @@ class AgentSettings(ServiceSettings):
             raise ValueError("a rank needs model_files: its worker does not know them")
         if self.rank is None and (self.model_files or self.group_config_files):
             raise ValueError("model_files and group_config_files are of no use without a rank")
+        if self.rank is not None and self.generation_role is not GenerationRole.BOTH:
+            raise ValueError("a rank does both: generation_role is for agents without one")
         return self

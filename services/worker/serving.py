@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.worker.agents.agents import Agents
-from services.worker.agents.progress import Progress
+from services.worker.agents.progress import Progress, has_decoder, progress_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.gangs.pool import GangPool
 from services.worker.generation.language_serving import LanguageServing
@@ -82,6 +82,16 @@ class Serving:
         """Agents changed: its language model goes on with those that hold it now."""
         if self.language is not None:
             self.language.refresh(agents.step_lines(self.what))
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether texts are continued by one of those that hold it, if it is for texts."""
+        return self.language is None or has_decoder(self.holders.standings(self.what))
+
+    def progress_with(self, needed: int) -> Progress:
+        """How far those are who hold it, so many of whom are needed at least."""
+        decodes = self.language is not None
+        return progress_of(self.holders.standings(self.what), needed, decodes=decodes)
 
     def advance(self, progress: Progress) -> None:
         """Its load is that far."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from services.worker.agents.agents import Agents
-from services.worker.agents.progress import Progress, progress_of
+from services.worker.agents.progress import Progress
 from services.worker.batching.policy import BatchingPolicy, policy_of
 from services.worker.batching.queue import BatchQueue
 from services.worker.gangs.formation import Formation
@@ -253,12 +253,12 @@ class Servings:
             serving.advance(Progress(VersionState.READY, ""))
             return True
         if serving.progress.state is VersionState.READY:
-            return holding >= self._min_agents
+            return holding >= self._min_agents and serving.is_continued
         if serving.settled.is_set():
             return False
         # What a worker starts with may be told to wait for more agents.
         needed = self._agents_at_start if serving.keeps_trying else self._min_agents
-        progress = progress_of(serving.holders.standings(what), needed)
+        progress = serving.progress_with(needed)
         if progress.state is VersionState.READY:
             try:
                 serving.check_fits()

@@ -16,6 +16,7 @@ _LONG_SECONDS = (*SECONDS_BUCKETS, 60.0, 120.0, 300.0)
 _GAUGES = {
     "running": "Texts that have slots.",
     "waiting": "Texts that wait for a slot.",
+    "hand_overs_waiting": "Texts with computed prompts that wait for an agent that decodes.",
     "cache_use": "Share of the blocks of KV cache that texts use which run.",
 }
 _COUNTERS = {
@@ -25,6 +26,9 @@ _COUNTERS = {
     "prefix_hits": "... and how many of them were loaded instead of computed.",
     "proposed_tokens": "Tokens proposed by speculation, ...",
     "accepted_tokens": "... and how many of them were what the model says.",
+    "hand_overs": "Texts that went on with another agent than the one that computed their prompts.",
+    "transferred_tokens": "Tokens whose cache went from one agent to another, ...",
+    "transferred_bytes": "... and how many bytes that was.",
 }
 
 

@@ -38,6 +38,7 @@ def write_report(report: m.Report) -> bytes:
                     pb.Device(type=report.device.type, id=report.device.id)
                 )
             message.hello.epoch = report.epoch
+            message.hello.generation_role = report.generation_role
             if report.rank is not None:
                 message.hello.rank = report.rank
         case m.Heartbeat():
@@ -82,7 +83,24 @@ def _read_hello(hello: pb.Hello, peer_host: str) -> m.Hello:
         address = HostPort(peer_host or "127.0.0.1", address.port)
     device = m.Device(hello.device.type, hello.device.id) if hello.HasField("device") else None
     rank = hello.rank if hello.HasField("rank") else None
-    return m.Hello(hello.member_id, str(address), hello.local_address, device, rank, hello.epoch)
+    return m.Hello(
+        hello.member_id,
+        str(address),
+        hello.local_address,
+        device,
+        rank,
+        hello.epoch,
+        _read_role(hello.generation_role),
+    )
+
+
+def _read_role(text: str) -> m.GenerationRole:
+    try:
+        return m.GenerationRole(text or m.GenerationRole.BOTH)
+    except ValueError:
+        raise InvalidRequest(
+            f"a member's generation role: expected {', '.join(m.GenerationRole)}, got '{text}'"
+        ) from None
 
 
 def _write_holding(holding: m.Holding) -> pb.Holding:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 import pytest
@@ -17,7 +16,7 @@ from shared.text_generation import Chat, DetokenizeRequest, Grammar, TokenizeReq
 from shared.wire import text_codec as codec
 from shared.wire import text_replies_codec as replies
 from shared.wire.text_replies_codec import read_reply
-from tests.support.cluster import Cluster, until
+from tests.support.cluster import Cluster, children_of, until
 from tests.support.devices import in_its_own_task
 from tests.support.http1 import ask
 from tests.support.texts import (
@@ -328,13 +327,6 @@ async def apart(folder, agents=1, **declared):
         await cluster.ready("tiny", serving.direct)
         async with texts_at(serving.direct) as texts:
             yield serving, texts
-
-
-def children_of(pid):
-    folder = Path(f"/proc/{pid}/task")
-    return [
-        int(each) for task in folder.iterdir() for each in (task / "children").read_text().split()
-    ]
 
 
 async def kill(serving, who):

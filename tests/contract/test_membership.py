@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from protos.serving.v1 import membership_pb2 as pb
 from shared import membership as m
 from shared.errors import InvalidRequest, ServingError, Unavailable
 from shared.servable import DeviceOptions, LanguageGraphs, ModelOptions, ServableVersion
@@ -258,11 +259,21 @@ def test_an_address_without_host_is_the_one_the_registrar_sees():
     assert hello == m.Hello("one", "10.1.2.3:7000")
 
 
+def test_a_role_that_nobody_knows_is_refused():
+    hello = pb.Hello(member_id="a", address="h:1", generation_role="prefil")
+    with pytest.raises(InvalidRequest, match="both, prefill, decode, got 'prefil'"):
+        read_report(pb.Report(hello=hello).SerializeToString(), peer_host="")
+    hello.generation_role = ""
+    said = read_report(pb.Report(hello=hello).SerializeToString(), peer_host="")
+    assert said == m.Hello("a", "h:1", generation_role=m.GenerationRole.BOTH)
+
+
 def test_reports_and_notices_survive_the_wire():
     spec = TensorSpec("x", ElementType.FLOAT32, (-1, 2))
     signature = m.ModelSignature("add", (m.SubgraphSignature((spec,), (spec, spec)),), 8)
     for report in (
         m.Hello("a", "h:1", "unix:/x", m.Device("CPU", 3)),
+        m.Hello("a", "h:1", generation_role=m.GenerationRole.PREFILL),
         m.Heartbeat(7),
         m.Offers(
             (m.Offer(WHAT, {"a": m.OfferedMethod(), "b": m.OfferedMethod()}, 5),), draining=True

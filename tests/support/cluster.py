@@ -46,6 +46,14 @@ async def until(
         await asyncio.sleep(every)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started."""
+    folder = Path(f"/proc/{pid}/task")
+    return [
+        int(each) for task in folder.iterdir() for each in (task / "children").read_text().split()
+    ]
+
+
 def add_servable(
     directory: Path,
     name: str = "toy",

@@ -14,7 +14,8 @@ from services.worker.generation.prompts import Limits, Prompt
 from services.worker.generation.rules import SchedulerRules
 from services.worker.generation.scheduler import Output, Scheduler
 from services.worker.generation.sequences import Finish, Sequence
-from services.worker.generation.steps import Outcome, Step
+from services.worker.generation.sources import Parcel
+from services.worker.generation.steps import Export, Outcome, Step
 
 VOCABULARY = 4
 
@@ -78,18 +79,38 @@ class Slot:
 
 
 @dataclass
+class HeldMemory:
+    """What a parcel holds; it complains when it is not let go of once."""
+
+    content: list[int]
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        return 8 * len(self.content)
+
+    def release(self) -> None:
+        assert not self.closed, "a parcel is let go of twice"
+        self.closed = True
+
+    def lose(self) -> None:
+        self.release()
+
+
+@dataclass
 class SimulatedAgent:
     """Does what steps say and complains about those that cannot be done."""
 
     rules: SchedulerRules
-    adapters: dict[int, int] = field(default_factory=dict)
-    """By the number of the sequence; a real agent is told when it starts."""
+    known: dict[int, Sequence] = field(default_factory=dict)
+    """By their numbers; a real agent is told of those that start."""
     slots: dict[int, Slot] = field(default_factory=dict)
     store: dict[int, list[int]] = field(default_factory=dict)
+    exported: list[tuple[Export, HeldMemory]] = field(default_factory=list)
 
     def know(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:
-            self.adapters[sequence.number] = sequence.prompt.adapter
+            self.known[sequence.number] = sequence
 
     def run(self, step: Step) -> dict[int, Outcome]:
         size = self.rules.block_size
@@ -97,16 +118,28 @@ class SimulatedAgent:
             block = self.slots[store.slot].cache[store.index * size : (store.index + 1) * size]
             assert len(block) == size, "a block is stored that is not full"
             self.store[store.block] = block
+        self.exported = [self._export(each) for each in step.exports]
         for slot in step.freed:
             del self.slots[slot]
+        fetching = set()
         for start in step.starts:
             assert start.slot not in self.slots, "a slot is given to two sequences"
             loaded = [entry for block in start.loads for entry in self.store[block]]
-            self.slots[start.slot] = Slot(self.adapters[start.sequence], loaded)
+            sequence = self.known[start.sequence]
+            self.slots[start.slot] = Slot(sequence.prompt.adapter, loaded, sequence.tokens[-1])
+            if sequence.source is not None:
+                fetching.add(start.slot)
+        for each in step.imports:
+            slot, parcel = self.slots[each.slot], each.parcel
+            assert parcel.first == len(slot.cache), "a parcel does not follow what is there"
+            assert isinstance(parcel.memory, HeldMemory)
+            assert not parcel.memory.closed, "a parcel is read after its end"
+            slot.cache += parcel.memory.content
         rows = [chunk.slot for call in step.prefills for chunk in call.chunks]
         rows += step.decode.slots if step.decode else ()
         assert len(rows) == len(set(rows)), "a slot is in two rows of a step"
-        assert {start.slot for start in step.starts} <= set(rows), "a slot is given too early"
+        begun = {start.slot for start in step.starts}
+        assert begun <= set(rows) | fetching, "a slot is given too early"
         outcomes = self._prefill(step)
         if step.decode is not None:
             bucket, slots = step.decode.bucket, step.decode.slots
@@ -121,6 +154,18 @@ class SimulatedAgent:
                 slot.last = following(slot.cache, slot.last)
                 outcomes[number] = Outcome((slot.last,))
         return outcomes
+
+    def _export(self, export: Export) -> tuple[Export, HeldMemory]:
+        held = self.slots[export.slot].cache[export.first : export.first + export.count]
+        assert len(held) == export.count, "cache is given away that is not there"
+        return export, HeldMemory(held)
+
+    def deliver(self) -> list[HeldMemory]:
+        """Give those who asked what the last step gave away."""
+        exported, self.exported = self.exported, []
+        for export, memory in exported:
+            export.fetch.deliver(Parcel(export.first, export.count, memory))
+        return [memory for _, memory in exported]
 
     def _prefill(self, step: Step) -> dict[int, Outcome]:
         outcomes = {}

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from protos.serving.v1 import exchange_pb2 as protos_dot_serving_dot_v1_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/serving/v1/generation.proto\x12\x14mindserve.serving.v1\"\xf0\x01\n\x04Step\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x66orget\x18\x02 \x01(\x08\x12\x30\n\x06stores\x18\x03 \x03(\x0b\x32 .mindserve.serving.v1.StoreBlock\x12\r\n\x05\x66reed\x18\x04 \x03(\r\x12+\n\x06starts\x18\x05 \x03(\x0b\x32\x1b.mindserve.serving.v1.Start\x12/\n\x08prefills\x18\x06 \x03(\x0b\x32\x1d.mindserve.serving.v1.Forward\x12-\n\x06\x64\x65\x63ode\x18\x07 \x01(\x0b\x32\x1d.mindserve.serving.v1.Forward\"\x8f\x01\n\x05Start\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\x0e\n\x06\x62locks\x18\x03 \x03(\r\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\r\x12\x30\n\x08sampling\x18\x06 \x01(\x0b\x32\x1e.mindserve.serving.v1.Sampling\"\x9a\x04\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x41\n\nlogit_bias\x18\x08 \x03(\x0b\x32-.mindserve.serving.v1.Sampling.LogitBiasEntry\x12\x11\n\x04seed\x18\t \x01(\x04H\x02\x88\x01\x01\x12\x12\n\nmin_tokens\x18\n \x01(\r\x12\x10\n\x08stop_ids\x18\x0b \x03(\r\x12\x15\n\x08logprobs\x18\x0c \x01(\rH\x03\x88\x01\x01\x12\x1c\n\x0fprompt_logprobs\x18\r \x01(\rH\x04\x88\x01\x01\x12\x13\n\x0b\x61llowed_ids\x18\x0e \x03(\r\x12.\n\x07grammar\x18\x0f \x01(\x0b\x32\x1d.mindserve.serving.v1.Grammar\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x0b\n\t_logprobsB\x12\n\x10_prompt_logprobs\"\x7f\n\x07Grammar\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x02 \x01(\tH\x00\x12\x30\n\x07\x63hoices\x18\x03 \x01(\x0b\x32\x1d.mindserve.serving.v1.ChoicesH\x00\x12\x12\n\x08\x61ny_json\x18\x04 \x01(\x08H\x00\x42\x06\n\x04\x66orm\"\x18\n\x07\x43hoices\x12\r\n\x05texts\x18\x01 \x03(\t\"A\n\x07\x46orward\x12\r\n\x05graph\x18\x01 \x01(\r\x12\'\n\x04rows\x18\x02 \x03(\x0b\x32\x19.mindserve.serving.v1.Row\"Y\n\x03Row\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x10\n\x08position\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x12\n\nspeculated\x18\x04 \x03(\r\x12\x0f\n\x07samples\x18\x05 \x01(\x08\"8\n\nStoreBlock\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x62lock\x18\x03 \x01(\r\"_\n\x0bStepOutcome\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x06\x63hosen\x18\x02 \x03(\x0b\x32\x1c.mindserve.serving.v1.Chosen\x12\x16\n\x0e\x64\x65vice_seconds\x18\x03 \x01(\x01\"\xbe\x01\n\x06\x43hosen\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\x35\n\x08logprobs\x18\x03 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\x12<\n\x0fprompt_logprobs\x18\x04 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\"M\n\rTokenLogprobs\x12\x0f\n\x07logprob\x18\x01 \x01(\x02\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x0b\n\x03ids\x18\x03 \x03(\r\x12\x10\n\x08logprobs\x18\x04 \x03(\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/serving/v1/generation.proto\x12\x14mindserve.serving.v1\x1a protos/serving/v1/exchange.proto\"\xce\x02\n\x04Step\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x66orget\x18\x02 \x01(\x08\x12\x30\n\x06stores\x18\x03 \x03(\x0b\x32 .mindserve.serving.v1.StoreBlock\x12\r\n\x05\x66reed\x18\x04 \x03(\r\x12+\n\x06starts\x18\x05 \x03(\x0b\x32\x1b.mindserve.serving.v1.Start\x12/\n\x08prefills\x18\x06 \x03(\x0b\x32\x1d.mindserve.serving.v1.Forward\x12-\n\x06\x64\x65\x63ode\x18\x07 \x01(\x0b\x32\x1d.mindserve.serving.v1.Forward\x12-\n\x07\x65xports\x18\x1e \x03(\x0b\x32\x1c.mindserve.serving.v1.Export\x12-\n\x07imports\x18\x1f \x03(\x0b\x32\x1c.mindserve.serving.v1.Import\"e\n\x06\x45xport\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x10\n\x08position\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12,\n\x06region\x18\x04 \x01(\x0b\x32\x1c.mindserve.serving.v1.Region\"\x82\x01\n\x06Import\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x10\n\x08position\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0e\n\x04\x64\x61ta\x18\x04 \x01(\x0cH\x00\x12.\n\x06region\x18\x05 \x01(\x0b\x32\x1c.mindserve.serving.v1.RegionH\x00\x42\t\n\x07\x63ontent\"\x8f\x01\n\x05Start\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\x0e\n\x06\x62locks\x18\x03 \x03(\r\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\r\x12\x30\n\x08sampling\x18\x06 \x01(\x0b\x32\x1e.mindserve.serving.v1.Sampling\"\x9a\x04\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x41\n\nlogit_bias\x18\x08 \x03(\x0b\x32-.mindserve.serving.v1.Sampling.LogitBiasEntry\x12\x11\n\x04seed\x18\t \x01(\x04H\x02\x88\x01\x01\x12\x12\n\nmin_tokens\x18\n \x01(\r\x12\x10\n\x08stop_ids\x18\x0b \x03(\r\x12\x15\n\x08logprobs\x18\x0c \x01(\rH\x03\x88\x01\x01\x12\x1c\n\x0fprompt_logprobs\x18\r \x01(\rH\x04\x88\x01\x01\x12\x13\n\x0b\x61llowed_ids\x18\x0e \x03(\r\x12.\n\x07grammar\x18\x0f \x01(\x0b\x32\x1d.mindserve.serving.v1.Grammar\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x0b\n\t_logprobsB\x12\n\x10_prompt_logprobs\"\x7f\n\x07Grammar\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x02 \x01(\tH\x00\x12\x30\n\x07\x63hoices\x18\x03 \x01(\x0b\x32\x1d.mindserve.serving.v1.ChoicesH\x00\x12\x12\n\x08\x61ny_json\x18\x04 \x01(\x08H\x00\x42\x06\n\x04\x66orm\"\x18\n\x07\x43hoices\x12\r\n\x05texts\x18\x01 \x03(\t\"A\n\x07\x46orward\x12\r\n\x05graph\x18\x01 \x01(\r\x12\'\n\x04rows\x18\x02 \x03(\x0b\x32\x19.mindserve.serving.v1.Row\"Y\n\x03Row\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x10\n\x08position\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x12\n\nspeculated\x18\x04 \x03(\r\x12\x0f\n\x07samples\x18\x05 \x01(\x08\"8\n\nStoreBlock\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x62lock\x18\x03 \x01(\r\"q\n\x0bStepOutcome\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x06\x63hosen\x18\x02 \x03(\x0b\x32\x1c.mindserve.serving.v1.Chosen\x12\x16\n\x0e\x64\x65vice_seconds\x18\x03 \x01(\x01\x12\x10\n\x08\x65xported\x18\x1e \x03(\x0c\"\xbe\x01\n\x06\x43hosen\x12\x0c\n\x04slot\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\x35\n\x08logprobs\x18\x03 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\x12<\n\x0fprompt_logprobs\x18\x04 \x03(\x0b\x32#.mindserve.serving.v1.TokenLogprobs\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t\x12\x10\n\x08\x63omplete\x18\x06 \x01(\x08\"M\n\rTokenLogprobs\x12\x0f\n\x07logprob\x18\x01 \x01(\x02\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x0b\n\x03ids\x18\x03 \x03(\r\x12\x10\n\x08logprobs\x18\x04 \x03(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +34,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._serialized_options = b'8\001'
-  _globals['_STEP']._serialized_start=61
-  _globals['_STEP']._serialized_end=301
-  _globals['_START']._serialized_start=304
-  _globals['_START']._serialized_end=447
-  _globals['_SAMPLING']._serialized_start=450
-  _globals['_SAMPLING']._serialized_end=988
-  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_start=865
-  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_end=913
-  _globals['_GRAMMAR']._serialized_start=990
-  _globals['_GRAMMAR']._serialized_end=1117
-  _globals['_CHOICES']._serialized_start=1119
-  _globals['_CHOICES']._serialized_end=1143
-  _globals['_FORWARD']._serialized_start=1145
-  _globals['_FORWARD']._serialized_end=1210
-  _globals['_ROW']._serialized_start=1212
-  _globals['_ROW']._serialized_end=1301
-  _globals['_STOREBLOCK']._serialized_start=1303
-  _globals['_STOREBLOCK']._serialized_end=1359
-  _globals['_STEPOUTCOME']._serialized_start=1361
-  _globals['_STEPOUTCOME']._serialized_end=1456
-  _globals['_CHOSEN']._serialized_start=1459
-  _globals['_CHOSEN']._serialized_end=1649
-  _globals['_TOKENLOGPROBS']._serialized_start=1651
-  _globals['_TOKENLOGPROBS']._serialized_end=1728
+  _globals['_STEP']._serialized_start=95
+  _globals['_STEP']._serialized_end=429
+  _globals['_EXPORT']._serialized_start=431
+  _globals['_EXPORT']._serialized_end=532
+  _globals['_IMPORT']._serialized_start=535
+  _globals['_IMPORT']._serialized_end=665
+  _globals['_START']._serialized_start=668
+  _globals['_START']._serialized_end=811
+  _globals['_SAMPLING']._serialized_start=814
+  _globals['_SAMPLING']._serialized_end=1352
+  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_start=1229
+  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_end=1277
+  _globals['_GRAMMAR']._serialized_start=1354
+  _globals['_GRAMMAR']._serialized_end=1481
+  _globals['_CHOICES']._serialized_start=1483
+  _globals['_CHOICES']._serialized_end=1507
+  _globals['_FORWARD']._serialized_start=1509
+  _globals['_FORWARD']._serialized_end=1574
+  _globals['_ROW']._serialized_start=1576
+  _globals['_ROW']._serialized_end=1665
+  _globals['_STOREBLOCK']._serialized_start=1667
+  _globals['_STOREBLOCK']._serialized_end=1723
+  _globals['_STEPOUTCOME']._serialized_start=1725
+  _globals['_STEPOUTCOME']._serialized_end=1838
+  _globals['_CHOSEN']._serialized_start=1841
+  _globals['_CHOSEN']._serialized_end=2031
+  _globals['_TOKENLOGPROBS']._serialized_start=2033
+  _globals['_TOKENLOGPROBS']._serialized_end=2110
 # @@protoc_insertion_point(module_scope)

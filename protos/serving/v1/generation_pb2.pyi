@@ -1,3 +1,4 @@
+from protos.serving.v1 import exchange_pb2 as _exchange_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Step(_message.Message):
-    __slots__ = ("id", "forget", "stores", "freed", "starts", "prefills", "decode")
+    __slots__ = ("id", "forget", "stores", "freed", "starts", "prefills", "decode", "exports", "imports")
     ID_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     STORES_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +16,8 @@ class Step(_message.Message):
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PREFILLS_FIELD_NUMBER: _ClassVar[int]
     DECODE_FIELD_NUMBER: _ClassVar[int]
+    EXPORTS_FIELD_NUMBER: _ClassVar[int]
+    IMPORTS_FIELD_NUMBER: _ClassVar[int]
     id: int
     forget: bool
     stores: _containers.RepeatedCompositeFieldContainer[StoreBlock]
@@ -22,7 +25,35 @@ class Step(_message.Message):
     starts: _containers.RepeatedCompositeFieldContainer[Start]
     prefills: _containers.RepeatedCompositeFieldContainer[Forward]
     decode: Forward
-    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ...) -> None: ...
+    exports: _containers.RepeatedCompositeFieldContainer[Export]
+    imports: _containers.RepeatedCompositeFieldContainer[Import]
+    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ..., exports: _Optional[_Iterable[_Union[Export, _Mapping]]] = ..., imports: _Optional[_Iterable[_Union[Import, _Mapping]]] = ...) -> None: ...
+
+class Export(_message.Message):
+    __slots__ = ("slot", "position", "count", "region")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    position: int
+    count: int
+    region: _exchange_pb2.Region
+    def __init__(self, slot: _Optional[int] = ..., position: _Optional[int] = ..., count: _Optional[int] = ..., region: _Optional[_Union[_exchange_pb2.Region, _Mapping]] = ...) -> None: ...
+
+class Import(_message.Message):
+    __slots__ = ("slot", "position", "count", "data", "region")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    position: int
+    count: int
+    data: bytes
+    region: _exchange_pb2.Region
+    def __init__(self, slot: _Optional[int] = ..., position: _Optional[int] = ..., count: _Optional[int] = ..., data: _Optional[bytes] = ..., region: _Optional[_Union[_exchange_pb2.Region, _Mapping]] = ...) -> None: ...
 
 class Start(_message.Message):
     __slots__ = ("slot", "tokens", "blocks", "prompt_tokens", "adapter", "sampling")
@@ -132,14 +163,16 @@ class StoreBlock(_message.Message):
     def __init__(self, slot: _Optional[int] = ..., index: _Optional[int] = ..., block: _Optional[int] = ...) -> None: ...
 
 class StepOutcome(_message.Message):
-    __slots__ = ("id", "chosen", "device_seconds")
+    __slots__ = ("id", "chosen", "device_seconds", "exported")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     DEVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    EXPORTED_FIELD_NUMBER: _ClassVar[int]
     id: int
     chosen: _containers.RepeatedCompositeFieldContainer[Chosen]
     device_seconds: float
-    def __init__(self, id: _Optional[int] = ..., chosen: _Optional[_Iterable[_Union[Chosen, _Mapping]]] = ..., device_seconds: _Optional[float] = ...) -> None: ...
+    exported: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, id: _Optional[int] = ..., chosen: _Optional[_Iterable[_Union[Chosen, _Mapping]]] = ..., device_seconds: _Optional[float] = ..., exported: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Chosen(_message.Message):
     __slots__ = ("slot", "tokens", "logprobs", "prompt_logprobs", "failure", "complete")

@@ -32,20 +32,22 @@ class Report(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., offers: _Optional[_Union[Offers, _Mapping]] = ..., holdings: _Optional[_Union[Holdings, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("member_id", "address", "local_address", "device", "rank", "epoch")
+    __slots__ = ("member_id", "address", "local_address", "device", "rank", "epoch", "generation_role")
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_ROLE_FIELD_NUMBER: _ClassVar[int]
     member_id: str
     address: str
     local_address: str
     device: Device
     rank: int
     epoch: int
-    def __init__(self, member_id: _Optional[str] = ..., address: _Optional[str] = ..., local_address: _Optional[str] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., rank: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+    generation_role: str
+    def __init__(self, member_id: _Optional[str] = ..., address: _Optional[str] = ..., local_address: _Optional[str] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., rank: _Optional[int] = ..., epoch: _Optional[int] = ..., generation_role: _Optional[str] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("type", "id")

@@ -34,7 +34,13 @@ from services.agent.device.withdrawals import Withdrawals
 from services.agent.generation.language_model import LanguageModel
 from services.agent.generation.step_codec import read_step, write_outcome
 from shared.decryption import DecryptionKey
-from shared.errors import ExecutionFailed, InvalidRequest, LoadFailed, ServingError
+from shared.errors import (
+    ExecutionFailed,
+    InvalidRequest,
+    LoadFailed,
+    MemoryNotShared,
+    ServingError,
+)
 from shared.frames import PREFIX, Frame
 from shared.membership import Device, GangPart, ModelFiles
 from shared.regions import Regions
@@ -163,7 +169,7 @@ def _step(name: str, model: LanguageModel, payload: bytes) -> Frame:
     step = read_step(payload)
     try:
         outcome = model.apply(step)
-    except InvalidRequest:
+    except (InvalidRequest, MemoryNotShared):
         raise
     except Exception as failure:
         reason = _one_line(failure)

@@ -109,6 +109,10 @@ class WorkingCache:
             for array, given in zip(self.arrays, new, strict=True):
                 array[slot, :, first : first + count] = given[row, :, :count]
 
+    def read(self, slot: int, first: int, count: int) -> list[Floats]:
+        """What it holds of ``count`` tokens of one slot, without a copy: each [H, count, D]."""
+        return [array[slot, :, first : first + count] for array in self.arrays]
+
     def wipe(self, slot: int) -> None:
         """Numbers that are none would reach the slot's next sequence: 0 times NaN is NaN."""
         for array in self.arrays:

@@ -20,6 +20,7 @@ from services.agent.generation.steps import (
     StepOutcome,
     StoreBlock,
 )
+from services.agent.generation.transfers import Transfers
 from shared.errors import InvalidRequest
 from shared.membership import ModelFiles
 from shared.servable import LanguageGraphs
@@ -43,13 +44,15 @@ class LanguageModel:
         self._calls = Calls(model, graphs, self._cache)
         self._choosers = Choosers(model, graphs, on_device=language.device_post_sampling)
         self._slots: list[Sequence | None] = [None] * graphs.slots
+        self._transfers = Transfers(self._cache, self._sequence_of, self._used)
         self._next: int | None = None
 
     def apply(self, step: Step) -> StepOutcome:
         """Do one step.
 
-        Raises InvalidRequest for one that does not fit what was done before, and whatever a
-        graph raises. Then nothing is kept: until a step forgets, all are refused.
+        Raises InvalidRequest for one that does not fit what was done before, MemoryNotShared for
+        memory that cannot be reached, and whatever a graph raises. Then nothing is kept: until a
+        step forgets, all are refused.
         """
         where = f"{self._where}, step {step.id}"
         if step.forget:
@@ -65,16 +68,19 @@ class LanguageModel:
         chosen: dict[int, Chosen] = {}
         for store in step.stores:
             self._store_block(store, where)
+        exported = [self._transfers.give(each, where) for each in step.exports]
         for slot in step.freed:
             self._slots[self._taken_slot(slot, where)] = None
         for start in step.starts:
             self._start(start, chosen, where)
+        for each in step.imports:
+            self._transfers.take(each, where)
         for forward in step.prefills:
             self._forward(forward, chosen, where)
         if step.decode is not None:
             self._forward(step.decode, chosen, where)
         self._next = step.id + 1
-        return StepOutcome(step.id, list(chosen.values()), self._calls.seconds)
+        return StepOutcome(step.id, list(chosen.values()), self._calls.seconds, exported)
 
     def _forget(self) -> None:
         self._slots = [None] * len(self._slots)
@@ -88,9 +94,13 @@ class LanguageModel:
             raise InvalidRequest(f"{where}: slot {slot} has no sequence")
         return slot
 
-    def _store_block(self, store: StoreBlock, where: str) -> None:
-        sequence = self._slots[self._taken_slot(store.slot, where)]
+    def _sequence_of(self, slot: int, where: str) -> Sequence:
+        sequence = self._slots[self._taken_slot(slot, where)]
         assert sequence is not None
+        return sequence
+
+    def _store_block(self, store: StoreBlock, where: str) -> None:
+        sequence = self._sequence_of(store.slot, where)
         if store.block >= self._store.blocks:
             raise InvalidRequest(
                 f"{where}: there is no block {store.block}, only {self._store.blocks} blocks"

@@ -5,8 +5,10 @@ from google.protobuf.message import DecodeError
 from protos.serving.v1 import generation_pb2 as pb
 from services.agent.generation.steps import (
     Chosen,
+    Export,
     Forward,
     Grammar,
+    Import,
     Row,
     Sampling,
     Start,
@@ -16,6 +18,7 @@ from services.agent.generation.steps import (
     TokenLogprobs,
 )
 from shared.errors import InvalidRequest
+from shared.wire.exchange_messages import read_region
 
 
 def read_step(payload: bytes) -> Step:
@@ -28,11 +31,23 @@ def read_step(payload: bytes) -> Step:
         step.id,
         step.forget,
         [StoreBlock(each.slot, each.index, each.block) for each in step.stores],
+        [_export(each) for each in step.exports],
         list(step.freed),
         [_start(each) for each in step.starts],
+        [_import(each) for each in step.imports],
         [_forward(each) for each in step.prefills],
         _forward(step.decode) if step.HasField("decode") else None,
     )
+
+
+def _export(export: pb.Export) -> Export:
+    region = read_region(export.region) if export.HasField("region") else None
+    return Export(export.slot, export.position, export.count, region)
+
+
+def _import(given: pb.Import) -> Import:
+    content = read_region(given.region) if given.HasField("region") else given.data
+    return Import(given.slot, given.position, given.count, content)
 
 
 def _start(start: pb.Start) -> Start:
@@ -92,7 +107,9 @@ def _forward(forward: pb.Forward) -> Forward:
 
 def write_outcome(outcome: StepOutcome) -> bytes:
     """A StepOutcome."""
-    written = pb.StepOutcome(id=outcome.id, device_seconds=outcome.device_seconds)
+    written = pb.StepOutcome(
+        id=outcome.id, device_seconds=outcome.device_seconds, exported=outcome.exported
+    )
     for each in outcome.chosen:
         _write(each, written.chosen.add())
     return written.SerializeToString()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from shared.regions import Region
+
 _NO_BIAS: Mapping[int, float] = MappingProxyType({})
 
 
@@ -84,6 +86,24 @@ class StoreBlock:
     block: int
 
 
+class Export(NamedTuple):
+    """Cache of a slot goes to the worker, in its memory or in the answer."""
+
+    slot: int
+    position: int
+    tokens: int
+    region: Region | None = None
+
+
+class Import(NamedTuple):
+    """Cache that another agent computed, as bytes or in the worker's memory."""
+
+    slot: int
+    position: int
+    tokens: int
+    content: bytes | Region = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Done in the order of its fields."""
@@ -91,8 +111,10 @@ class Step:
     id: int
     forget: bool = False
     stores: Sequence[StoreBlock] = ()
+    exports: Sequence[Export] = ()
     freed: Sequence[int] = ()
     starts: Sequence[Start] = ()
+    imports: Sequence[Import] = ()
     prefills: Sequence[Forward] = ()
     decode: Forward | None = None
 
@@ -125,3 +147,5 @@ class StepOutcome:
     id: int
     chosen: list[Chosen]
     device_seconds: float
+    exported: Sequence[bytes] = ()
+    """One for each export; empty where it is in the worker's memory."""

@@ -65,7 +65,7 @@ class Agents:
         )
         device_type = hello.device.type if hello.device is not None else ""
         task = self._scope.spawn(link.keep(), name=f"link to agent {hello.member_id}")
-        self._agents[hello.member_id] = JoinedAgent(link, task, device_type)
+        self._agents[hello.member_id] = JoinedAgent(link, task, device_type, hello.generation_role)
         return self._assignment()
 
     def reassign(self) -> None:
@@ -117,7 +117,7 @@ class Agents:
     def step_lines(self, what: ServableVersion) -> dict[str, StepLine]:
         """The ways to the agents that hold ``what``, ready for steps, by member id."""
         return {
-            member_id: StepLine(agent.link, what)
+            member_id: StepLine(agent, what)
             for member_id, agent in self._agents.items()
             if agent.holds(what)
         }
@@ -130,7 +130,14 @@ class Agents:
     def standings(self, what: ServableVersion) -> list[Standing]:
         """How far each agent that is there is with ``what``."""
         here = [agent for agent in self._agents.values() if agent.link.connected]
-        return [Standing(agent.holdings.get(what), agent.serves_beside(what)) for agent in here]
+        return [
+            Standing(
+                agent.holdings.get(what),
+                agent.serves_beside(what),
+                agent.generation_role.decodes,
+            )
+            for agent in here
+        ]
 
     def signatures(self, what: ServableVersion) -> dict[str, ModelSignature]:
         """What the models of ``what`` take, by model key; empty until an agent has loaded them."""

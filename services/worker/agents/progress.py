@@ -12,6 +12,8 @@ class Standing(NamedTuple):
 
     holding: Holding | None
     serves_another: bool
+    decodes: bool = True
+    """Whether it continues texts, not only computes prompts."""
 
 
 class Progress(NamedTuple):
@@ -21,11 +23,20 @@ class Progress(NamedTuple):
     detail: str
 
 
-def progress_of(agents: Sequence[Standing], min_agents: int) -> Progress:
+def has_decoder(agents: Sequence[Standing]) -> bool:
+    """Whether one of those that hold it continues texts."""
+    return any(
+        each.decodes and each.holding is not None and each.holding.state == "ready"
+        for each in agents
+    )
+
+
+def progress_of(agents: Sequence[Standing], min_agents: int, *, decodes: bool = False) -> Progress:
     """Ready when enough agents hold it, and all those that serve another version now.
 
     So a switch never leaves fewer agents at work than before. It has failed when that
-    can no longer come true without another try.
+    can no longer come true without another try. Where texts are continued, ``decodes``, not
+    all of them may be for prompts alone.
     """
     states = [each.holding.state if each.holding is not None else "" for each in agents]
     failures = [
@@ -39,6 +50,9 @@ def progress_of(agents: Sequence[Standing], min_agents: int) -> Progress:
     missing = any(
         each.serves_another and state != "ready" for each, state in zip(agents, states, strict=True)
     )
+    if states.count("ready") >= min_agents and decodes and not has_decoder(agents):
+        text = "those that hold it compute prompts alone, none continues texts"
+        return Progress(VersionState.LOADING, f"{_told(agents, states, min_agents)}, {text}")
     if states.count("ready") >= min_agents and not missing:
         return Progress(VersionState.READY, "")
     return Progress(VersionState.LOADING, _told(agents, states, min_agents))

@@ -11,7 +11,7 @@ from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMem
 from services.worker.metrics import Metrics
 from shared.arena import Column
 from shared.errors import AgentLost, MemoryNotShared, Refused, ServingError, Unavailable
-from shared.membership import Holding
+from shared.membership import GenerationRole, Holding
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tensors import Array
@@ -30,6 +30,7 @@ class JoinedAgent:
     link: Link
     task: asyncio.Task[None]
     device_type: str = ""
+    generation_role: GenerationRole = GenerationRole.BOTH
     holdings: dict[ServableVersion, Holding] = field(default_factory=dict)
     in_hand: dict[ServableVersion, list["TakenAgent"]] = field(default_factory=dict)
     """Its batches of each version, in the order in which they were handed over."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shared.membership import GenerationRole
+
 
 class Standing(NamedTuple):
     """One engine, before it gets a prompt."""
@@ -23,3 +25,21 @@ def choose(standings: Sequence[Standing], slots: int) -> int:
         (place for place, each in enumerate(standings) if each.load <= least + slots),
         key=lambda place: (-standings[place].known_tokens, standings[place].load, place),
     )
+
+
+def choose_roomy(standings: Sequence[Standing | None], slots: int) -> int | None:
+    """As ``choose``, where some have no room; None: nobody has."""
+    places = [place for place, each in enumerate(standings) if each is not None]
+    roomy = [each for each in standings if each is not None]
+    return places[choose(roomy, slots)] if roomy else None
+
+
+def for_prompts(roles: Sequence[GenerationRole]) -> list[int]:
+    """Those that compute prompts; where nobody is for that, those that decode do it, too."""
+    meant = [place for place, role in enumerate(roles) if role is not GenerationRole.DECODE]
+    return meant or list(range(len(roles)))
+
+
+def for_decoding(roles: Sequence[GenerationRole]) -> list[int]:
+    """Those that continue texts."""
+    return [place for place, role in enumerate(roles) if role.decodes]

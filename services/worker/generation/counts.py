@@ -16,6 +16,10 @@ class Counts:
     """... and how many of them were loaded instead of computed."""
     proposed_tokens: int = 0
     accepted_tokens: int = 0
+    hand_overs: int = 0
+    """Sequences whose cache came from another agent."""
+    transferred_tokens: int = 0
+    transferred_bytes: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*map(sum, zip(astuple(self), astuple(other), strict=True)))

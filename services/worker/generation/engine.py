@@ -2,19 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import structlog
 
-from services.worker.generation.continuations import Continuation, News
+from services.worker.generation.continuations import (
+    Continuation,
+    News,
+    logprobs_of,
+    tell_of_prompts,
+)
 from services.worker.generation.declared import Declared
+from services.worker.generation.patience import PATIENCE_SECONDS, Patience
 from services.worker.generation.prompts import Prompt
 from services.worker.generation.scheduler import Output, Scheduler
 from services.worker.generation.sequences import Finish
 from services.worker.generation.sequences import Sequence as Text
-from services.worker.generation.steps import Logprobs, Outcome, Step
+from services.worker.generation.sources import Source
+from services.worker.generation.step_lines import StepLine, answer_of
+from services.worker.generation.steps import Logprobs, Step
 from services.worker.generation.steps_codec import read_outcomes, write_head, write_step
+from services.worker.generation.transfers import Transfers
 from shared.errors import AgentLost, InvalidRequest, PeerLost, Refused, ServingError
+from shared.membership import GenerationRole
 from shared.servable import ServableVersion
 from shared.tasks import TaskScope
 
@@ -22,22 +31,10 @@ log = structlog.get_logger()
 
 # An agent that is lost, or refuses, is not asked again before this time is over.
 _REST_SECONDS = 0.1
-# So long texts wait for an agent before they end with what the last one was lost by.
-PATIENCE_SECONDS = 30.0
 
 _NO_LOGPROBS: Mapping[int, tuple[Logprobs, ...]] = {}
 
 Join = Callable[[Text], Continuation]
-
-
-class StepLine(Protocol):
-    """The way to one agent."""
-
-    takes_ahead: bool
-    """Whether it may be given a step while the one before it is under way."""
-
-    async def run(self, head: bytes, step: bytes) -> bytes:
-        """Have it do one step; raises a ServingError."""
 
 
 class Engine:
@@ -50,15 +47,20 @@ class Engine:
         declared: Declared,
         scope: TaskScope,
         *,
+        role: GenerationRole = GenerationRole.BOTH,
+        stirred: Callable[[], None] = lambda: None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        """``stirred`` is called before each step is planned."""
         self._now = asyncio.get_running_loop().time
         self._what = what
         self._model = model
         self._graphs = declared.graphs
         self._scope = scope
-        self._patience_seconds = patience_seconds
-        self.scheduler = Scheduler(str(what), declared.rules)
+        self.role = role
+        self.scheduler = Scheduler(str(what), declared.rules, hands_over=not role.decodes)
+        self._transfers = Transfers(declared.token_bytes)
+        self._stirred = stirred
         self._texts: dict[int, Continuation] = {}
         """By the numbers of their sequences."""
         self._slots: dict[int, Continuation] = {}
@@ -70,8 +72,10 @@ class Engine:
         self._woken = asyncio.Event()
         self._asked: list[asyncio.Task[bytes | ServingError]] = []
         """The step that is at work, and the one behind it."""
-        self._stalled_at: float | None = None
-        """Since when there is no agent that does what it is told."""
+        self._agent = Patience(patience_seconds)
+        """For an agent that does what it is told."""
+        self._takers = Patience(patience_seconds)
+        """For somebody who goes on with what it hands over."""
         self._cause: ServingError = AgentLost(f"{what}: its agent was lost")
         self._task = scope.spawn(self._work(), name=f"engine of {what}")
 
@@ -83,20 +87,21 @@ class Engine:
     def attach(self, line: StepLine) -> None:
         """An agent is there, which knows nothing of what was before."""
         self._line = line
-        self._stalled_at = None
+        self._agent.find()
         self._woken.set()
 
     def detach(self) -> None:
         """The agent is there no more, or not ready; a step in its hands is lost."""
         self._line = None
         self._leave()
-        self._stalled_at = self._stalled_at or self._now()
+        self._agent.miss(self._now())
         self._woken.set()
 
     def close(self) -> None:
         """End; its texts went elsewhere, or nobody wants them."""
         self._task.cancel()
         self._leave()
+        self._transfers.close()
 
     def _leave(self) -> None:
         """Nobody waits for the steps that were asked for."""
@@ -136,12 +141,40 @@ class Engine:
         self._tell()
         texts = sorted(self._texts.values(), key=lambda each: each.sequence.order)
         self._texts.clear()
+        for text in texts:
+            text.sequence.drop_source()
         return texts
+
+    @property
+    def held(self) -> list[Continuation]:
+        """The texts that are to go on elsewhere, in their order."""
+        return [self._texts[each.number] for each in self.scheduler.held]
+
+    def lend(self, continuation: Continuation) -> Source | None:
+        """Give a held text to another engine; None: by what came last it has ended."""
+        self._tell()
+        if not self.has(continuation):
+            return None
+        del self._texts[continuation.sequence.number]
+        return self.scheduler.lend(continuation.sequence, self._woken.set)
+
+    def accept(self, continuation: Continuation, source: Source) -> None:
+        """Go on with a text whose prompt another engine's agent computed."""
+        source.heard = self._woken.set
+        continuation.sequence = self.scheduler.accept(continuation.sequence, source, self._now())
+        self._texts[continuation.sequence.number] = continuation
+        self._woken.set()
+
+    def have_takers(self, there: bool) -> None:
+        """Whether there is anybody who goes on with what it hands over."""
+        self._takers.see(self._now(), there=there)
+        self._woken.set()
 
     async def _work(self) -> None:
         while True:
             self._woken.clear()
             self._meet()
+            self._stirred()
             step = None if self._line is None else self.scheduler.schedule(self._now())
             if step is not None and self._line is not None:
                 await self._run(self._line, step)
@@ -178,9 +211,12 @@ class Engine:
         for start in step.starts:
             self._slots[start.slot] = self._texts[start.sequence]
         message = write_step(step, self._graphs, self._slots, forget=self._forget)
+        if step.exports or step.imports:
+            # Parts of a message may follow one another.
+            message += self._transfers.write(step, shares_memory=line.shares_memory)
         self._forget = False
         head = write_head(self._what, self._model, step)
-        self._asked.append(self._scope.spawn(_answer(line, head, message), name="step"))
+        self._asked.append(self._scope.spawn(answer_of(line, head, message), name="step"))
 
     async def _take_in(self, step: Step, asked: asyncio.Task[bytes | ServingError]) -> bool:
         """What came of a step; False: it came to nothing."""
@@ -191,16 +227,13 @@ class Engine:
             if isinstance(answer, ServingError):
                 raise answer
             outcomes = read_outcomes(answer, step)
+            self._transfers.deliver(step, answer)
         except ServingError as failure:
             await self._failed(failure)
             return False
-        self._stalled_at = None
-        self._note_prompts(step, outcomes)
-        logprobs = {
-            self._slots[slot].sequence.number: outcome.logprobs
-            for slot, outcome in outcomes.items()
-            if outcome.logprobs
-        }
+        self._agent.find()
+        tell_of_prompts(step, outcomes, self._slots)
+        logprobs = logprobs_of(outcomes, self._slots)
         self._note(self.scheduler.step_done(step, outcomes, self._now()), logprobs)
         return True
 
@@ -210,7 +243,8 @@ class Engine:
         log.info("step failed", what=str(self._what), reason=failure.message)
         self._forget = True
         self._cause = failure
-        self._stalled_at = self._stalled_at or self._now()
+        self._transfers.lose()
+        self._agent.miss(self._now())
         # What was refused, or did not fit what came before, was not begun.
         began = not isinstance(failure, Refused | InvalidRequest)
         self._note(self.scheduler.lost(failure, self._now(), began=began))
@@ -218,26 +252,23 @@ class Engine:
         self._tell()
         if isinstance(failure, PeerLost | Refused | InvalidRequest):
             await asyncio.sleep(_REST_SECONDS)
-        if self._is_out_of_patience:
+        if self._agent.is_over(self._now()):
             self._end_all()
-
-    @property
-    def _is_out_of_patience(self) -> bool:
-        stalled_at = self._stalled_at
-        return stalled_at is not None and self._now() >= stalled_at + self._patience_seconds
 
     async def _wait(self) -> None:
         """Until something is to be done: nothing polls."""
-        due = self.scheduler.due_at()
-        if self._line is None and self._stalled_at is not None and self._texts:
-            patience = self._stalled_at + self._patience_seconds
-            due = patience if due is None else min(due, patience)
+        due = [self.scheduler.due_at()]
+        if self._texts:
+            due += [self._agent.ends_at if self._line is None else None, self._takers.ends_at]
         try:
-            async with asyncio.timeout_at(due):
+            async with asyncio.timeout_at(min((at for at in due if at is not None), default=None)):
                 await self._woken.wait()
         except TimeoutError:
             self._note(self.scheduler.tick(self._now()))
-            if self._line is None and self._is_out_of_patience:
+            if self._line is None and self._agent.is_over(self._now()):
+                self._end_all()
+            elif self._takers.is_over(self._now()):
+                self._cause = AgentLost(f"{self._what}: no agent that decodes came back")
                 self._end_all()
 
     def _end_all(self) -> None:
@@ -263,23 +294,7 @@ class Engine:
             if output.finish is not None:
                 del self._texts[sequence.number]
 
-    def _note_prompts(self, step: Step, outcomes: dict[int, Outcome]) -> None:
-        for call in step.prefills:
-            for chunk in call.chunks:
-                outcome = outcomes.get(chunk.slot)
-                if outcome is not None and outcome.prompt_logprobs:
-                    text = self._slots[chunk.slot]
-                    text.tell_of_prompt(chunk.first + 1, outcome.prompt_logprobs)
-
     def _tell(self) -> None:
         untold, self._untold = self._untold, []
         for text, news in untold:
             text.tell(news)
-
-
-async def _answer(line: StepLine, head: bytes, step: bytes) -> bytes | ServingError:
-    """The answer, or why there is none: a failed step does not end the worker."""
-    try:
-        return await line.run(head, step)
-    except ServingError as failure:
-        return failure

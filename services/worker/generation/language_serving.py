@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from services.worker.generation.counts import Counts
 from services.worker.generation.declared import declared_of
-from services.worker.generation.engine import StepLine
 from services.worker.generation.engines import Engines
+from services.worker.generation.step_lines import StepLine
 from services.worker.language.files import Language
 from shared.errors import LoadFailed
 from shared.membership import LanguageOffer, ModelSignature
@@ -58,6 +58,7 @@ class LanguageServing:
         return asdict(counts) | {
             "running": engines.running if engines else 0,
             "waiting": engines.waiting if engines else 0,
+            "hand_overs_waiting": engines.held if engines else 0,
             "cache_use": engines.cache_use if engines else 0.0,
         }
 

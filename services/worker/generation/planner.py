@@ -6,6 +6,7 @@ from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 
 from services.worker.generation.counts import Counts
+from services.worker.generation.fetching import Fetching, Taken
 from services.worker.generation.line import Line
 from services.worker.generation.rows import Row
 from services.worker.generation.rules import SchedulerRules
@@ -26,6 +27,7 @@ class Plan:
     """How many tokens more it may compute."""
     rows: list[Row] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
     has_chunk: bool = False
     """Whether a prompt is among the rows."""
 
@@ -43,13 +45,19 @@ class Planner:
     """
 
     def __init__(
-        self, rules: SchedulerRules, running: Running, waiting: Line, counts: Counts
+        self,
+        rules: SchedulerRules,
+        running: Running,
+        waiting: Line,
+        fetching: Fetching,
+        counts: Counts,
     ) -> None:
         self._rules = rules
         self._longest_chunk = rules.longest_chunk
         self._shortest_chunk = rules.shortest_chunk
         self._running = running
         self._waiting = waiting
+        self._fetching = fetching
         self._counts = counts
         # With how many tokens of their completions had been made when the agent was lost.
         self._suspects: deque[tuple[Sequence, int]] = deque()
@@ -66,6 +74,7 @@ class Planner:
         plan = Plan(now, self._rules.token_budget)
         if self._try_suspect(plan):
             return plan
+        plan.taken = self._fetching.plan()
         preemptions = self._counts.preemptions
         self._decode(plan)
         for sequence in self._running.line:
@@ -114,6 +123,10 @@ class Planner:
                 if not self._running.has_free_slot or not self._running.fits(sequence, shared):
                     return False  # until others ended
                 self._give_slot(sequence, shared, plan)
+            if sequence.source is not None:
+                # Alone means that no other agent has to do with it.
+                sequence.drop_source()
+                sequence.state = State.PREFILLING
             self._prefill(sequence, plan)
             return True
         return False
@@ -163,21 +176,29 @@ class Planner:
             if not self._running.has_free_slot:
                 return
             shared = self._running.shared_blocks(sequence)
-            left = len(sequence.tokens) - len(shared) * self._rules.block_size
+            cached = len(shared) * self._rules.block_size
+            left = len(sequence.tokens) - cached
             if self._had_better_wait(sequence, len(shared), left, in_the_making):
                 continue  # others need not wait for that
-            if not self._chunk(left, plan) or not self._running.fits(sequence, shared):
+            fetches = sequence.source is not None and sequence.source.has_beyond(cached)
+            if not fetches and not self._chunk(left, plan):
+                return
+            if not self._running.fits(sequence, shared):
                 return
             self._give_slot(sequence, shared, plan)
             in_the_making.update(_missing_hashes(sequence))
-            self._prefill(sequence, plan)
+            if fetches:
+                self._fetching.begin(sequence)
+            else:
+                sequence.drop_source()
+                self._prefill(sequence, plan)
 
     def _in_the_making(self) -> set[bytes]:
-        """The blocks that will be full and shared once the prompts that run are computed."""
+        """The blocks that will be full and shared once prompts are computed, or have come."""
         found: set[bytes] = set()
         if len(self._waiting):
             for sequence in self._running.line:
-                if sequence.state is State.PREFILLING:
+                if sequence.state is State.PREFILLING or sequence.source is not None:
                     found.update(_missing_hashes(sequence))
         return found
 
@@ -200,8 +221,9 @@ class Planner:
         if sequence.started_at is None:
             sequence.started_at = plan.now
             sequence.cached_tokens = sequence.computed
-        self._counts.prefix_queries += len(sequence.tokens)
-        self._counts.prefix_hits += sequence.computed
+        if sequence.source is None:
+            self._counts.prefix_queries += len(sequence.tokens)
+            self._counts.prefix_hits += sequence.computed
 
     def _speculate(self, plan: Plan) -> None:
         for index, row in enumerate(plan.rows):

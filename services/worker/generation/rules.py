@@ -6,7 +6,7 @@ from services.worker.generation.buckets import Bucket, Buckets
 
 _AT_LEAST_ONE = (
     "slots", "context", "blocks", "block_size", "chunk_tokens", "max_prefill_batch", "max_waiting",
-    "vocabulary",
+    "transfer_tokens", "vocabulary",
 )  # fmt: skip
 _AT_LEAST_NONE = ("call_tokens", "speculated_tokens", "spare_blocks", "recoveries")
 
@@ -47,6 +47,8 @@ class SchedulerRules:
     """Whether prompts share blocks; the copies of one prompt do in any case."""
     speculated_tokens: int = 0
     """The most tokens proposed to a sequence in one step; 0: no speculation."""
+    transfer_tokens: int = 256
+    """The most tokens whose cache one step takes in from another agent, or gives away."""
     spare_blocks: int = 0
     """How many blocks a sequence that starts beside others leaves for those to grow into."""
     recoveries: int = 1

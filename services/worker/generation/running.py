@@ -1,5 +1,6 @@
 """(pure) The sequences that run, and what they hold of the device: slots and blocks."""
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
 from services.worker.generation.blocks import BlockPool
@@ -25,6 +26,11 @@ class Running:
         self._freed: list[int] = []
 
     @property
+    def free_slots(self) -> int:
+        """How many sequences more may run."""
+        return len(self._free_slots)
+
+    @property
     def has_free_slot(self) -> bool:
         """Whether one more sequence may run."""
         return bool(self._free_slots)
@@ -34,9 +40,15 @@ class Running:
         most = (len(sequence.tokens) - 1) // self._rules.block_size
         return self.pool.match(sequence.block_hashes()[:most])
 
-    def fits(self, sequence: Sequence, shared: list[int]) -> bool:
-        """Whether there are blocks for all of its tokens, and to spare if others run."""
+    def fits(
+        self, sequence: Sequence, shared: list[int], *, before: Iterable[Sequence] = ()
+    ) -> bool:
+        """Whether there are blocks for all of its tokens, and to spare if others run.
+
+        And for those that start ``before`` it.
+        """
         wanted = self._rules.blocks_of(len(sequence.tokens)) - len(shared)
+        wanted += sum(self._rules.blocks_of(len(each.tokens)) for each in before)
         spare = self._rules.spare_blocks if len(self.line) else 0
         return wanted + spare <= self.pool.room_beside(shared)
 
@@ -77,6 +89,7 @@ class Running:
         """Take slot and blocks from a sequence that runs."""
         self.line.remove(sequence)
         self.pool.release(sequence.blocks)
+        sequence.end_fetch()
         self._freed.append(sequence.slot)
         heappush(self._free_slots, sequence.slot)
         sequence.blocks, sequence.slot = [], -1

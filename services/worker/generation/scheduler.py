@@ -4,12 +4,15 @@ Events come in by methods, each of which returns what callers are to be told; ``
 says what the agent does next. Time is an argument, in seconds on one clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 
+from services.worker.generation.arrivals import Arrivals
 from services.worker.generation.counts import Counts
+from services.worker.generation.deadlines import Deadlines
+from services.worker.generation.fetching import Fetching, Taken
 from services.worker.generation.hashes import BlockHashes
+from services.worker.generation.lending import Lending
 from services.worker.generation.line import Line
 from services.worker.generation.planner import Plan, Planner
 from services.worker.generation.prompts import Prompt
@@ -17,16 +20,13 @@ from services.worker.generation.rows import Packing, Row
 from services.worker.generation.rules import SchedulerRules
 from services.worker.generation.running import Running
 from services.worker.generation.sequences import Finish, Sequence, State
-from services.worker.generation.steps import Outcome, Step
+from services.worker.generation.sources import Source
+from services.worker.generation.steps import Export, Import, Outcome, Step
 from shared.errors import (
     DeadlineExceeded,
     ExecutionFailed,
-    Overloaded,
     ServingError,
 )
-
-# Deadlines of sequences that ended are swept away when there are so many.
-_MOST_OLD_DEADLINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,29 @@ class Output:
 
 
 class Scheduler:
-    """The sequences of one agent; ``what`` names their model in messages."""
+    """The sequences of one agent; ``what`` names their model in messages.
 
-    def __init__(self, what: str, rules: SchedulerRules) -> None:
+    One that ``hands_over`` computes prompts alone: then sequences are held for another one.
+    """
+
+    def __init__(self, what: str, rules: SchedulerRules, *, hands_over: bool = False) -> None:
         self._what = what
         self._rules = rules
         self._waiting = Line()
         self._running = Running(rules)
         self.counts = Counts()
-        self._planner = Planner(rules, self._running, self._waiting, self.counts)
+        self._lending = Lending(rules, self._running)
+        self._fetching = Fetching(rules, self._running, self.counts)
+        self._planner = Planner(rules, self._running, self._waiting, self._fetching, self.counts)
+        self._behind_prompt = State.HELD if hands_over else State.DECODING
         self._packing = Packing(rules)
-        self._deadlines: list[tuple[float, int, Sequence]] = []
-        self._arrivals = 0
+        self._deadlines = Deadlines()
+        self._arrivals = Arrivals(what, rules, self._waiting, self._deadlines)
         self._steps = 0
         self._outstanding: Step | None = None
         self._rows: list[Row] = []
+        self._taken: list[Taken] = []
+        """What the outstanding one takes in of caches from other agents."""
         self._ahead: tuple[Step, list[Row]] | None = None
         """The step that follows the outstanding one."""
 
@@ -82,48 +90,44 @@ class Scheduler:
 
         Raises InvalidRequest for what can never be continued, Overloaded when too many wait.
         """
-        prompt.check(self._what, self._rules)
-        waiting = len(self._waiting)
-        if waiting + prompt.copies > self._rules.max_waiting:
-            raise Overloaded(
-                f"{self._what}: {waiting} sequences wait already, {prompt.copies} more would"
-                f" exceed the limit of {self._rules.max_waiting}"
-            )
-        turn = now + self._rules.handicap(prompt.priority)
-        first = self._arrivals
-        self._arrivals += prompt.copies
-        added = tuple(
-            Sequence(prompt, self._rules, number=number, family=first, turn=turn, now=now)
-            for number in range(first, self._arrivals)
-        )
-        for sequence in added:
-            self._waiting.add(sequence)
-            if prompt.deadline is not None:
-                self._keep_deadline(prompt.deadline.at, sequence)
-        return added
+        return self._arrivals.add(prompt, now)
 
     def adopt(self, other: Sequence, now: float) -> Sequence:
         """Go on with a text that the scheduler of a lost agent had; it is bounded there already.
 
         One that was being computed when agents were lost is computed alone here, too.
         """
-        sequence = Sequence(
-            other.as_prompt(),
-            self._rules,
-            number=self._arrivals,
-            family=self._arrivals,
-            turn=other.turn,
-            now=now,
-        )
-        self._arrivals += 1
-        sequence.losses = other.losses
-        sequence.started_at, sequence.cached_tokens = other.started_at, other.cached_tokens
-        self._waiting.add(sequence)
-        if sequence.prompt.deadline is not None:
-            self._keep_deadline(sequence.prompt.deadline.at, sequence)
+        sequence = self._arrivals.take_over(other, now)
         if sequence.losses:
             self._planner.suspect([sequence])
         return sequence
+
+    def accept(self, other: Sequence, source: Source, now: float) -> Sequence:
+        """Go on with a text whose prompt another scheduler's agent computed, and keeps for this."""
+        sequence = self._arrivals.take_over(other, now)
+        sequence.source = source
+        if sequence.losses and other.generated > 1:
+            # It was not the prompt that was being computed.
+            self._planner.suspect([sequence])
+        return sequence
+
+    def lend(self, sequence: Sequence, wake: Callable[[], None]) -> Source:
+        """Let another scheduler go on with a held sequence; ``wake`` hears when it wants any."""
+        return self._lending.lend(sequence, wake)
+
+    @property
+    def held(self) -> list[Sequence]:
+        """The sequences that wait for another scheduler, in their order."""
+        return [each for each in self._running.line if each.state is State.HELD]
+
+    def has_room(self, sequence: Sequence) -> bool:
+        """Whether a sequence of another scheduler could start here, behind those before it."""
+        if not self.running and not self.waiting:
+            return True
+        before = [each for each in self._waiting if each.turn <= sequence.turn]
+        return self._running.free_slots > len(before) and self._running.fits(
+            sequence, [], before=before
+        )
 
     def known_tokens(self, prompt: Prompt) -> int:
         """How many tokens a prompt begins with whose cache is here."""
@@ -132,6 +136,10 @@ class Scheduler:
         size = self._rules.block_size
         hashes = BlockHashes(size, adapter=prompt.adapter, salt=prompt.salt)
         return size * len(self._running.pool.match(hashes.of(prompt.tokens)))
+
+    def known_tokens_of(self, sequence: Sequence) -> int:
+        """The same for a text of another scheduler."""
+        return self._rules.block_size * len(self._running.pool.match(sequence.block_hashes()))
 
     def cancel(self, sequence: Sequence, finish: Finish = Finish.ABORT) -> Output | None:
         """End a sequence, wherever it is; None: it ended before. Its slot is free at once."""
@@ -144,9 +152,11 @@ class Scheduler:
         if self._outstanding is not None:
             return None
         plan = self._planner.plan(now)
-        if not plan.rows:
+        imports, exports = self._fetching.imports(plan.taken), self._lending.plan()
+        if not (plan.rows or plan.starts or imports or exports):
             return None
-        self._rows, self._outstanding = plan.rows, self._step(plan)
+        self._rows, self._taken = plan.rows, plan.taken
+        self._outstanding = self._step(plan, imports, exports)
         return self._outstanding
 
     def schedule_ahead(self, now: float) -> Step | None:
@@ -163,14 +173,18 @@ class Scheduler:
         self._ahead = step, plan.rows
         return step
 
-    def _step(self, plan: Plan) -> Step:
+    def _step(
+        self, plan: Plan, imports: tuple[Import, ...] = (), exports: tuple[Export, ...] = ()
+    ) -> Step:
         self._steps += 1
         stores, freed = self._running.changes()
         return Step(
             self._steps,
             stores,
+            exports,
             freed,
             tuple(plan.starts),
+            imports,
             prefills=self._packing.prefills(plan.rows),
             decode=self._packing.decode(plan.rows),
         )
@@ -182,6 +196,8 @@ class Scheduler:
         """
         if step is not self._outstanding:
             return []
+        taken, self._taken = self._taken, []
+        self._fetching.done(taken)
         rows = self._rows
         self._outstanding, self._rows = self._ahead or (None, [])
         self._ahead = None
@@ -200,13 +216,17 @@ class Scheduler:
         as the rules let it survive ends with the error; not if the step never ``began``.
         """
         suspects = [row.sequence for row in self._rows] if self._outstanding and began else []
-        self._rows, self._outstanding, self._ahead = [], None, None
+        self._fetching.lose(self._taken)
+        self._rows, self._taken, self._outstanding, self._ahead = [], [], None, None
+        self._lending.lose()
         for sequence in suspects:
             sequence.losses += 1
         self._planner.suspect(suspects)
         outputs = []
         for sequence in self._running.clear():
-            if sequence.losses > self._rules.recoveries:
+            if sequence.state is State.LENT:
+                sequence.state = State.FINISHED  # for others to go on with
+            elif sequence.losses > self._rules.recoveries:
                 outputs.append(self._end(sequence, Finish.ERROR, error))
             else:
                 sequence.state = State.WAITING
@@ -216,30 +236,18 @@ class Scheduler:
     def tick(self, now: float) -> list[Output]:
         """End the sequences whose time is over."""
         outputs = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            sequence = heappop(self._deadlines)[2]
-            if sequence.state is not State.FINISHED:
-                where = sequence.state.value
-                error = DeadlineExceeded(
-                    f"{self._what}: the time was over while the sequence was {where},"
-                    f" with {sequence.generated} tokens of its completion made"
-                )
-                outputs.append(self._end(sequence, Finish.DEADLINE, error))
+        for sequence in self._deadlines.passed(now):
+            where = sequence.state.value
+            error = DeadlineExceeded(
+                f"{self._what}: the time was over while the sequence was {where},"
+                f" with {sequence.generated} tokens of its completion made"
+            )
+            outputs.append(self._end(sequence, Finish.DEADLINE, error))
         return outputs
 
     def due_at(self) -> float | None:
         """When ``tick`` is needed next; None: not by now."""
-        while self._deadlines and self._deadlines[0][2].state is State.FINISHED:
-            heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
-
-    def _keep_deadline(self, at: float, sequence: Sequence) -> None:
-        heappush(self._deadlines, (at, sequence.number, sequence))
-        if len(self._deadlines) > 2 * (self.waiting + self.running) + _MOST_OLD_DEADLINES:
-            self._deadlines = [
-                each for each in self._deadlines if each[2].state is not State.FINISHED
-            ]
-            heapify(self._deadlines)
+        return self._deadlines.next_at
 
     def _row_done(self, row: Row, outcome: Outcome) -> Output | None:
         sequence = row.sequence
@@ -256,7 +264,7 @@ class Scheduler:
         # Of what was sampled beyond the end nothing is known to others.
         sequence.computed = min(row.computed(sampled), len(sequence.tokens))
         if row.samples:
-            sequence.state = State.DECODING
+            sequence.state = self._behind_prompt
         self._running.publish(sequence)
         if finish is not None:
             self._end(sequence, finish)
@@ -276,5 +284,6 @@ class Scheduler:
             self._running.release(sequence)
         elif sequence.state is State.WAITING:
             self._waiting.remove(sequence)
+        sequence.drop_source()
         sequence.state, sequence.finish, sequence.error = State.FINISHED, finish, error
         return Output(sequence, (), finish)

@@ -6,6 +6,7 @@ from enum import Enum
 from services.worker.generation.hashes import BlockHashes
 from services.worker.generation.prompts import Prompt
 from services.worker.generation.rules import SchedulerRules
+from services.worker.generation.sources import Fetch, Source
 from services.worker.generation.speculate import PromptLookup
 from shared.errors import ServingError
 
@@ -16,8 +17,14 @@ class State(Enum):
     WAITING = "waiting"
     PREFILLING = "prefilling"
     """It has a slot, and not all of its tokens are computed."""
+    FETCHING = "fetching"
+    """It has a slot, and the cache of its tokens comes from another agent."""
     DECODING = "decoding"
     """All of its tokens but the last are computed."""
+    HELD = "held"
+    """So far as decoding, but another agent is to go on with it."""
+    LENT = "lent"
+    """Another scheduler has it, and gets from here what was computed."""
     FINISHED = "finished"
 
 
@@ -35,9 +42,9 @@ class Sequence:
     """One text that is being continued; a scheduler changes it, others read."""
 
     __slots__ = (
-        "added_at", "blocks", "cached_tokens", "computed", "error", "finish", "hashes", "lookup",
-        "losses", "most_tokens", "number", "preemptions", "prompt", "published", "slot",
-        "started_at", "state", "tokens", "turn",
+        "added_at", "blocks", "cached_tokens", "computed", "error", "fetch", "finish", "hashes",
+        "lookup", "losses", "most_tokens", "number", "preemptions", "prompt", "published", "slot",
+        "source", "started_at", "state", "tokens", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +85,10 @@ class Sequence:
         self.preemptions = 0
         self.losses = 0
         """How often the agent was lost while it computed this sequence."""
+        self.source: Source | None = None
+        """Where its cache is, if another agent computed it."""
+        self.fetch: Fetch | None = None
+        """What comes from there into its slot."""
         self.finish: Finish | None = None
         self.error: ServingError | None = None
         """Why it ended before its time, where that has an error."""
@@ -95,6 +106,19 @@ class Sequence:
     def block_hashes(self) -> list[bytes]:
         """One for each full block of its tokens; none if it shares nothing."""
         return self.hashes.of(self.tokens) if self.hashes else []
+
+    def drop_source(self) -> None:
+        """Need nothing more of what another agent computed."""
+        self.end_fetch()
+        source, self.source = self.source, None
+        if source is not None:
+            source.release()
+
+    def end_fetch(self) -> None:
+        """Its slot is taken away, or nothing more is to come into it."""
+        if self.fetch is not None:
+            self.fetch.close()
+            self.fetch = None
 
     def as_prompt(self) -> Prompt:
         """What is left to be done, as a prompt: all tokens so far, and as many fewer to come."""

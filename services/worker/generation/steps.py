@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.worker.generation.buckets import Bucket
+from services.worker.generation.sources import Fetch, Parcel
 from shared.errors import ServingError
 
 
@@ -34,13 +35,22 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetch:
-    """A cache that another agent computed and this one gets before it goes on; not used yet."""
+class Export:
+    """Cache of a slot that is given away, to a fetch of another agent's sequence."""
 
     slot: int
-    sequence: int
-    tokens: int
-    """How many tokens of the sequence lie there."""
+    first: int
+    """The position of its first token."""
+    count: int
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Cache that another agent computed; it goes behind what is in the slot's."""
+
+    slot: int
+    parcel: Parcel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +92,11 @@ class Step:
 
     number: int
     stores: tuple[Store, ...] = ()
+    exports: tuple[Export, ...] = ()
     freed: tuple[int, ...] = ()
     """Slots whose sequences ended or were preempted."""
     starts: tuple[Start, ...] = ()
-    fetches: tuple[Fetch, ...] = ()
+    imports: tuple[Import, ...] = ()
     prefills: tuple[Prefill, ...] = ()
     decode: Decode | None = None
 

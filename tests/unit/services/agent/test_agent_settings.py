@@ -38,6 +38,11 @@ def test_an_agent_without_rank_has_no_files():
         (["--rank", "-1", "--model-files", "a"], "rank: .*greater than or equal to 0"),
         (["--rank", "1", "--model-files", "[a"], r'expected one path, or several as \["PATH"'),
         (["--rank", "1", "--model-files", "[3]"], "model_files"),
+        (
+            ["--rank", "1", "--model-files", "a", "--generation-role", "decode"],
+            "a rank does both: generation_role",
+        ),
+        (["--generation-role", "prefil"], "generation_role: .*'both', 'prefill' or 'decode'"),
     ],
 )
 def test_what_does_not_fit_together_is_named(arguments, reason):

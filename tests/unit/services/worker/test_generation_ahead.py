@@ -146,7 +146,7 @@ def test_both_steps_are_lost_with_their_agent() -> None:
     for step in pair.steps:
         assert pair.scheduler.step_done(step, {}, 0.0) == []
     pair.steps.clear()
-    pair.agent = SimulatedAgent(pair.rules, pair.agent.adapters)
+    pair.agent = SimulatedAgent(pair.rules, pair.agent.known)
     assert text.losses == 1
     pair.begin()
     assert pair.ahead() is None, "it is tried alone first"

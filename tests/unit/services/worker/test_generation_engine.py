@@ -5,8 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from protos.serving.v1 import generation_pb2 as pb
 from services.agent.generation.step_codec import read_step, write_outcome
-from services.worker.generation.choose import Standing, choose
+from services.worker.generation.choose import (
+    Standing,
+    choose,
+    choose_roomy,
+    for_decoding,
+    for_prompts,
+)
 from services.worker.generation.continuations import Continuation
 from services.worker.generation.declared import declared_of
 from services.worker.generation.engine import Engine
@@ -19,10 +26,11 @@ from shared.errors import (
     DeadlineExceeded,
     ExecutionFailed,
     LoadFailed,
+    MemoryNotShared,
     ServingError,
     Unavailable,
 )
-from shared.membership import ModelSignature
+from shared.membership import GenerationRole, ModelSignature
 from shared.servable import Generation, ServableVersion
 from shared.tasks import task_scope
 from shared.text_generation import Sampling
@@ -62,7 +70,10 @@ class Device:
     It holds the step of that number until ``go_on`` is set.
     """
 
-    def __init__(self, files, *faults, holds=0, takes_ahead=False):
+    shares_memory = False
+
+    def __init__(self, files, *faults, holds=0, takes_ahead=False, role=GenerationRole.BOTH):
+        self.role = role
         self.takes_ahead = takes_ahead
         self.works = asyncio.Lock()
         self.holds = holds
@@ -97,6 +108,7 @@ class Told:
     def __init__(self, prompt_tokens, events=None):
         self.prompt_tokens = prompt_tokens
         self.tokens, self.finish, self.error = [], None, None
+        self.logprobs = []
         self.events = events if events is not None else []
         self.prompt = {}
         self.sampling = GREEDY
@@ -107,6 +119,7 @@ class Told:
     def tell(self, news):
         self.events.append("told")
         self.tokens += news.tokens
+        self.logprobs += news.logprobs
         self.finish, self.error = news.finish or self.finish, news.error
 
     def note(self, position, logprobs):
@@ -414,11 +427,290 @@ async def test_a_prompt_goes_where_its_beginning_is_known(files):
         assert engines.counts.prefix_hits == 60
 
 
+async def apart(files, scope, *, prefill=None, decode=None, **rules):
+    """Engines of an agent for prompts and of one that decodes."""
+    engines = Engines(WHAT, "toy", declared(files, **rules), scope)
+    prefill = prefill or Device(files, role=GenerationRole.PREFILL)
+    decode = decode or Device(files, role=GenerationRole.DECODE)
+    engines.refresh({"p": prefill, "d": decode})
+    return engines, prefill, decode
+
+
+def rows_of(device):
+    """How many tokens a device computed as parts of prompts, and how many one by one."""
+    chunks = [row.length for step in device.steps for call in step.prefills for row in call.rows]
+    return sum(chunks), sum(len(step.decode.rows) for step in device.steps if step.decode)
+
+
+async def test_prompts_are_computed_by_one_agent_and_continued_by_another(files):
+    async with task_scope() as scope:
+        engines, prefill, decode = await apart(files, scope)
+        texts = [begin(engines, prompt) for prompt in PROMPTS]
+        await ended(*texts)
+        for prompt, told in zip(PROMPTS, texts, strict=True):
+            assert told.tokens == recomputed(prompt, 10)
+        assert rows_of(prefill) == (sum(map(len, PROMPTS)), 0)
+        assert rows_of(decode) == (0, 9 * len(PROMPTS))
+        counts = engines.counts
+        assert counts.hand_overs == len(PROMPTS)
+        assert counts.transferred_tokens == sum(map(len, PROMPTS))
+        token_bytes = engines.declared.token_bytes
+        assert counts.transferred_bytes == token_bytes * counts.transferred_tokens
+        await until(lambda: not engines.running, what="slots to be free on both sides")
+        assert engines.cache_use == 0
+
+
+async def test_a_seed_makes_the_same_text_apart(files):
+    async with task_scope() as scope:
+        sampling = Sampling(temperature=1.5, seed=7, repetition_penalty=1.3, logprobs=2)
+        whole = Engine(WHAT, "toy", declared(files), scope)
+        whole.attach(Device(files))
+        alone = [begin(whole, prompt, 20, sampling=sampling) for prompt in PROMPTS]
+        engines, *_ = await apart(files, scope)
+        texts = [begin(engines, prompt, 20, sampling=sampling) for prompt in PROMPTS]
+        await ended(*alone, *texts)
+        assert [each.tokens for each in texts] == [each.tokens for each in alone]
+        assert [each.logprobs for each in texts] == [each.logprobs for each in alone]
+        assert all(len(each.logprobs) == 20 for each in texts)
+
+
+async def test_a_text_of_one_token_stays_where_its_prompt_is_computed(files):
+    async with task_scope() as scope:
+        engines, _, decode = await apart(files, scope)
+        told = begin(engines, [1, 2, 3], 1)
+        await ended(told)
+        assert told.tokens == recomputed([1, 2, 3], 1)
+        assert not decode.steps
+
+
+async def test_long_caches_travel_in_parts(files):
+    async with task_scope() as scope:
+        engines, prefill, decode = await apart(files, scope, transfer_tokens=6)
+        told = begin(engines, range(40), 10)
+        await ended(told)
+        assert told.tokens == recomputed(range(40), 10)
+        exported = [each for step in prefill.steps for each in step.exports]
+        imported = [each for step in decode.steps for each in step.imports]
+        assert [(each.position, each.tokens) for each in exported] == [
+            *((6 * n, 6) for n in range(6)),
+            (36, 4),
+        ]
+        assert [(each.position, each.tokens) for each in imported] == [
+            (each.position, each.tokens) for each in exported
+        ]
+        assert all(len(step.exports) < 2 and len(step.imports) < 2 for step in prefill.steps)
+
+
+async def test_what_the_agent_that_decodes_has_does_not_travel_again(files):
+    async with task_scope() as scope:
+        engines, prefill, _ = await apart(files, scope)
+        shared = list(range(20))
+        for last in range(30, 33):
+            told = begin(engines, [*shared, last], 4)
+            await ended(told)
+            assert told.tokens == recomputed([*shared, last], 4)
+        assert [each.position for step in prefill.steps for each in step.exports] == [0, 20, 20]
+        assert engines.counts.transferred_tokens == 21 + 1 + 1
+
+
+async def test_copies_of_a_prompt_travel_once(files):
+    async with task_scope() as scope:
+        engines, _, _ = await apart(files, scope)
+        prompt = list(range(21))
+        told = [Told(21) for _ in range(3)]
+        sampling = [Sampling(temperature=1.0, seed=n) for n in range(3)]
+        for each, chosen in zip(told, sampling, strict=True):
+            each.sampling = chosen
+        engines.add(Prompt(tuple(prompt), Limits(10), copies=3), [each.join for each in told])
+        await ended(*told)
+        assert engines.counts.transferred_tokens == 21 + 1 + 1
+        assert len({tuple(each.tokens) for each in told}) == 3
+
+
+async def test_texts_wait_in_their_slots_for_room_where_they_go_on(files):
+    async with task_scope() as scope:
+        decode = Device(files, holds=4, role=GenerationRole.DECODE)
+        engines, prefill, _ = await apart(files, scope, decode=decode)
+        texts = [begin(engines, [n, n + 1], 30) for n in range(9)]
+        await decode.held()
+        # Four are there, four are held, one waits.
+        await until(lambda: engines.held == 4, what="four that are held")
+        assert all(each.tokens for each in texts[:8])
+        assert not texts[8].tokens
+        assert engines.waiting == 1
+        decode.go_on.set()
+        await ended(*texts)
+        assert [each.tokens for each in texts] == [recomputed([n, n + 1], 30) for n in range(9)]
+        assert max(start.slot for step in prefill.steps for start in step.starts) == 3
+
+
+@pytest.mark.parametrize("held_at", ["the first part", "the last part"])
+async def test_who_leaves_on_the_way_frees_both_sides(files, held_at):
+    async with task_scope() as scope:
+        prefill = Device(
+            files, holds=4 if held_at == "the first part" else 10, role=GenerationRole.PREFILL
+        )
+        engines, *_ = await apart(files, scope, prefill=prefill, transfer_tokens=6)
+        told = begin(engines, range(40), 20)
+        await prefill.held()
+        assert prefill.steps[-1].exports
+        assert engines.running == 2
+        engines.cancel(told.continuation)
+        assert engines.running == 0
+        prefill.go_on.set()
+        after = begin(engines, [5, 6], 4)
+        await ended(after)
+        assert after.tokens == recomputed([5, 6], 4)
+        assert engines.cache_use == 0
+        assert told.tokens == recomputed(range(40), 1)
+
+
+async def test_a_deadline_on_the_way_ends_the_text_once(files):
+    async with task_scope() as scope:
+        prefill = Device(files, holds=7, role=GenerationRole.PREFILL)
+        engines, *_ = await apart(files, scope, prefill=prefill, transfer_tokens=6)
+        now = asyncio.get_running_loop().time()
+        told = begin(engines, range(40), 20, deadline=Deadline.after(0.3, now=now))
+        await ended(told)
+        assert told.finish is Finish.DEADLINE
+        prefill.go_on.set()
+        await until(lambda: not engines.running, what="slots to be free on both sides")
+
+
+async def test_what_a_lost_agent_did_not_give_is_computed_where_the_text_is(files):
+    async with task_scope() as scope:
+        prefill = Device(files, holds=8, role=GenerationRole.PREFILL)
+        engines, _, decode = await apart(files, scope, prefill=prefill, transfer_tokens=6)
+        told = begin(engines, range(40), 10)
+        await prefill.held()
+        engines.refresh({"d": decode})
+        await ended(told)
+        assert told.tokens == recomputed(range(40), 10)
+        # Something had come already.
+        assert 0 < rows_of(decode)[0] < 40
+        # And prompts go there now, until an agent for them is back.
+        after = begin(engines, [3, 4], 4)
+        await ended(after)
+        assert after.tokens == recomputed([3, 4], 4)
+        back = Device(files, role=GenerationRole.PREFILL)
+        engines.refresh({"d": decode, "p": back})
+        last = begin(engines, [5, 6], 4)
+        await ended(last)
+        assert rows_of(back) == (2, 0)
+
+
+async def test_texts_of_a_lost_agent_that_decodes_begin_at_one_for_prompts(files):
+    async with task_scope() as scope:
+        decode = Device(files, holds=6, role=GenerationRole.DECODE)
+        engines, prefill, _ = await apart(files, scope, decode=decode)
+        texts = [begin(engines, prompt, 20) for prompt in PROMPTS]
+        await decode.held()
+        other = Device(files, role=GenerationRole.DECODE)
+        engines.refresh({"p": prefill, "d2": other})
+        await ended(*texts)
+        for prompt, told in zip(PROMPTS, texts, strict=True):
+            assert told.tokens == recomputed(prompt, 20)
+
+
+async def test_nobody_is_asked_while_no_agent_decodes(files):
+    async with task_scope() as scope:
+        decode = Device(files, holds=4, role=GenerationRole.DECODE)
+        engines, prefill, _ = await apart(files, scope, decode=decode)
+        told = begin(engines, [1, 2, 3], 20)
+        await decode.held()
+        engines.refresh({"p": prefill})
+        with pytest.raises(Unavailable, match="continues texts"):
+            begin(engines, [4], 4)
+        await until(lambda: engines.held == 1, what="the text to be computed again")
+        engines.refresh({"p": prefill, "d": Device(files, role=GenerationRole.DECODE)})
+        await ended(told)
+        assert told.tokens == recomputed([1, 2, 3], 20)
+
+
+async def test_texts_wait_for_an_agent_that_decodes_and_not_for_ever(files):
+    async with task_scope() as scope:
+        engine = Engine(
+            WHAT, "toy", declared(files), scope, role=GenerationRole.PREFILL, patience_seconds=0.2
+        )
+        engine.attach(Device(files, role=GenerationRole.PREFILL))
+        engine.have_takers(False)
+        told = begin(engine, [1, 2], 20)
+        await ended(told)
+        assert told.finish is Finish.ERROR
+        assert isinstance(told.error, AgentLost)
+        assert "decodes" in told.error.message
+
+
+async def test_agents_that_do_both_compute_prompts_and_take_texts(files):
+    async with task_scope() as scope:
+        engines = Engines(WHAT, "toy", declared(files), scope)
+        prefill, both = Device(files, role=GenerationRole.PREFILL), Device(files)
+        engines.refresh({"b": both, "p": prefill})
+        texts = [begin(engines, prompt) for prompt in PROMPTS]
+        await ended(*texts)
+        for prompt, told in zip(PROMPTS, texts, strict=True):
+            assert told.tokens == recomputed(prompt, 10)
+        assert rows_of(prefill)[0]
+        assert rows_of(prefill)[1] == 0
+        assert rows_of(both)[0]
+
+
+@pytest.mark.parametrize("who", ["prefill", "decode"])
+async def test_a_step_of_either_that_came_to_nothing_is_done_again(files, who):
+    async with task_scope() as scope:
+        faults = [None] * 4 + [MemoryNotShared("elsewhere"), None, None, ExecutionFailed("full")]
+        devices = {
+            each: Device(files, *(faults if each == who else ()), role=GenerationRole(each))
+            for each in ("prefill", "decode")
+        }
+        engines, *_ = await apart(files, scope, **devices, transfer_tokens=4)
+        texts = [begin(engines, prompt, 20) for prompt in PROMPTS]
+        await ended(*texts)
+        for prompt, told in zip(PROMPTS, texts, strict=True):
+            assert told.tokens == recomputed(prompt, 20)
+        assert not devices[who].faults
+        await until(lambda: not engines.running, what="slots to be free on both sides")
+
+
+async def test_an_answer_with_too_little_cache_is_a_failed_step(files):
+    async with task_scope() as scope:
+        engines, prefill, _ = await apart(files, scope)
+        plain, wrong = prefill.run, [True]
+
+        async def run(head, message):
+            answer = pb.StepOutcome.FromString(await plain(head, message))
+            if answer.exported and wrong:
+                wrong.clear()
+                answer.exported[0] = answer.exported[0][:-4]
+            return answer.SerializeToString()
+
+        prefill.run = run
+        told = begin(engines, [1, 2, 3], 10)
+        await ended(told)
+        assert told.tokens == recomputed([1, 2, 3], 10)
+        assert not wrong
+
+
 def test_engines_are_chosen_by_what_they_know_and_by_load():
     assert choose([Standing(3, 0), Standing(2, 0), Standing(2, 0)], slots=4) == 1
     assert choose([Standing(0, 0), Standing(4, 16)], slots=4) == 1
     assert choose([Standing(0, 0), Standing(5, 16)], slots=4) == 0
     assert choose([Standing(1, 16), Standing(0, 16)], slots=4) == 1
+
+
+def test_who_has_no_room_is_not_chosen():
+    assert choose_roomy([None, Standing(2, 0), Standing(1, 0)], slots=4) == 2
+    assert choose_roomy([None, Standing(2, 16), Standing(1, 0)], slots=4) == 1
+    assert choose_roomy([None, None], slots=4) is None
+    assert choose_roomy([], slots=4) is None
+
+
+def test_who_computes_prompts_and_who_continues_texts():
+    both, prefill, decode = GenerationRole
+    assert for_prompts([decode, prefill, both]) == [1, 2]
+    assert for_decoding([decode, prefill, both]) == [0, 2]
+    assert for_prompts([decode, decode]) == [0, 1]
+    assert for_decoding([prefill]) == for_prompts([]) == []
 
 
 @pytest.mark.parametrize(

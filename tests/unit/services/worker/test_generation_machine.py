@@ -46,6 +46,7 @@ def all_rules(draw: st.DrawFn) -> SchedulerRules:
         ahead=draw(st.sampled_from((True, True, True, False))),
         prefix_cache=draw(st.booleans()),
         speculated_tokens=draw(st.integers(0, 4)),
+        transfer_tokens=draw(st.integers(1, 16)),
         spare_blocks=draw(st.integers(0, 3)),
         recoveries=draw(st.integers(0, 2)),
         max_waiting=draw(st.integers(1, 8)),
@@ -241,7 +242,7 @@ class AnyOrder(RuleBasedStateMachine):
         for step, outcomes in self.under_way:
             assert self.scheduler.step_done(step, outcomes, self.now) == []
         self.under_way.clear()
-        self.agent = SimulatedAgent(self.rules, self.agent.adapters)
+        self.agent = SimulatedAgent(self.rules, self.agent.known)
 
     @rule(seconds=st.integers(1, 5))
     def pass_time(self, seconds: int) -> None:

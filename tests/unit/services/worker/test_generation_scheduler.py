@@ -590,7 +590,7 @@ def test_when_the_agent_is_lost_sequences_start_anew_and_make_the_same_text() ->
     assert stack.scheduler.lost(AgentLost("m: gone"), 0.0) == []
     assert stack.scheduler.step_done(under_way, {}, 0.0) == []
     assert stack.scheduler.blocks_cached == 0
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     step = stack.step()
     assert (step.freed, step.stores) == ((), ())
     assert step.starts == (Start(0, sequences[0].number, ()),)
@@ -623,7 +623,7 @@ def test_a_sequence_survives_so_many_losses_and_not_one_more() -> None:
         assert stack.scheduler.schedule(0.0) is not None
         assert stack.scheduler.lost(error, 0.0) == expected
     assert sequence.error is error
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     stack.run()
     assert_plain(waiting)
 
@@ -643,7 +643,7 @@ def test_a_sequence_that_breaks_its_agent_again_and_again_ends_alone() -> None:
                 assert slots == [poison.slot]
                 assert step.decode is None
             ended += stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-            stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+            stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
         else:
             stack.scheduler.step_done(step, stack.agent.run(step), 0.0)
     assert ended == [Output(poison, (), Finish.ERROR)]
@@ -658,7 +658,7 @@ def test_after_a_loss_each_sequence_that_was_computed_is_tried_alone_and_then_wi
     stack.step()
     assert stack.scheduler.schedule(0.0) is not None
     stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     new = stack.add(prompt_of(3))
     steps = [stack.step(now=5.0), *stack.run()]
     assert [each.started_at for each in sequences] == [0.0, 0.0]
@@ -674,7 +674,7 @@ def test_who_is_tried_leaves_spare_blocks_too() -> None:
     assert len(stack.step().starts) == 2
     assert stack.scheduler.schedule(0.0) is not None
     stack.scheduler.lost(AgentLost("m: gone"), 0.0)
-    stack.agent = SimulatedAgent(stack.rules, stack.agent.adapters)
+    stack.agent = SimulatedAgent(stack.rules, stack.agent.known)
     assert [start.sequence for start in stack.step().starts] == [first.number]
     assert first.generated == 2
     step = stack.step()
@@ -834,3 +834,44 @@ def test_how_much_of_a_prompt_is_known() -> None:
     assert stack.scheduler.known_tokens(prompt_of(*_LONG, salt="s")) == 0
     assert stack.scheduler.known_tokens(prompt_of(*_LONG, adapter=1)) == 0
     assert Stack(prefix_cache=False).scheduler.known_tokens(prompt_of(*_LONG)) == 0
+
+
+def test_there_is_room_for_those_who_come_before_others() -> None:
+    stack = Stack(slots=2, blocks=4)
+    early, late = Stack().add(prompt_of(1, 2), 1.0), Stack().add(prompt_of(1, 2), 5.0)
+    large = Stack().add(prompt_of(*range(4), *range(4), *range(4), 1), 1.0)
+    stack.add(prompt_of(1, 2, 3, new=9), 2.0)
+    stack.step(2.0)
+    assert stack.scheduler.has_room(late)
+    # 13 tokens take four blocks, one of which is used.
+    assert not stack.scheduler.has_room(large)
+    stack.add(prompt_of(3), 3.0)
+    assert stack.scheduler.has_room(early)
+    assert not stack.scheduler.has_room(late)
+    stack.step(3.0)
+    assert not stack.scheduler.has_room(early)
+    # Alone everything fits that was let in anywhere.
+    assert Stack(slots=2, blocks=4).scheduler.has_room(large)
+
+
+def test_held_sequences_keep_their_slots_until_others_have_them() -> None:
+    stack = Stack(slots=2)
+    stack.scheduler = Scheduler("m", stack.rules, hands_over=True)
+    sequences = [stack.add(prompt_of(1, 2, number, new=5)) for number in range(3)]
+    (first, *_) = stack.outputs()
+    assert len(first.tokens) == 1
+    assert stack.scheduler.held == sequences[:2]
+    assert stack.scheduler.schedule(0.0) is None
+    assert stack.scheduler.waiting == 1
+    woken: list[bool] = []
+    source = stack.scheduler.lend(sequences[0], lambda: woken.append(True))
+    assert source.tokens == 3
+    assert stack.scheduler.held == [sequences[1]]
+    assert stack.scheduler.schedule(0.0) is None
+    source.release()
+    assert woken
+    assert [start.slot for start in stack.step().starts] == [0]
+    # Nobody is told of it here any more.
+    source.release()
+    assert stack.scheduler.cancel(sequences[0]) is None
+    assert not source.is_lost

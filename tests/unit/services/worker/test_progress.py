@@ -64,3 +64,13 @@ def test_a_switch_never_leaves_fewer_agents_at_work(agents, min_agents):
         ready = [each for each in agents if each.holding and each.holding.state == "ready"]
         assert len(ready) >= min_agents
         assert all(each in ready for each in agents if each.serves_another)
+
+
+def test_where_texts_are_continued_one_must_decode():
+    prompts = agent("ready")._replace(decodes=False)
+    alone = progress_of([prompts], 1, decodes=True)
+    assert alone.state is VersionState.LOADING
+    assert "none continues texts" in alone.detail
+    assert progress_of([prompts], 1).state is VersionState.READY
+    assert progress_of([prompts, agent("loading")], 1, decodes=True).state is VersionState.LOADING
+    assert progress_of([prompts, agent("ready")], 1, decodes=True).state is VersionState.READY

@@ -2,12 +2,15 @@
 
 import pytest
 
+from protos.serving.v1 import exchange_pb2
 from protos.serving.v1 import generation_pb2 as pb
 from services.agent.generation.step_codec import read_step, write_outcome
 from services.agent.generation.steps import (
     Chosen,
+    Export,
     Forward,
     Grammar,
+    Import,
     Row,
     Sampling,
     Start,
@@ -17,6 +20,9 @@ from services.agent.generation.steps import (
     TokenLogprobs,
 )
 from shared.errors import InvalidRequest
+from shared.regions import Region
+
+REGION = exchange_pb2.Region(pid=7, fd=8, nonce=b"n" * 16)
 
 
 def test_a_step_with_everything():
@@ -44,8 +50,16 @@ def test_a_step_with_everything():
         id=12,
         forget=True,
         stores=[pb.StoreBlock(slot=1, index=2, block=3)],
+        exports=[
+            pb.Export(slot=2, position=16, count=8),
+            pb.Export(slot=2, position=24, count=1, region=REGION),
+        ],
         freed=[0, 4],
         starts=[start],
+        imports=[
+            pb.Import(slot=1, position=4, count=2, data=b"cache"),
+            pb.Import(slot=1, position=6, count=3, region=REGION),
+        ],
         prefills=[
             pb.Forward(
                 graph=1,
@@ -58,6 +72,7 @@ def test_a_step_with_everything():
         12,
         True,
         [StoreBlock(1, 2, 3)],
+        [Export(2, 16, 8), Export(2, 24, 1, Region(7, 8, b"n" * 16))],
         [0, 4],
         [
             Start(
@@ -72,6 +87,7 @@ def test_a_step_with_everything():
                 ),
             )
         ],
+        [Import(1, 4, 2, b"cache"), Import(1, 6, 3, Region(7, 8, b"n" * 16))],
         [Forward(1, [Row(1, 8, 1, [9, 9], True)])],
         Forward(2, [Row(3, 5, 1, [], True)]),
     )  # fmt: skip
@@ -114,6 +130,7 @@ def test_an_outcome():
             Chosen(3, [7], complete=True),
         ],
         0.25,
+        [b"cache", b""],
     )
     written = pb.TokenLogprobs(logprob=-0.5, rank=2, ids=[4, 5], logprobs=[-0.25, -0.5])
     assert pb.StepOutcome.FromString(write_outcome(outcome)) == pb.StepOutcome(
@@ -126,4 +143,5 @@ def test_an_outcome():
             pb.Chosen(slot=3, tokens=[7], complete=True),
         ],
         device_seconds=0.25,
+        exported=[b"cache", b""],
     )
