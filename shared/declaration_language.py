@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from shared import declaration_arguments as arguments
 from shared.declaration_state import Declaration, current_declaration
-from shared.servable import Generation, LanguageGraphs, ModelSpec
+from shared.servable import Distribution, Generation, LanguageGraphs, ModelSpec
 
 _FAILED = "Declare language model failed"
 # Rules of the scheduler that a declaration may set, and the least that makes sense.
@@ -32,11 +32,14 @@ def declare_language_model(
     blocks: int | None,
     adapters: Mapping[str, int] | None,
     device_post_sampling: bool,
+    rank_size: int,
     rules: Mapping[str, int | None],
 ) -> None:
     """Record it under the servable's own name; raises RuntimeError when it contradicts itself."""
     declaration = current_declaration()
-    _check_alone(declaration)
+    arguments.check_count("rank_size", rank_size, at_least=1)
+    distribution = Distribution(rank_size) if rank_size > 1 else None
+    _check_alone(declaration, distribution)
     prefill = arguments.model_files_of(prefill_model)
     decode = arguments.model_files_of(decode_model)
     choosing: tuple[str, ...] = ()
@@ -79,20 +82,24 @@ def declare_language_model(
     key = declaration.servable
     declaration.models[key] = ModelSpec(
         key,
-        files,
+        # Those of ranks are named by the agents that have them.
+        files if distribution is None else (),
         arguments.model_format_of(model_format),
         with_batch_dim=True,
+        distribution=distribution,
         language=graphs,
         generation=generation,
     )
 
 
-def _check_alone(declaration: Declaration) -> None:
+def _check_alone(declaration: Declaration, distribution: Distribution | None) -> None:
     for model in declaration.models.values():
         if model.distribution is not None:
             raise RuntimeError(f"{_FAILED}, servable has been declared as distributed servable")
         if model.language is not None:
             raise RuntimeError(f"{_FAILED}, servable has a language model already")
+    if distribution is not None and declaration.models:
+        raise RuntimeError(f"{_FAILED}, a distributed servable has no other model")
     if declaration.servable in declaration.models:
         raise RuntimeError(f"{_FAILED}, another model is called '{declaration.servable}'")
 

@@ -121,6 +121,7 @@ def declare_language_model(
     recoveries: int | None = None,
     max_waiting: int | None = None,
     model_format: str = "MindIR",
+    rank_size: int = 1,
 ) -> None:
     """Declare the language model of this servable: clients have it continue texts.
 
@@ -137,6 +138,8 @@ def declare_language_model(
     slots can fill.
     adapters: names that clients may call instead of the servable's, and their numbers, from 1 on.
     device_post_sampling: choose tokens by the argmax and topk graphs; NumPy is faster on a CPU.
+    rank_size: ranks that the model is cut into, which together compute each token; agents of ranks
+    then bring files of their own, in the order of the files named here (docs/distributed.md).
 
     The others are rules of the scheduler (docs/generation.md); None takes their defaults.
     Raises RuntimeError when the declaration is wrong.
@@ -156,6 +159,7 @@ def declare_language_model(
         blocks=blocks,
         adapters=adapters,
         device_post_sampling=device_post_sampling,
+        rank_size=rank_size,
         rules={
             "token_budget": token_budget,
             "chunk_tokens": chunk_tokens,

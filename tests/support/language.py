@@ -20,7 +20,7 @@ from services.agent.generation.steps import (
     Step,
     StepOutcome,
 )
-from shared.membership import Device, ModelFiles, SubgraphSignature
+from shared.membership import Device, GangPart, ModelFiles, SubgraphSignature
 from shared.servable import LanguageGraphs
 from shared.tensors import ElementType, TensorSpec
 
@@ -93,11 +93,56 @@ def _spec(name: str, dtype: str, *dims: int) -> dict[str, object]:
     return {"name": name, "dtype": dtype, "dims": dims}
 
 
-def load(files: ModelFiles) -> LanguageModel:
+def load(files: ModelFiles, part: GangPart | None = None) -> LanguageModel:
     """As a device process does."""
-    model = ReferenceBackend(Device("CPU", 0)).load(files, None)
+    model = ReferenceBackend(Device("CPU", 0), part).load(files, None)
     assert files.language is not None
-    return LanguageModel(files, files.language, model)
+    return LanguageModel(files, files.language, model, part)
+
+
+class Ranks:
+    """The ranks of a gang in the place of one model: all apply each step, as workers have them.
+
+    A rank computes what the whole model does, so whatever differs between them shows.
+    """
+
+    def __init__(self, files: ModelFiles, rank_size: int = 2) -> None:
+        parts = (GangPart(1, rank, rank_size, rank, rank_size) for rank in range(rank_size))
+        self.models = [load(files, part) for part in parts]
+        self._told: list[Chosen] = []
+
+    def apply(self, step: Step) -> StepOutcome:
+        if not step.forget:
+            step = replace(step, told=self._told)
+        step = replace(step, compares=True)
+        first, *others = [model.apply(copied(step)) for model in self.models]
+        # What is told is a copy: it comes in a message.
+        self._told = [Chosen(c.slot, list(c.tokens), failure=c.failure, complete=c.complete)
+                      for c in first.chosen if c.tokens or c.failure or c.complete]  # fmt: skip
+        for outcome in others:
+            assert not outcome.chosen
+            assert outcome.likeliest == first.likeliest
+        for model in self.models[1:]:
+            self._check_cache(model)
+        return first
+
+    def _check_cache(self, follower: LanguageModel) -> None:
+        """Another rank's cache holds what that of the rank that chooses does."""
+        leader = self.models[0]
+        for slot, (mine, theirs) in enumerate(zip(leader._slots, follower._slots, strict=True)):
+            assert (mine is None) is (theirs is None)
+            if mine is None or theirs is None or mine.failure:
+                continue
+            assert theirs.tokens == mine.tokens[: len(theirs.tokens)]
+            held = min(mine.computed, leader._cache.length)
+            assert held <= follower._cache.length
+            for one, other in zip(leader._cache.arrays, follower._cache.arrays, strict=True):
+                assert np.array_equal(one[slot, :held], other[slot, :held])
+
+
+def copied(step: Step) -> Step:
+    """As each rank reads it: sequences that start have texts of their own."""
+    return replace(step, starts=[replace(each, tokens=list(each.tokens)) for each in step.starts])
 
 
 @cache
@@ -131,7 +176,7 @@ def recomputed(tokens: Iterable[int], number: int, adapter: int = 0) -> list[int
 class Engine:
     """Sends steps as a worker does, with ids that follow; knows what every slot holds."""
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel | Ranks) -> None:
         self.model = model
         self.id = 0
         self.texts: dict[int, list[int]] = {}

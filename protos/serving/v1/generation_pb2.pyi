@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Step(_message.Message):
-    __slots__ = ("id", "forget", "stores", "freed", "starts", "prefills", "decode", "exports", "imports")
+    __slots__ = ("id", "forget", "stores", "freed", "starts", "prefills", "decode", "told", "compares", "exports", "imports")
     ID_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     STORES_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,8 @@ class Step(_message.Message):
     STARTS_FIELD_NUMBER: _ClassVar[int]
     PREFILLS_FIELD_NUMBER: _ClassVar[int]
     DECODE_FIELD_NUMBER: _ClassVar[int]
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    COMPARES_FIELD_NUMBER: _ClassVar[int]
     EXPORTS_FIELD_NUMBER: _ClassVar[int]
     IMPORTS_FIELD_NUMBER: _ClassVar[int]
     id: int
@@ -25,9 +27,11 @@ class Step(_message.Message):
     starts: _containers.RepeatedCompositeFieldContainer[Start]
     prefills: _containers.RepeatedCompositeFieldContainer[Forward]
     decode: Forward
+    told: _containers.RepeatedCompositeFieldContainer[Chosen]
+    compares: bool
     exports: _containers.RepeatedCompositeFieldContainer[Export]
     imports: _containers.RepeatedCompositeFieldContainer[Import]
-    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ..., exports: _Optional[_Iterable[_Union[Export, _Mapping]]] = ..., imports: _Optional[_Iterable[_Union[Import, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., forget: _Optional[bool] = ..., stores: _Optional[_Iterable[_Union[StoreBlock, _Mapping]]] = ..., freed: _Optional[_Iterable[int]] = ..., starts: _Optional[_Iterable[_Union[Start, _Mapping]]] = ..., prefills: _Optional[_Iterable[_Union[Forward, _Mapping]]] = ..., decode: _Optional[_Union[Forward, _Mapping]] = ..., told: _Optional[_Iterable[_Union[Chosen, _Mapping]]] = ..., compares: _Optional[bool] = ..., exports: _Optional[_Iterable[_Union[Export, _Mapping]]] = ..., imports: _Optional[_Iterable[_Union[Import, _Mapping]]] = ...) -> None: ...
 
 class Export(_message.Message):
     __slots__ = ("slot", "position", "count", "region")
@@ -163,16 +167,18 @@ class StoreBlock(_message.Message):
     def __init__(self, slot: _Optional[int] = ..., index: _Optional[int] = ..., block: _Optional[int] = ...) -> None: ...
 
 class StepOutcome(_message.Message):
-    __slots__ = ("id", "chosen", "device_seconds", "exported")
+    __slots__ = ("id", "chosen", "device_seconds", "likeliest", "exported")
     ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     DEVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LIKELIEST_FIELD_NUMBER: _ClassVar[int]
     EXPORTED_FIELD_NUMBER: _ClassVar[int]
     id: int
     chosen: _containers.RepeatedCompositeFieldContainer[Chosen]
     device_seconds: float
+    likeliest: _containers.RepeatedScalarFieldContainer[int]
     exported: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, id: _Optional[int] = ..., chosen: _Optional[_Iterable[_Union[Chosen, _Mapping]]] = ..., device_seconds: _Optional[float] = ..., exported: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., chosen: _Optional[_Iterable[_Union[Chosen, _Mapping]]] = ..., device_seconds: _Optional[float] = ..., likeliest: _Optional[_Iterable[int]] = ..., exported: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Chosen(_message.Message):
     __slots__ = ("slot", "tokens", "logprobs", "prompt_logprobs", "failure", "complete")

@@ -105,7 +105,7 @@ class DeviceProcess:
                 for backend in backends.values():
                     # The threads that carry what ranks say to each other are born here.
                     backend.join()
-            behind_others(self._load_models, models, backends, key)
+            behind_others(self._load_models, models, backends, key, message.part)
         finally:
             secret[:] = bytes(len(secret))
         for number, (files, model) in enumerate(self._models.values(), 1):
@@ -121,6 +121,7 @@ class DeviceProcess:
         models: Sequence[ModelFiles],
         backends: Mapping[str, Backend],
         key: DecryptionKey | None,
+        part: GangPart | None,
     ) -> None:
         for number, files in enumerate(models, 1):
             self._say(f"loading model '{files.key}' ({number} of {len(models)})")
@@ -130,7 +131,7 @@ class DeviceProcess:
                 self._models[files.key] = (files, model)
                 self._without_effect[files.key] = backend.without_effect(files)
                 if files.language is not None:
-                    language_model = LanguageModel(files, files.language, model)
+                    language_model = LanguageModel(files, files.language, model, part)
                     self._language_models[files.key] = language_model
 
     def _say(self, progress: str) -> None:

@@ -149,6 +149,13 @@ def _rows_and_columns(sampling: Several[Placed]) -> tuple[list[int], list[int], 
     return first_of, rows, columns
 
 
+def likeliest_of(placed: Several[Placed], logits: Floats) -> list[int]:
+    """The most likely token of each place where one is chosen, whoever chooses it."""
+    _, rows, columns = _rows_and_columns([each for each in placed if each.row.samples])
+    likeliest: list[int] = logits[rows, columns].argmax(-1).tolist()
+    return likeliest
+
+
 def _check_others(placed: Several[Placed], logits: Floats, chosen: Told) -> None:
     """What is no number must not stay in the cache, even if nobody comes to choose by it."""
     for row, sequence, at in placed:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from services.agent.backends import LoadedModel
+from services.agent.generation.agreement import Agreement
 from services.agent.generation.block_store import BlockStore
 from services.agent.generation.cache import WorkingCache
 from services.agent.generation.calls import Calls
 from services.agent.generation.choosers import Choosers
-from services.agent.generation.choosing import Placed, choose, tell_of_prompts
+from services.agent.generation.choosing import Placed, choose, likeliest_of, tell_of_prompts
 from services.agent.generation.grammars import Grammars
 from services.agent.generation.graphs import Bucket, Graphs, graphs_of
 from services.agent.generation.sequences import Sequence
@@ -22,23 +23,34 @@ from services.agent.generation.steps import (
 )
 from services.agent.generation.transfers import Transfers
 from shared.errors import InvalidRequest
-from shared.membership import ModelFiles
+from shared.membership import GangPart, ModelFiles
 from shared.servable import LanguageGraphs
 
 
 class LanguageModel:
-    """Graphs, the KV cache, and the sequences that have slots."""
+    """Graphs, the KV cache, and the sequences that have slots.
 
-    def __init__(self, files: ModelFiles, language: LanguageGraphs, model: LoadedModel) -> None:
+    As a rank of a gang it calls the graphs that all ranks call, in which they wait for one
+    another; one of them chooses tokens.
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        language: LanguageGraphs,
+        model: LoadedModel,
+        part: GangPart | None = None,
+    ) -> None:
         """Raises LoadFailed when graphs do not fit one another, or the tokenizer is none."""
         graphs = graphs_of(files, language, model.signature.subgraphs)
         kind = graphs.kind
         self._where = f"model '{files.key}'"
         self._graphs: Graphs = graphs
         self._vocabulary = kind.vocabulary
+        self._agreement = Agreement(part, kind.vocabulary)
         self._grammars: Grammars | None = None
-        if language.tokenizer:
-            self._grammars = Grammars(Path(language.tokenizer), kind.vocabulary)
+        if language.tokenizer and self._agreement.chooses:
+            self._grammars = Grammars(_tokenizer_of(files, language), kind.vocabulary)
         self._cache = WorkingCache(kind, graphs.slots, graphs.lengths)
         self._store = BlockStore(kind, language.blocks, language.block_size)
         self._calls = Calls(model, graphs, self._cache)
@@ -55,17 +67,9 @@ class LanguageModel:
         step forgets, all are refused.
         """
         where = f"{self._where}, step {step.id}"
-        if step.forget:
-            self._forget()
-        elif self._next is None:
-            raise InvalidRequest(
-                f"{where}: nothing is kept here of steps before, expected one that forgets"
-            )
-        elif step.id != self._next:
-            raise InvalidRequest(f"{where}: expected step {self._next}")
-        self._next = None
-        self._calls.seconds = 0.0
+        self._begin(step, where)
         chosen: dict[int, Chosen] = {}
+        likeliest: list[int] | None = [] if step.compares else None
         for store in step.stores:
             self._store_block(store, where)
         exported = [self._transfers.give(each, where) for each in step.exports]
@@ -76,13 +80,32 @@ class LanguageModel:
         for each in step.imports:
             self._transfers.take(each, where)
         for forward in step.prefills:
-            self._forward(forward, chosen, where)
+            self._forward(forward, chosen, likeliest, where)
         if step.decode is not None:
-            self._forward(step.decode, chosen, where)
+            self._forward(step.decode, chosen, likeliest, where)
         self._next = step.id + 1
-        return StepOutcome(step.id, list(chosen.values()), self._calls.seconds, exported)
+        came = list(chosen.values()) if self._agreement.chooses else []
+        self._agreement.chose(came)
+        return StepOutcome(step.id, came, self._calls.seconds, exported, likeliest or ())
+
+    def _begin(self, step: Step, where: str) -> None:
+        """Check that it is the next one, and know what came of the one before."""
+        if step.forget:
+            self._forget()
+        elif self._next is None:
+            raise InvalidRequest(
+                f"{where}: nothing is kept here of steps before, expected one that forgets"
+            )
+        elif step.id != self._next:
+            raise InvalidRequest(f"{where}: expected step {self._next}")
+        self._next = None
+        self._calls.seconds = 0.0
+        self._agreement.check(step.told, where)
+        for told in step.told:
+            self._take(told, where)
 
     def _forget(self) -> None:
+        self._agreement.forget()
         self._slots = [None] * len(self._slots)
         self._cache.clear()
         self._store.clear()
@@ -98,6 +121,20 @@ class LanguageModel:
         sequence = self._slots[self._taken_slot(slot, where)]
         assert sequence is not None
         return sequence
+
+    def _take(self, told: Chosen, where: str) -> None:
+        """Another rank chose that."""
+        sequence = self._sequence_of(told.slot, where)
+        if self._agreement.chooses:
+            return
+        for token in told.tokens:
+            sequence.take(token)
+        # What was speculated rightly is in the cache already.
+        sequence.computed += max(0, len(told.tokens) - 1)
+        sequence.complete = told.complete
+        if told.failure:
+            sequence.failure = told.failure
+            self._cache.wipe(told.slot)
 
     def _store_block(self, store: StoreBlock, where: str) -> None:
         sequence = self._sequence_of(store.slot, where)
@@ -120,7 +157,9 @@ class LanguageModel:
         if self._slots[slot] is not None:
             raise InvalidRequest(f"{where}: slot {slot} has a sequence already")
         self._check_start(start, f"{where}, slot {slot}")
-        sequence = Sequence(start, self._vocabulary, self._grammars)
+        sequence = Sequence(
+            start, self._vocabulary, self._grammars, chooses=self._agreement.chooses
+        )
         loaded = len(start.blocks) * self._store.block_size
         if loaded:
             self._cache.reserve(loaded, self._used)
@@ -150,10 +189,20 @@ class LanguageModel:
             )
 
     def _used(self) -> list[tuple[int, int]]:
-        """How many tokens of which slots are in the cache."""
-        return [(slot, each.computed) for slot, each in enumerate(self._slots) if each is not None]
+        """How many tokens of which slots are in the cache, or may be."""
+        return [
+            (slot, each.computed + self._agreement.unsure(slot))
+            for slot, each in enumerate(self._slots)
+            if each is not None
+        ]
 
-    def _forward(self, forward: Forward, chosen: dict[int, Chosen], where: str) -> None:
+    def _forward(
+        self,
+        forward: Forward,
+        chosen: dict[int, Chosen],
+        likeliest: list[int] | None,
+        where: str,
+    ) -> None:
         number = forward.graph
         if number >= self._graphs.first_chooser:
             raise InvalidRequest(
@@ -165,6 +214,13 @@ class LanguageModel:
             return
         result = self._calls.run(number, rows, self._used)
         placed = [Placed(row, each, at) for (row, each), at in zip(rows, result.rows, strict=True)]
+        if likeliest is not None:
+            likeliest += likeliest_of(placed, result.logits)
+        if not self._agreement.chooses:
+            self._agreement.wait_for(row for row, _ in rows)
+            return
+        if self._agreement.has_others:
+            placed = [each for each in placed if not each.sequence.ended]
         tell_of_prompts(placed, result.logits, chosen)
         choose(placed, result.logits, result.likeliest, self._choosers, chosen)
         for row, sequence in rows:
@@ -174,7 +230,10 @@ class LanguageModel:
     def _rows(
         self, forward: Forward, bucket: Bucket, chosen: dict[int, Chosen], where: str
     ) -> list[tuple[Row, Sequence]]:
-        """The rows with their sequences, without those that ended, of which it is told again."""
+        """The rows with their sequences, without those that ended, of which it is told again.
+
+        Other ranks may not know yet that one ended: then it is computed, and nothing is chosen.
+        """
         if len(forward.rows) > bucket.rows:
             raise InvalidRequest(
                 f"{where}: expected at most {bucket.rows} rows, got {len(forward.rows)}"
@@ -187,15 +246,22 @@ class LanguageModel:
             if sequence is None:
                 self._taken_slot(slot, where)
                 continue
-            if sequence.failure or sequence.complete:
+            if sequence.ended:
                 told = chosen.setdefault(slot, Chosen(slot))
                 told.failure, told.complete = sequence.failure, sequence.complete
-                continue
+                if sequence.wrong or not self._agreement.has_others:
+                    continue
             _check_row(row, sequence, bucket, where)
             found.append((row, sequence))
         if len({row.slot for row in forward.rows}) != len(forward.rows):
             raise InvalidRequest(f"{where}: a slot is in several rows")
         return found
+
+
+def _tokenizer_of(files: ModelFiles, language: LanguageGraphs) -> Path:
+    """The one beside the files, which may lie on another machine than the worker's, or its own."""
+    own = Path(files.paths[0]).with_name(Path(language.tokenizer).name)
+    return own if own.is_file() else Path(language.tokenizer)
 
 
 def _check_row(row: Row, sequence: Sequence, bucket: Bucket, where: str) -> None:

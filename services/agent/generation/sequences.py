@@ -11,11 +11,21 @@ class Sequence:
 
     __slots__ = (
         "adapter", "chooser", "complete", "computed", "failure", "logprobs", "matcher", "plain",
-        "prompt_logprobs", "prompt_tokens", "tokens",
+        "prompt_logprobs", "prompt_tokens", "tokens", "wrong",
     )  # fmt: skip
 
-    def __init__(self, start: Start, vocabulary: int, grammars: Grammars | None) -> None:
-        """A sequence that cannot be continued says so in ``failure``."""
+    def __init__(
+        self,
+        start: Start,
+        vocabulary: int,
+        grammars: Grammars | None,
+        *,
+        chooses: bool = True,
+    ) -> None:
+        """A sequence that cannot be continued says so in ``failure``.
+
+        Where another rank ``chooses`` its tokens, only what every rank finds wrong is known.
+        """
         sampling = start.sampling
         self.tokens = start.tokens
         """The prompt's, then those that were chosen."""
@@ -32,7 +42,9 @@ class Sequence:
         self.plain = False
         """Whether its next token is the most likely one, whatever it is."""
         self.failure = wrong_with(start, vocabulary)
-        if self.failure:
+        self.wrong = bool(self.failure)
+        """Whether it can never be computed; all ranks of a gang know."""
+        if self.wrong or not chooses:
             return
         prompt, generated = self.tokens[: self.prompt_tokens], self.tokens[self.prompt_tokens :]
         self.chooser = Chooser(sampling, vocabulary, prompt, generated)
@@ -44,6 +56,11 @@ class Sequence:
                 self.matcher = grammars.matcher(sampling.grammar, sampling.stop_ids, generated)
             except (GrammarError, NoToken) as failure:
                 self.failure = str(failure)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no token is chosen for it any more."""
+        return self.complete or bool(self.failure)
 
     @property
     def may_end(self) -> bool:

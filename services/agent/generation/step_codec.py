@@ -37,6 +37,11 @@ def read_step(payload: bytes) -> Step:
         [_import(each) for each in step.imports],
         [_forward(each) for each in step.prefills],
         _forward(step.decode) if step.HasField("decode") else None,
+        [
+            Chosen(each.slot, list(each.tokens), failure=each.failure, complete=each.complete)
+            for each in step.told
+        ],
+        step.compares,
     )
 
 
@@ -108,7 +113,10 @@ def _forward(forward: pb.Forward) -> Forward:
 def write_outcome(outcome: StepOutcome) -> bytes:
     """A StepOutcome."""
     written = pb.StepOutcome(
-        id=outcome.id, device_seconds=outcome.device_seconds, exported=outcome.exported
+        id=outcome.id,
+        device_seconds=outcome.device_seconds,
+        exported=outcome.exported,
+        likeliest=outcome.likeliest,
     )
     for each in outcome.chosen:
         _write(each, written.chosen.add())

@@ -104,21 +104,6 @@ class Import(NamedTuple):
     content: bytes | Region = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Done in the order of its fields."""
-
-    id: int
-    forget: bool = False
-    stores: Sequence[StoreBlock] = ()
-    exports: Sequence[Export] = ()
-    freed: Sequence[int] = ()
-    starts: Sequence[Start] = ()
-    imports: Sequence[Import] = ()
-    prefills: Sequence[Forward] = ()
-    decode: Forward | None = None
-
-
 class TokenLogprobs(NamedTuple):
     """How likely a token was to the model itself, and which ones were the most likely."""
 
@@ -141,6 +126,24 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Done in the order of its fields."""
+
+    id: int
+    forget: bool = False
+    stores: Sequence[StoreBlock] = ()
+    exports: Sequence[Export] = ()
+    freed: Sequence[int] = ()
+    starts: Sequence[Start] = ()
+    imports: Sequence[Import] = ()
+    prefills: Sequence[Forward] = ()
+    decode: Forward | None = None
+    told: Sequence[Chosen] = ()
+    """What came of the step before: for gangs, and before all else."""
+    compares: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """What came of a step."""
 
@@ -149,3 +152,4 @@ class StepOutcome:
     device_seconds: float
     exported: Sequence[bytes] = ()
     """One for each export; empty where it is in the worker's memory."""
+    likeliest: Sequence[int] = ()

@@ -1,11 +1,12 @@
 """The declaration of a language model."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from shared.errors import LoadFailed
-from shared.servable import Generation, LanguageGraphs, ModelSpec
+from shared.servable import Distribution, Generation, LanguageGraphs, ModelSpec
 
 FILES = "['p1', 'p2'], 'd', 'argmax', 'topk'"
 
@@ -60,6 +61,13 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
     assert model.generation.chat_template == "chat.jinja"
 
 
+def test_ranks_bring_the_files_that_are_named(tokenizers):
+    servable = tokenizers.declare(declared("FILES, SIZES, rank_size=4"), "toy")
+    whole = tokenizers.declare(declared("FILES, SIZES"), "toy").language_model
+    assert servable.distribution == Distribution(4)
+    assert servable.language_model == replace(whole, files=(), distribution=Distribution(4))
+
+
 def test_it_may_stand_beside_methods_with_models_of_their_own(tokenizers):
     servable = tokenizers.declare(
         declared("FILES, SIZES")
@@ -94,6 +102,15 @@ def test_it_may_stand_beside_methods_with_models_of_their_own(tokenizers):
         (declared("'p', 'd', '', SIZES"), "'argmax_model' should not be empty"),
         (declared("FILES, SIZES, model_format='x'"), "model format can only be"),
         (declared("FILES, SIZES") + declared("'x', 'y', SIZES"), "a language model already"),
+        (declared("FILES, SIZES, rank_size=0"), "'rank_size' should be >= 1"),
+        (
+            "register.declare_model('m', 'mindir')\n" + declared("FILES, SIZES, rank_size=2"),
+            "a distributed servable has no other model",
+        ),
+        (
+            declared("FILES, SIZES, rank_size=2") + "register.declare_model('m', 'mindir')\n",
+            "already been declared as distributed servable",
+        ),
         (
             "register.declare_model('toy', 'mindir')\n" + declared("FILES, SIZES"),
             "another model is called 'toy'",

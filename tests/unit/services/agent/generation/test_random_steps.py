@@ -1,11 +1,12 @@
 """Any steps that a worker may send give the tokens of a model that computes everything again."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.agent.generation.sampling import Chooser
 from services.agent.generation.steps import Forward, Sampling, StoreBlock
-from tests.support.language import Engine, load, toy, whole_text
+from tests.support.language import Engine, Ranks, load, toy, whole_text
 
 BLOCK = 4
 PREFILL = [(1, 6, 8), (2, 6, 20), (3, 3, 12)]
@@ -152,10 +153,26 @@ class Worker(Engine):
         return self.computed[slot] <= DECODE[graph][2]
 
 
+def send_steps(model, data, tmp_path_factory):
+    files = toy(tmp_path_factory.mktemp("toy"), PREFILL, DECODE, block_size=BLOCK, blocks=6)
+    worker = Worker(model(files), data)
+    for _ in range(data.draw(st.integers(1, 14))):
+        worker.one()
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_whatever_is_sent(data, tmp_path_factory):
-    files = toy(tmp_path_factory.mktemp("toy"), PREFILL, DECODE, block_size=BLOCK, blocks=6)
-    worker = Worker(load(files), data)
-    for _ in range(data.draw(st.integers(1, 14))):
-        worker.one()
+    send_steps(load, data, tmp_path_factory)
+
+
+@pytest.mark.timeout(400)
+@settings(
+    deadline=None,
+    max_examples=15,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data())
+def test_whatever_is_sent_to_ranks(data, tmp_path_factory):
+    """After each step the caches of all ranks hold the same."""
+    send_steps(Ranks, data, tmp_path_factory)

@@ -67,6 +67,8 @@ def test_a_step_with_everything():
             )
         ],
         decode=pb.Forward(graph=2, rows=[pb.Row(slot=3, position=5, count=1, samples=True)]),
+        told=[pb.Chosen(slot=4, tokens=[1, 2], complete=True), pb.Chosen(slot=5, failure="no")],
+        compares=True,
     )
     assert read_step(step.SerializeToString()) == Step(
         12,
@@ -90,6 +92,8 @@ def test_a_step_with_everything():
         [Import(1, 4, 2, b"cache"), Import(1, 6, 3, Region(7, 8, b"n" * 16))],
         [Forward(1, [Row(1, 8, 1, [9, 9], True)])],
         Forward(2, [Row(3, 5, 1, [], True)]),
+        [Chosen(4, [1, 2], complete=True), Chosen(5, failure="no")],
+        True,
     )  # fmt: skip
 
 
@@ -131,6 +135,7 @@ def test_an_outcome():
         ],
         0.25,
         [b"cache", b""],
+        [8, 9],
     )
     written = pb.TokenLogprobs(logprob=-0.5, rank=2, ids=[4, 5], logprobs=[-0.25, -0.5])
     assert pb.StepOutcome.FromString(write_outcome(outcome)) == pb.StepOutcome(
@@ -144,4 +149,5 @@ def test_an_outcome():
         ],
         device_seconds=0.25,
         exported=[b"cache", b""],
+        likeliest=[8, 9],
     )
