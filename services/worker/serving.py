@@ -78,10 +78,10 @@ class Serving:
         if self.language is not None:
             self.language.fit(signatures)
 
-    def refresh_language(self, agents: Agents) -> None:
+    def refresh_language(self) -> None:
         """Agents changed: its language model goes on with those that hold it now."""
         if self.language is not None:
-            self.language.refresh(agents.step_lines(self.what))
+            self.language.refresh(self.holders.step_lines(self.what))
 
     @property
     def is_continued(self) -> bool:

@@ -236,7 +236,7 @@ class Servings:
             ready = self._is_ready(serving)
             news = news or ready is not serving.ready
             serving.ready = ready
-            serving.refresh_language(self.agents)
+            serving.refresh_language()
             if not serving.holders:
                 serving.queue.give_up(Unavailable(f"{serving.what}: {serving.holders.absence}"))
             serving.queue.pump()
@@ -283,9 +283,8 @@ class Servings:
 
     def offers(self) -> Offers:
         """What masters may send here now."""
-        device = self.agents.device_type
         offers = tuple(
-            serving.offer(self._max_calls, device)
+            serving.offer(self._max_calls, serving.holders.device_type)
             for serving in self._servings.values()
             if serving.ready and not serving.retiring
         )

@@ -168,7 +168,6 @@ class TextRequests:
 
     def models(self) -> list[ListedModel]:
         """The language models that can be called now, each followed by its adapters."""
-        device_type = self._servings.agents.device_type
         return [
             ListedModel(
                 name=name,
@@ -182,7 +181,7 @@ class TextRequests:
                 device_type=offer.device_type,
             )
             for serving, language in self._ready()
-            for offer in (language.offer(device_type),)
+            for offer in (language.offer(serving.holders.device_type),)
             for name in (serving.what.servable, *offer.adapters)
         ]
 

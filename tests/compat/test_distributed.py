@@ -1,5 +1,6 @@
 """Distributed servables as scripts since 1.3 start them: a server, agents, a client."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from shared.ports import free_port
 from tests.support.scripts import ROOT, RunningScript, alive_after, run_script
+from tests.support.texts import add_language_model, asked, plainly, texts_at
 from tests.support.three_scripts import DOUBLED, Scripts
 
 SECONDS = 60
@@ -159,6 +161,20 @@ def test_a_rank_may_have_several_subgraphs(two):
         server.until("server started")
         assert two.infer() == DOUBLED
         assert two.infer("second") == DOUBLED.replace("2.", "1.")
+
+
+def test_scripts_serve_a_language_model_that_is_cut_into_ranks(two):
+    files = add_language_model(two.folder, "matmul", rank_size=2)
+    with two.server() as server, two.agents(files=[files, files]) as agents:
+        server.until("server started")
+        agents.until("agents started")
+        made = asyncio.run(continued(two.grpc, asked([1, 2, 3], model="matmul", new=6)))
+    assert made.ids == plainly([1, 2, 3], 6)
+
+
+async def continued(address, request):
+    async with texts_at(address) as texts:
+        return await texts.only(request)
 
 
 def test_every_machine_has_a_script_for_its_ranks(two):

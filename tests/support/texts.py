@@ -27,8 +27,11 @@ def add_language_model(
     latency_seconds: float = 0.0,
     faults: dict[str, str] | None = None,
     **declared: object,
-) -> None:
-    """Write a servable with a language model of the reference backend."""
+) -> list[str]:
+    """Write a servable with a language model of the reference backend; its files, in order.
+
+    With a ``rank_size`` each rank is started with these files: it computes what all of it does.
+    """
     folder = directory / name / "1"
     folder.mkdir(parents=True, exist_ok=True)
     files = toy(folder, PREFILL, DECODE, vocabulary=vocabulary, adapters=True)
@@ -49,6 +52,7 @@ def add_language_model(
         f"register.declare_language_model({names[: len(PREFILL)]!r}, {names[len(PREFILL) :]!r},\n"
         f'    model_format="Reference", {arguments})\n'
     )
+    return list(files.paths)
 
 
 def plainly(

@@ -87,6 +87,12 @@ class Formation:
         return len({agent.rank for agent in self._agents.values() if agent.link.connected})
 
     @property
+    def device_type(self) -> str:
+        """Of the agents that are there; empty when none of them has told."""
+        devices = (agent.hello.device for agent in self._agents.values())
+        return next((device.type for device in devices if device is not None), "")
+
+    @property
     def progress(self) -> str:
         """What keeps the next gang from serving."""
         for gang in self._gangs:
@@ -174,6 +180,11 @@ class Formation:
             signature = signature_of(self._assigned.models[0].key, gang.groups, models)
         except LoadFailed as failure:
             self.refuse(gang, failure.message)
+            return
+        files = self._assigned.models[0]
+        if files.language is not None and self.signature not in (None, signature):
+            # Texts that wait go by them.
+            self.refuse(gang, "its graphs are not those of the gang before; start the worker anew")
             return
         # Others tell signatures apart by identity.
         if signature != self.signature:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -10,31 +11,20 @@ import structlog
 
 from services.worker.agents.execution import read_reply, request_for, write_head
 from services.worker.agents.memory import SHARED_FROM_BYTES, Memories, SharedMemory, size_of
+from services.worker.gangs.asking import ask_ranks
 from services.worker.gangs.groups import Group, takes_inputs
 from services.worker.gangs.messages import RankRequests
 from services.worker.gangs.rules import GangRules
 from services.worker.metrics import Metrics
 from shared.arena import Column
-from shared.errors import (
-    AgentLost,
-    DeviceHung,
-    ExecutionFailed,
-    InvalidRequest,
-    MemoryNotShared,
-    Refused,
-    ServingError,
-)
+from shared.errors import AgentLost, ExecutionFailed, MemoryNotShared
 from shared.membership import Hello, ModelSignature
 from shared.servable import ServableVersion
 from shared.stage_graph import ModelCall
-from shared.tasks import task_scope
 from shared.tensors import Array
 from shared.wire.link import Link
 
 log = structlog.get_logger()
-
-# Ranks look at the same batch: where one refuses it, all do, and about at the same time.
-_UNANIMOUS_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -144,44 +134,44 @@ class LiveGang:
     ) -> list[bytes]:
         """Have every rank of a group run a batch; gives the replies of those that return one."""
         returning = self._returning(group)
-        subject = f"{self.what}, model '{call.model}', {rows} rows"
-        refusals: list[int] = []
-        calls: dict[int, asyncio.Task[bytes]] = {}
 
         async def ask(rank: int) -> bytes:
-            graph = self.agents[rank].models[0].subgraphs[call.subgraph]
+            agent = self.agents[rank]
+            graph = agent.models[0].subgraphs[call.subgraph]
             request = requests.written(
                 inputs=takes_inputs(group, rank) or bool(graph.inputs), outputs=rank in returning
             )
             try:
-                return await self.agents[rank].link.call(request, head=head, subject=subject)
-            except (InvalidRequest, Refused) as refusal:
-                if isinstance(refusal, MemoryNotShared):
-                    self.agents[rank].shares_memory = False
-                refusals.append(rank)
-                if len(refusals) == len(group.ranks):
-                    raise
-                await asyncio.sleep(_UNANIMOUS_SECONDS)
-                raise AgentLost(f"rank {rank} refused what others run: {refusal}") from refusal
-            except ServingError as failure:
-                raise type(failure)(f"rank {rank}: {failure.message}") from failure
+                return await agent.link.call(request, head=head, subject=subject)
+            except MemoryNotShared:
+                agent.shares_memory = False
+                raise
 
-        try:
-            async with asyncio.timeout(self.rules.call_seconds), task_scope() as scope:
-                scope.spawn(_until(self.over), name=f"end of epoch {self.epoch}")
-                for rank in group.ranks:
-                    calls[rank] = scope.spawn(ask(rank), name=f"batch for rank {rank}")
-                await asyncio.wait(calls.values())
-        except TimeoutError:
-            late = ", ".join(str(rank) for rank, task in calls.items() if task.cancelled())
-            limit = f"{self.rules.call_seconds:g} s"
-            raise DeviceHung(f"rank {late} did not answer within {limit}: {subject}") from None
-        return [calls[rank].result() for rank in returning]
+        subject = f"{self.what}, model '{call.model}', {rows} rows"
+        replies = await ask_ranks(
+            {rank: partial(ask, rank) for rank in group.ranks},
+            seconds=self.rules.call_seconds,
+            over=self.over,
+            subject=subject,
+        )
+        return [replies[rank] for rank in returning]
 
+    async def step(self, head: bytes, step: bytes) -> list[bytes]:
+        """Have every rank do one step of a language model; their answers, in order of rank.
 
-async def _until(over: asyncio.Future[NoReturn]) -> NoReturn:
-    # Others wait for it, too.
-    await asyncio.shield(over)
+        Raises what ``execute`` does.
+        """
+        subject = str(self.what)
+        answers = await ask_ranks(
+            {
+                rank: partial(agent.link.call, step, head=head, subject=subject)
+                for rank, agent in enumerate(self.agents)
+            },
+            seconds=self.rules.call_seconds,
+            over=self.over,
+            subject=subject,
+        )
+        return [answers[rank] for rank in range(len(self.agents))]
 
 
 def _equal(one: Array, other: Array) -> bool:

@@ -8,6 +8,7 @@ from services.worker.agents.progress import Standing
 from services.worker.agents.taken import REST_SECONDS
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.live import LiveGang
+from services.worker.gangs.step_line import GangLine
 from shared.arena import Column
 from shared.errors import InvalidRequest, Refused, ServingError
 from shared.membership import Holding, ModelSignature
@@ -49,6 +50,17 @@ class GangPool:
         """How many gangs serve."""
         del what
         return len(self)
+
+    def step_lines(self, what: ServableVersion) -> dict[str, GangLine]:
+        """The ways to the gangs that serve, ready for steps of a language model, by epoch."""
+        del what
+        serving = self.formation.serving
+        return {str(gang.epoch): GangLine(self.formation, gang) for gang in serving}
+
+    @property
+    def device_type(self) -> str:
+        """Of the agents of ranks; empty when none of them has told."""
+        return self.formation.device_type
 
     def standings(self, what: ServableVersion) -> list[Standing]:
         """How far the gangs are."""

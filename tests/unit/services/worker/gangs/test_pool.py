@@ -17,7 +17,7 @@ from services.worker.metrics import Metrics
 from shared.errors import AgentLost, DeviceHung, ExecutionFailed, InvalidRequest, Unavailable
 from shared.membership import Assigned, Holding, Holdings, ModelFiles
 from shared.rank_table import RankPlace
-from shared.servable import Distribution, ServableVersion
+from shared.servable import Distribution, LanguageGraphs, ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tasks import task_scope
 from shared.tensors import ElementType, TensorSpec
@@ -34,10 +34,17 @@ TWO_ROWS = [np.ones((2, 2), np.float32)]
 class Town:
     """A pool with a registrar, and agents that come and go."""
 
-    def __init__(self, distribution, *, rules=GangRules(), model_format="reference"):  # noqa: B008
+    def __init__(
+        self,
+        distribution,
+        *,
+        rules=GangRules(),  # noqa: B008
+        model_format="reference",
+        language=None,
+    ):
         self._distribution = distribution
         self._rules = rules
-        self._files = ModelFiles("matmul", model_format, (), True, (), 8)
+        self._files = ModelFiles("matmul", model_format, (), True, (), 8, language=language)
         self.unfit = []
         self.idle = asyncio.Event()
         self.ranks = []
@@ -458,3 +465,27 @@ async def test_a_row_of_inputs_goes_to_ranks_that_take_none_as_nothing():
         assert town.pool.signatures(WHAT)["matmul"].subgraphs[0].inputs == (ROW,)
         assert (await town.execute())[0].tolist() == [[7, 7], [7, 7]]
         assert last.seen[0][1] == []
+
+
+async def test_ranks_of_a_language_model_that_come_with_other_graphs_are_not_taken():
+    """Texts that wait go by the graphs that there were."""
+    async with Town(Distribution(2), language=LanguageGraphs(1, 1)) as town:
+        first, second = await town.gang()
+        assert list(town.pool.step_lines(WHAT)) == ["1"]
+        assert town.pool.device_type == "CPU"
+        wider = TensorSpec("x", ElementType.FLOAT32, (-1, 3))
+        for agent in (first, second):
+            agent.signature = model("matmul", inputs=(wider,), outputs=(wider,))
+        first.say("failed", "killed")
+        await town.until_serving(0)
+        first.state = "ready"
+        await until(
+            lambda: "its graphs are not those of the gang before" in town.formation.progress,
+            what="the second gang to be refused",
+        )
+        assert not town.pool.step_lines(WHAT)
+        for agent in (first, second):
+            agent.signature = model("matmul")
+        await town.until_serving()
+        (epoch,) = town.pool.step_lines(WHAT)
+        assert int(epoch) > 2
