@@ -2,22 +2,22 @@
 
 from mindspore import nn, ops
 
-from examples.llm.sizes import HEAD, HEADS, WIDTH
+from examples.llm.sizes import HEAD
 
 
 def heads_first(x, rows, length):
     """[B*T, W] to [B, H, T, D]."""
     if length == 1:
         # It lies so already.
-        return x.reshape(rows, HEADS, 1, HEAD)
-    return x.reshape(rows, length, HEADS, HEAD).transpose(0, 2, 1, 3)
+        return x.reshape(rows, -1, 1, HEAD)
+    return x.reshape(rows, length, -1, HEAD).transpose(0, 2, 1, 3)
 
 
 def heads_last(x, rows, length):
     """[B, H, T, D] to [B*T, W]."""
     if length > 1:
         x = x.transpose(0, 2, 1, 3)
-    return x.reshape(rows * length, WIDTH)
+    return x.reshape(rows * length, -1)
 
 
 class Attention(nn.Cell):

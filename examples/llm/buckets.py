@@ -1,5 +1,6 @@
 """Static shapes that graphs are exported for, and the files that they lie in."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -39,3 +40,10 @@ class Bucket:
 
 
 DEFAULT = tuple(map(Bucket.parse, ("1x64x256", "4x64x256", "1x1x256", "8x1x256", "16x1x256")))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What graphs are to be exported: as many as buckets, and of what kind."""
+    parser.add_argument("--buckets", type=Bucket.parse, nargs="+", default=DEFAULT, metavar="BxTxS")
+    parser.add_argument("--fused-argmax", action="store_true", help="ids beside the logits")
+    parser.add_argument("--adapters", action="store_true", help="an input chooses an adapter")

@@ -16,9 +16,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from examples.llm.buckets import DEFAULT, MODELS, TOP, Bucket
+from examples.llm.buckets import MODELS, TOP, Bucket, add_options
 from examples.llm.net import Decoder, Extend, load
-from examples.llm.sizes import ADAPTERS, HEAD, HEADS, LAYERS, LORA, VOCABULARY, WEIGHTS
+from examples.llm.part import WHOLE, Part
+from examples.llm.sizes import ADAPTERS, HEAD, LAYERS, LORA, VOCABULARY, WEIGHTS
 
 BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 """What a server reads beside the graphs."""
@@ -47,28 +48,42 @@ class TopK(nn.Cell):
 
 
 def export(
-    buckets: Iterable[Bucket], folder: Path, fused_argmax: bool = False, adapters: bool = False
+    buckets: Iterable[Bucket],
+    folder: Path,
+    fused_argmax: bool = False,
+    adapters: bool = False,
+    part: Part = WHOLE,
 ) -> list[Path]:
     """Write the graphs of all buckets and the two models; gives the paths of what was written.
 
     fused_argmax: the last output is ids int32 [B, T]; adapters: the last input chooses an adapter
-    for each row, int32 [B]. MindSpore must be in graph mode, on a CPU.
+    for each row, int32 [B]; part: that of a rank, in a process that met those of the others.
+    MindSpore must be in graph mode, on a CPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    decoder = Decoder(len(ADAPTERS) if adapters else 0)
+    decoder = Decoder(len(ADAPTERS) if adapters else 0, part)
     load(decoder, WEIGHTS, *([LORA] if adapters else []))
     extend = Extend(decoder, fused_argmax).set_train(False)
     logits = ms.Tensor(shape=[None, VOCABULARY], dtype=ms.float32)
     return [
-        *(_write(extend, _inputs(each, adapters), folder / each.file_name) for each in buckets),
+        *(
+            _write(extend, _inputs(each, adapters, part.heads), folder / each.file_name)
+            for each in buckets
+        ),
         _write(Argmax(), [logits], folder / "argmax.mindir"),
         _write(TopK(), [logits], folder / "topk.mindir"),
     ]
 
 
-def _inputs(bucket: Bucket, adapters: bool) -> list[ms.Tensor]:
+def copy_beside(folder: Path) -> None:
+    """What the graphs are of use with."""
+    for beside in BESIDE:
+        shutil.copy(WEIGHTS.with_name(beside), folder)
+
+
+def _inputs(bucket: Bucket, adapters: bool, heads: int) -> list[ms.Tensor]:
     tokens = np.zeros((bucket.rows, bucket.tokens), np.int32)
-    cache = np.zeros((bucket.rows, HEADS, bucket.cached, HEAD), np.float32)
+    cache = np.zeros((bucket.rows, heads, bucket.cached, HEAD), np.float32)
     chosen = [np.zeros(bucket.rows, np.int32)] if adapters else []
     return [ms.Tensor(each) for each in (tokens, tokens, *[cache] * (2 * LAYERS), *chosen)]
 
@@ -83,16 +98,13 @@ def _write(net: nn.Cell, inputs: list[ms.Tensor], path: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--buckets", type=Bucket.parse, nargs="+", default=DEFAULT, metavar="BxTxS")
-    parser.add_argument("--fused-argmax", action="store_true", help="ids beside the logits")
-    parser.add_argument("--adapters", action="store_true", help="an input chooses an adapter")
+    add_options(parser)
     parser.add_argument("--output", type=Path, default=MODELS)
     options = parser.parse_args()
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     export(options.buckets, options.output, options.fused_argmax, options.adapters)
-    for beside in BESIDE:
-        shutil.copy(WEIGHTS.with_name(beside), options.output)
+    copy_beside(options.output)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,12 @@ from mindspore import nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from examples.llm.attention import Attention, heads_first, heads_last
+from examples.llm.part import WHOLE, Part
 from examples.llm.sizes import (
     EPSILON,
-    HEADS,
     HIDDEN,
-    INNER,
     LAYERS,
     RANK,
-    SLOPES,
     VOCABULARY,
     WIDTH,
 )
@@ -35,38 +33,47 @@ def dense(inputs: int, outputs: int, scale: float = 1.0) -> nn.Dense:
 class Adapters(nn.Cell):
     """What low-rank adapters add to a product: [B, T, W] and int32 [B] to [B*T, 3W].
 
+    Of a part of the network they add to the part's elements.
+
     Their matrices lie in two stacks, from which each row takes those of its adapter; the first of
     either stack is zero, for rows without one.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, part: Part) -> None:
         super().__init__()
+        self.width = 3 * part.width
         inwards = initializer(Normal(1 / np.sqrt(WIDTH)), (1 + number, WIDTH, RANK))
         self.inwards = ms.Parameter(inwards, name="inwards")
-        outwards = initializer("zeros", (1 + number, RANK, 3 * WIDTH))
+        outwards = initializer("zeros", (1 + number, RANK, self.width))
         self.outwards = ms.Parameter(outwards, name="outwards")
         self.times = ops.BatchMatMul()
 
     def construct(self, x, adapter):
         narrow = self.times(x, ops.gather(self.inwards, adapter, 0))
-        return self.times(narrow, ops.gather(self.outwards, adapter, 0)).reshape(-1, 3 * WIDTH)
+        return self.times(narrow, ops.gather(self.outwards, adapter, 0)).reshape(-1, self.width)
 
 
 class Layer(nn.Cell):
-    """Attention and a feed-forward block, each beside a shortcut."""
+    """Attention and a feed-forward block, each beside a shortcut.
 
-    def __init__(self, adapters: int = 0) -> None:
+    What they add to it is the sum over all parts of the network.
+    """
+
+    def __init__(self, adapters: int, part: Part) -> None:
         super().__init__()
+        self.width = part.width
         shrunk = 1 / np.sqrt(2 * LAYERS)
         self.norm1 = nn.LayerNorm((WIDTH,), epsilon=EPSILON)
-        self.qkv = dense(WIDTH, 3 * WIDTH)
-        self.adapters = Adapters(adapters) if adapters else None
+        self.qkv = dense(WIDTH, 3 * part.width)
+        self.adapters = Adapters(adapters, part) if adapters else None
         self.attention = Attention()
-        self.out = dense(WIDTH, WIDTH, shrunk)
+        self.out = dense(part.width, WIDTH, shrunk)
         self.norm2 = nn.LayerNorm((WIDTH,), epsilon=EPSILON)
-        self.up = dense(WIDTH, INNER)
-        self.down = dense(INNER, WIDTH, shrunk)
+        self.up = dense(WIDTH, part.inner)
+        self.down = dense(part.inner, WIDTH, shrunk)
         self.relu = nn.ReLU()
+        # A rank on its own has nobody to wait for.
+        self.sum = ops.AllReduce() if part.ranks > 1 else nn.Identity()
 
     def construct(self, x, size, bias, keys=None, values=None, adapter=None):
         """x float32 [B*T, W], bias [B, H, T, S+T] to what follows x, and new keys and values."""
@@ -75,27 +82,31 @@ class Layer(nn.Cell):
         mixed = self.qkv(normed)
         if adapter is not None:
             mixed = mixed + self.adapters(normed.reshape(rows, length, WIDTH), adapter)
-        query, new_keys, new_values = ops.split(mixed, WIDTH, 1)
+        query, new_keys, new_values = ops.split(mixed, self.width, 1)
         query = heads_first(query, rows, length)
         new_keys = heads_first(new_keys, rows, length)
         new_values = heads_first(new_values, rows, length)
         seen = self.attention(query, new_keys, new_values, bias, keys, values)
-        x = x + self.out(heads_last(seen, rows, length))
+        x = x + self.sum(self.out(heads_last(seen, rows, length)))
         inner = self.relu(self.up(self.norm2(x)))
-        return x + self.down(inner * inner), new_keys, new_values
+        return x + self.sum(self.down(inner * inner)), new_keys, new_values
 
 
 class Decoder(nn.Cell):
-    """tokens, positions int32 [B, T] to logits float32 [B, T, V], all of it computed again."""
+    """tokens, positions int32 [B, T] to logits float32 [B, T, V], all of it computed again.
 
-    def __init__(self, adapters: int = 0) -> None:
+    The processes of several parts compute it together.
+    """
+
+    def __init__(self, adapters: int = 0, part: Part = WHOLE) -> None:
         super().__init__()
+        self.part = part
         self.embedding = ms.Parameter(
             initializer(Normal(0.02), (VOCABULARY, WIDTH), ms.float32), name="embedding"
         )
-        self.layers = nn.CellList([Layer(adapters) for _ in range(LAYERS)])
+        self.layers = nn.CellList([Layer(adapters, part) for _ in range(LAYERS)])
         self.norm = nn.LayerNorm((WIDTH,), epsilon=EPSILON)
-        self.slopes = ms.Tensor(SLOPES.reshape(1, HEADS, 1, 1))
+        self.slopes = ms.Tensor(part.slopes.reshape(1, -1, 1, 1))
         self.score = ops.MatMul(transpose_b=True)
 
     def construct(self, tokens, positions, adapter=None):
@@ -164,8 +175,8 @@ class Extend(nn.Cell):
         return ops.cat((cached, positions), 1)
 
 
-def load(net: nn.Cell, *paths: Path) -> None:
-    """Give a Decoder its weights; adapters that no file has add nothing.
+def load(net: Decoder, *paths: Path) -> None:
+    """Give a Decoder its weights, or its part of them; adapters that no file has add nothing.
 
     Raises ValueError when a weight is missing or has no place.
     """
@@ -176,4 +187,5 @@ def load(net: nn.Cell, *paths: Path) -> None:
         wrong = sorted((needed - arrays.keys()) | (arrays.keys() - named.keys()))
         raise ValueError(f"weights do not fit the network: {', '.join(wrong)}")
     for name, array in arrays.items():
-        named[name].set_data(ms.Tensor(array.astype(np.float32)))
+        own = net.part.cut(name, array.astype(np.float32))
+        named[name].set_data(ms.Tensor(np.ascontiguousarray(own)))

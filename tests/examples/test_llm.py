@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from examples.llm.buckets import TOP, Bucket
 from examples.llm.corpus import END_OF_TEXT, SPECIAL_TOKENS, TURN_ENDS, dialogue, question
 from examples.llm.numpy_net import NumpyNet
+from examples.llm.part import Part
 from examples.llm.plain_loop import Loop, recomputed
-from examples.llm.sizes import HEAD, HEADS, LAYERS, LORA, VOCABULARY, WEIGHTS
+from examples.llm.sizes import HEAD, HEADS, INNER, LAYERS, LORA, SLOPES, VOCABULARY, WEIGHTS
 from examples.llm.train_tokenizer import TOKENIZER
 from services.agent.backends.mindspore_file import read_signature
 from shared.tensors import ElementType
@@ -119,6 +120,37 @@ def test_an_adapter_acts_as_if_its_product_were_in_the_weights(net, adapter, tmp
     np.testing.assert_allclose(none, net.logits(tokens, positions)[0], **NEAR)
     np.testing.assert_allclose(adapted, merged[1], **NEAR)
     assert np.abs(adapted - net.logits(tokens, positions)[1]).max() > 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_what_all_parts_add_is_what_the_whole_adds(ranks):
+    loaded = {**np.load(WEIGHTS), **np.load(LORA)}
+    arrays = {name: array.astype(np.float32) for name, array in loaded.items()}
+    parts = [Part(rank, ranks) for rank in range(ranks)]
+    x = np.random.default_rng(1).normal(size=(5, INNER)).astype(np.float32)
+    for name, array in arrays.items():
+        cut = [part.cut(name, array) for part in parts]
+        if name.endswith((".out.weight", ".down.weight")):
+            wide = x[:, : array.shape[1]]
+            slices = np.split(wide, ranks, axis=1)
+            total = sum(each @ own.T for each, own in zip(slices, cut, strict=True))
+            np.testing.assert_allclose(total, wide @ array.T, **NEAR)
+        elif name.endswith((".qkv.weight", ".outwards")):
+            # Of queries, keys and values each part has those of its own heads.
+            axis = 0 if name.endswith("weight") else -1
+            of_parts = [np.split(each, 3, axis=axis) for each in cut]
+            whole = [np.concatenate(each, axis) for each in zip(*of_parts, strict=True)]
+            np.testing.assert_array_equal(np.concatenate(whole, axis), array)
+        elif name.endswith(".up.weight"):
+            np.testing.assert_array_equal(np.concatenate(cut), array)
+        else:
+            assert all(each is array for each in cut), name
+    np.testing.assert_array_equal(np.concatenate([part.slopes for part in parts]), SLOPES)
+
+
+def test_heads_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(ValueError, match="8 heads cannot be cut so"):
+        Part(0, 3)
 
 
 def commands():

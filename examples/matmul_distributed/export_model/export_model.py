@@ -6,47 +6,18 @@ those of the second one negate.
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2]))
 
-from shared.ports import free_port  # noqa: E402 (the repository's, wherever this is called from)
-
-SECONDS = 300.0
+from examples.ranks import run_ranks  # noqa: E402 (the repository's, wherever this is called from)
 
 
 def export(directory: Path, ranks: int, stages: int) -> None:
-    """Start scheduler and ranks, and wait for the ranks; ends with a text when one fails."""
-    together = ranks // stages
-    meeting = {
-        "MS_WORKER_NUM": str(together),
-        "MS_SCHED_HOST": "127.0.0.1",
-        "MS_SCHED_PORT": str(free_port()),
-    }
-    quiet = {"GLOG_v": "3"}
-    command = [sys.executable, str(HERE / "export_rank.py"), str(directory), str(stages)]
-
-    def start(role: str, rank: int) -> subprocess.Popen[bytes]:
-        environment = quiet | os.environ | meeting | {"MS_ROLE": role, "MS_NODE_ID": str(rank)}
-        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
-
-    scheduler = [start("MS_SCHED", 0)] if together > 1 else []
-    exporters = [start("MS_WORKER", rank) for rank in range(together)]
-    deadline = time.monotonic() + SECONDS
-    try:
-        for rank, process in enumerate(exporters):
-            if process.wait(deadline - time.monotonic()):
-                sys.exit(f"rank {rank} failed")
-    finally:
-        # The scheduler would wait for ranks that have gone, and ranks for the one that failed.
-        for process in scheduler + exporters:
-            process.kill()
-            process.wait()
+    """Have the ranks of the first stage export; ends with a text when one fails."""
+    run_ranks([str(HERE / "export_rank.py"), str(directory), str(stages)], ranks // stages)
 
 
 if __name__ == "__main__":
