@@ -12,6 +12,7 @@ from services.agent.settings import AgentSettings
 from services.worker.settings import WorkerSettings
 from shared.declaration import load_servable
 from shared.rank_table import read_rank_table
+from shared.servable import Distribution
 from tests.examples.test_documents import blocks
 from tests.support.examples import ROOT
 
@@ -25,6 +26,16 @@ def test_the_declaration_can_be_declared(tmp_path):
     distribution = load_servable(tmp_path, "matmul").distribution
     assert distribution is not None
     assert distribution.rank_size == 8
+
+
+def test_the_language_model_can_be_declared(tmp_path):
+    (declaration,) = (each for each in blocks(PAGE, "python") if "declare_language_model" in each)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "servable_config.py").write_text(declaration)
+    (tmp_path / "tiny" / "tokenizer.json").write_text("{}")
+    servable = load_servable(tmp_path, "tiny")
+    assert servable.language_model is not None
+    assert servable.distribution == Distribution(2)
 
 
 def test_the_scripts_call_what_there_is_with_parameters_that_it_has():
