@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from services.worker.gangs.formation import Formation
 from services.worker.gangs.live import LiveGang
 from services.worker.gangs.step_messages import Chosen, StepAnswer, write_head, write_step
-from shared.errors import ExecutionFailed, InvalidRequest, Refused, ServingError
+from shared.errors import AgentLost, ExecutionFailed, InvalidRequest, Refused, ServingError
 
 _CHOOSING_RANK = 0
 
@@ -42,6 +42,8 @@ class GangLine:
             if gang.over.done():
                 # Whoever leaves it because it ended is told why.
                 gang.over.result()
+            if gang.leaving:
+                raise AgentLost(f"{gang.what}: an agent of its gang is shutting down") from None
             raise
         except (InvalidRequest, Refused):
             raise

@@ -246,6 +246,25 @@ async def test_texts_wait_for_the_next_gang_and_know_why_the_last_one_ended(file
     assert "its gang ended: rank 0: the device process ended" in lost.news.error.message
 
 
+async def test_a_step_in_the_hands_of_a_gang_that_leaves_says_so(files):
+    line, links, _ = line_of(files)
+    links[1].go_on.clear()
+    step = asyncio.create_task(outcome_of(line, START))
+    await until(lambda: links[1].steps, what="a step at the second rank")
+    line._gang.leaving = True
+    step.cancel()
+    with pytest.raises(AgentLost, match="an agent of its gang is shutting down"):
+        await step
+    # A caller who leaves a gang that goes on is no failure of the gang.
+    line, links, _ = line_of(files)
+    links[1].go_on.clear()
+    step = asyncio.create_task(outcome_of(line, START))
+    await until(lambda: links[1].steps, what="a step at the second rank")
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+
+
 def test_ranks_are_told_all_that_changes_how_a_text_goes_on():
     logprobs = [pb.TokenLogprobs(logprob=-1.0, rank=1)]
     chosen = [
