@@ -137,7 +137,7 @@ class Ranks:
             held = min(mine.computed, leader._cache.length)
             assert held <= follower._cache.length
             for one, other in zip(leader._cache.arrays, follower._cache.arrays, strict=True):
-                assert np.array_equal(one[slot, :held], other[slot, :held])
+                assert np.array_equal(one[slot, :, :held], other[slot, :, :held])
 
 
 def copied(step: Step) -> Step:

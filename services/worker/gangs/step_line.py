@@ -17,6 +17,9 @@ class GangLine:
     One rank chooses tokens; with each step all of them are told what it chose in the one before.
     """
 
+    # Ranks go on with what they are told of the step before.
+    takes_ahead = False
+
     def __init__(self, formation: Formation, gang: LiveGang) -> None:
         self._formation = formation
         self._gang = gang
@@ -43,7 +46,7 @@ class GangLine:
                 # Whoever leaves it because it ended is told why.
                 gang.over.result()
             if gang.leaving:
-                raise AgentLost(f"{gang.what}: an agent of its gang is shutting down") from None
+                raise AgentLost(f"{gang.what}: its gang ends: {gang.leaving}") from None
             raise
         except (InvalidRequest, Refused):
             raise

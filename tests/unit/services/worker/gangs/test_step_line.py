@@ -84,11 +84,11 @@ def line_of(files, *, changes=None, compare=False, ranks=2):
     """A line, the links behind it, and who hears of its end."""
     parts = [GangPart(EPOCH, rank, ranks, rank, ranks) for rank in range(ranks)]
     links = [Link(loaded(files, part), **(changes or {}).get(part.rank, {})) for part in parts]
-    agents = [RankAgent(Hello(f"rank{rank}", ""), link, None) for rank, link in enumerate(links)]
-    gang = LiveGang(
-        WHAT, EPOCH, agents, [Group(range(ranks), 1)], GangRules(compare=compare),
-        Metrics(CollectorRegistry()), asyncio.get_running_loop().create_future(),
-    )  # fmt: skip
+    agents = [
+        RankAgent(Hello(f"rank{rank}", ""), rank, link, None) for rank, link in enumerate(links)
+    ]
+    rules, metrics = GangRules(compare=compare), Metrics(CollectorRegistry())
+    gang = LiveGang(WHAT, EPOCH, agents, [Group(range(ranks), 1)], rules, metrics)
     endings = Endings()
     return GangLine(endings, gang), links, endings
 
@@ -251,9 +251,9 @@ async def test_a_step_in_the_hands_of_a_gang_that_leaves_says_so(files):
     links[1].go_on.clear()
     step = asyncio.create_task(outcome_of(line, START))
     await until(lambda: links[1].steps, what="a step at the second rank")
-    line._gang.leaving = True
+    line._gang.leaving = "rank 1: its agent is shutting down"
     step.cancel()
-    with pytest.raises(AgentLost, match="an agent of its gang is shutting down"):
+    with pytest.raises(AgentLost, match="its gang ends: rank 1: its agent is shutting down"):
         await step
     # A caller who leaves a gang that goes on is no failure of the gang.
     line, links, _ = line_of(files)
