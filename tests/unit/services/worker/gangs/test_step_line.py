@@ -217,33 +217,38 @@ async def test_what_all_ranks_refuse_ends_no_gang(files):
     assert endings.reasons == []
 
 
-async def test_texts_wait_for_the_next_gang_and_know_why_the_last_one_ended(files, guessing):
+async def test_texts_wait_for_the_next_gang(files, guessing):
     line, links, _ = line_of(files)
+    after, _, _ = line_of(files)
     async with task_scope() as scope:
-        engine = Engine(WHAT, "toy", guessing, scope, patience_seconds=0.2)
+        engine = Engine(WHAT, "toy", guessing, scope)
         engine.attach(line)
         links[1].go_on.clear()
-        resumed, lost = begin(engine, PROMPTS[0]), None
+        text = begin(engine, PROMPTS[0])
         await until(lambda: links[1].steps, what="a step at the second rank")
         line._gang.end("rank 1: the device process ended")
         engine.detach()
-        engine.attach(line_of(files)[0])
-        await ended(resumed)
-        assert resumed.tokens == recomputed(PROMPTS[0], 10)
+        engine.attach(after)
+        await ended(text)
+        engine.close()
+    assert text.tokens == recomputed(PROMPTS[0], 10)
 
-        line, links, _ = line_of(files)
-        engine.detach()
+
+async def test_texts_that_waited_in_vain_know_why_their_gang_ended(files, guessing):
+    line, links, _ = line_of(files)
+    async with task_scope() as scope:
+        engine = Engine(WHAT, "toy", guessing, scope, patience_seconds=0.1)
         engine.attach(line)
         links[0].go_on.clear()
-        lost = begin(engine, PROMPTS[1])
+        text = begin(engine, PROMPTS[1])
         await until(lambda: links[0].steps, what="a step at the first rank")
         line._gang.end("rank 0: the device process ended")
         engine.detach()
-        await ended(lost)
+        await ended(text)
         engine.close()
-    assert lost.news.finish is Finish.ERROR
-    assert isinstance(lost.news.error, AgentLost)
-    assert "its gang ended: rank 0: the device process ended" in lost.news.error.message
+    assert text.news.finish is Finish.ERROR
+    assert isinstance(text.news.error, AgentLost)
+    assert "its gang ended: rank 0: the device process ended" in text.news.error.message
 
 
 async def test_a_step_in_the_hands_of_a_gang_that_leaves_says_so(files):
