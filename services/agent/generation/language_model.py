@@ -11,6 +11,7 @@ from services.agent.generation.choosers import Choosers
 from services.agent.generation.choosing import Placed, choose, likeliest_of, tell_of_prompts
 from services.agent.generation.grammars import Grammars
 from services.agent.generation.graphs import Bucket, Graphs, graphs_of
+from services.agent.generation.row_check import check_row
 from services.agent.generation.sequences import Sequence
 from services.agent.generation.steps import (
     Chosen,
@@ -251,7 +252,7 @@ class LanguageModel:
                 told.failure, told.complete = sequence.failure, sequence.complete
                 if sequence.wrong or not self._agreement.has_others:
                     continue
-            _check_row(row, sequence, bucket, where)
+            check_row(row, sequence, bucket, where)
             found.append((row, sequence))
         if len({row.slot for row in forward.rows}) != len(forward.rows):
             raise InvalidRequest(f"{where}: a slot is in several rows")
@@ -262,36 +263,3 @@ def _tokenizer_of(files: ModelFiles, language: LanguageGraphs) -> Path:
     """The one beside the files, which may lie on another machine than the worker's, or its own."""
     own = Path(files.paths[0]).with_name(Path(language.tokenizer).name)
     return own if own.is_file() else Path(language.tokenizer)
-
-
-def _check_row(row: Row, sequence: Sequence, bucket: Bucket, where: str) -> None:
-    _, position, length, speculated, samples = row
-    if (
-        position == sequence.computed <= bucket.length
-        and 1 <= length <= bucket.tokens - len(speculated)
-        and (
-            position + length == len(sequence.tokens)
-            if samples
-            else position + length <= len(sequence.tokens) and not speculated
-        )
-    ):
-        return
-    where = f"{where}, slot {row.slot}"
-    if position != sequence.computed:
-        raise InvalidRequest(
-            f"{where}: expected position {sequence.computed}, what is in the cache, got {position}"
-        )
-    if position > bucket.length:
-        raise InvalidRequest(
-            f"{where}: expected at most {bucket.length} tokens in the cache, got {position}"
-        )
-    if not 1 <= length <= bucket.tokens - len(speculated):
-        raise InvalidRequest(
-            f"{where}: expected 1 to {bucket.tokens} tokens, got {length} and"
-            f" {len(speculated)} speculated ones"
-        )
-    raise InvalidRequest(
-        f"{where}: tokens are chosen, and speculated about, behind the last of the sequence's"
-        f" {len(sequence.tokens)}: got {length} from position {position} on,"
-        f" {len(speculated)} speculated, {'with' if samples else 'without'} sampling"
-    )

@@ -7,6 +7,7 @@ from services.worker.gangs.formation import Formation
 from services.worker.gangs.live import LiveGang
 from services.worker.gangs.step_messages import Chosen, StepAnswer, write_head, write_step
 from shared.errors import AgentLost, ExecutionFailed, InvalidRequest, Refused, ServingError
+from shared.membership import GenerationRole
 
 _CHOOSING_RANK = 0
 
@@ -19,6 +20,8 @@ class GangLine:
 
     # Ranks go on with what they are told of the step before.
     takes_ahead = False
+    role = GenerationRole.BOTH
+    shares_memory = False
 
     def __init__(self, formation: Formation, gang: LiveGang) -> None:
         self._formation = formation
