@@ -14,6 +14,7 @@ WHAT = ServableVersion("tiny", 2)
 NOW = {
     "running": 3, "waiting": 2, "cache_use": 0.25, "preemptions": 4, "computed_tokens": 90,
     "prefix_queries": 50, "prefix_hits": 20, "proposed_tokens": 8, "accepted_tokens": 5,
+    "hand_overs_waiting": 1, "hand_overs": 7, "transferred_tokens": 30, "transferred_bytes": 960,
 }  # fmt: skip
 
 
