@@ -32,12 +32,16 @@ class Workers:
 
     async def ready(self) -> None:
         await self.cluster.ready("tiny")
-        name = "mindserve_worker_agents_holding servable=tiny version=1"
         for worker in WORKERS:
-            await until(
-                lambda worker=worker: self.cluster.metrics_of(worker).get(name), what=worker
-            )
+            await until(lambda worker=worker: self._holds(worker), what=worker)
         await until(lambda: self.offered() == 2, what="both workers to be known")
+
+    def _holds(self, worker: str) -> bool:
+        name = "mindserve_worker_agents_holding servable=tiny version=1"
+        try:
+            return bool(self.cluster.metrics_of(worker).get(name))
+        except OSError:
+            return False  # it is about to begin
 
     def offered(self) -> float:
         return self.cluster.metrics_of("master").get("mindserve_master_workers", 0)

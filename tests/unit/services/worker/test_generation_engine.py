@@ -483,6 +483,18 @@ async def test_a_text_of_one_token_stays_where_its_prompt_is_computed(files):
         assert not decode.steps
 
 
+async def test_a_text_that_ends_by_what_is_told_first_is_not_handed_over(files):
+    async with task_scope() as scope:
+        engines, _, decode = await apart(files, scope)
+        told = Told(3)
+        plain = told.tell
+        told.tell = lambda news: (plain(news), engines.cancel(told.continuation))
+        (told.continuation,) = engines.add(Prompt((1, 2, 3), Limits(10)), [told.join])
+        await until(lambda: told.tokens and not engines.running, what="the text to end")
+        assert told.tokens == recomputed([1, 2, 3], 1)
+        assert not decode.steps
+
+
 async def test_long_caches_travel_in_parts(files):
     async with task_scope() as scope:
         engines, prefill, decode = await apart(files, scope, transfer_tokens=6)
