@@ -1,5 +1,5 @@
 # `make demo` and `make test` work on a fresh machine with Python 3.11 or 3.12.
-.PHONY: demo test bench bench-scaling bench-seed-000 bench-seed-002 lint format generate venv clean
+.PHONY: demo test bench bench-scaling bench-seed-000 bench-seed-002 bench-generation lint format generate venv clean
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell command -v $(p) 2>/dev/null)))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -34,6 +34,10 @@ bench-seed-000: venv
 # For instance: make bench-seed-002 ARGS="--rounds 3 --turns 0"
 bench-seed-002: venv
 	@$(BIN)/python -m benchmarks.seed_002 $(ARGS)
+
+# For instance: make bench-generation ARGS="--rounds 3 --peers llama-cpp-python"
+bench-generation: venv
+	@$(BIN)/python -m benchmarks.generation $(ARGS)
 
 venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt

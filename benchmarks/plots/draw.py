@@ -1,44 +1,19 @@
 """``python draw.py RESULT.json``: plots of a result, beside it; runs where matplotlib is."""
 
 import json
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
+# Beside this file; they choose how plots look, so they come first.
+import generation  # type: ignore[import-not-found]
+from axes import Rows, logarithmic, spread  # type: ignore[import-not-found]
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-mpl.use("svg")
-# The same result gives the same file.
-mpl.rcParams.update({"svg.hashsalt": "mindserve", "svg.fonttype": "none", "font.size": 9,
-                     "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
-
-from matplotlib import pyplot as plt  # noqa: E402 (the back end is chosen first)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # noqa: E402
-
-Rows = list[dict[str, Any]]
 IN_FLIGHT = 64
 COLOURS = {"grpcio": "#4c72b0", "native": "#dd8452", "leaking": "#999999"}
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Median, and how far the least and the most are from it."""
-    middle = statistics.median(values)
-    return middle, middle - min(values), max(values) - middle
-
-
-def logarithmic(axis: Axes, side: str) -> None:
-    """Scale one side in logs, with numbers that people read."""
-    axis.set(**{f"{side}scale": "log"})
-    ours = axis.xaxis if side == "x" else axis.yaxis
-    least, most = sorted(ours.get_view_interval())
-    is_wide = most >= 100 * least
-    ours.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
-    ours.set_major_formatter(EngFormatter(sep="") if is_wide else "{x:,g}")
-    ours.set_minor_locator(NullLocator())
 
 
 def cpu_of_servers(samples: Rows) -> Figure | None:
@@ -146,6 +121,8 @@ PLOTS: dict[str, tuple[str, Callable[[Rows], Figure | None]]] = {
     "workers": ("points", scaling("workers", ", master alone", "workers")),
     "payload": ("points", scaling("payload", "", "bytes of a request")),
     "flat": ("moments", flat),
+    "servers": ("served", generation.servers),
+    "load": ("answers", generation.load),
 }
 
 

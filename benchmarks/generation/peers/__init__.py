@@ -1,0 +1,1 @@
+"""Other servers of language models, which continue the same texts with the same weights."""
