@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from services.worker.generation.choices import Choice, joined
 from services.worker.generation.continuations import Continuation, News
+from shared.bell import Bell
 from shared.errors import ServingError
 from shared.text_generation import GenerateReply, Piece, ReadPrompt, Usage
 
@@ -31,7 +32,7 @@ class Completions:
         self._heard = heard
         self._pieces: dict[int, Piece] = {}
         """By choice: what was not sent yet."""
-        self._came = asyncio.Event()
+        self._came = Bell()
         self._left = len(choices)
         self._sent = False
         self._refusal: ServingError | None = None
@@ -58,13 +59,12 @@ class Completions:
             self._refusal = self._refusal or news.error
         before = self._pieces.get(choice.number)
         self._pieces[choice.number] = piece if before is None else joined(before, piece)
-        self._came.set()
+        self._came.ring()
 
     async def replies(self) -> AsyncIterator[GenerateReply]:
         """What to send, up to the last; raises what went wrong before there was anything."""
         while self._left or self._pieces:
             await self._came.wait()
-            self._came.clear()
             if self._refusal is not None and not self._sent:
                 raise self._refusal
             pieces = tuple(self._pieces.values())

@@ -129,6 +129,11 @@ def test_nothing_is_certain_while_a_prompt_is_computed() -> None:
     assert pair.ahead() is None, "nothing is under way"
     pair.begin()
     assert pair.ahead() is None
+    pair.finish()
+    pair.add(prompt_of(*range(4), *range(4), new=9))
+    step = pair.begin()
+    assert (bool(step.prefills), bool(step.decode)) == (True, True)
+    assert pair.ahead() is None
 
 
 def test_nothing_is_certain_when_somebody_must_be_preempted() -> None:
