@@ -1,7 +1,6 @@
 """Scripts of MindSpore's llm-serving, as its users have them, on the example's language model."""
 
 import functools
-import importlib.util
 import json
 import re
 import shutil
@@ -207,9 +206,6 @@ def test_a_yaml_file_serves_the_same(folder):
     assert "    blocks=96,\n" in made
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("examples.llm.export_ranks") is None, reason="no ranks are exported"
-)
 def test_two_agents_are_two_ranks_which_serve_the_same(folder, tmp_path_factory):
     folder, url = folder
     ranks = tmp_path_factory.mktemp("ranks")
