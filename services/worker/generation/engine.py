@@ -151,7 +151,7 @@ class Engine:
         return [self._texts[each.number] for each in self.scheduler.held]
 
     def lend(self, continuation: Continuation) -> Source | None:
-        """Give a held text to another engine; None: by what came last it has ended."""
+        """Tell all that came of a held text, and give it to another engine; None: it has ended."""
         self._tell()
         if not self.has(continuation):
             return None
