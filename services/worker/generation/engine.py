@@ -194,6 +194,7 @@ class Engine:
         self._ask(line, first)
         step: Step | None = first
         while step is not None:
+            self._stirred()  # who comes from elsewhere finds a slot, however long others go on
             following = self.scheduler.schedule_ahead(self._now()) if line.takes_ahead else None
             if following is not None:
                 self._ask(line, following)
@@ -203,8 +204,7 @@ class Engine:
                 await asyncio.sleep(0)
                 self._tell()
             await asyncio.wait(self._asked[:1])
-            done = await self._take_in(step, self._asked.pop(0))
-            step = following if done else None
+            step = following if await self._take_in(step, self._asked.pop(0)) else None
         self._asked.clear()
 
     def _ask(self, line: StepLine, step: Step) -> None:

@@ -179,6 +179,16 @@ async def test_a_step_is_asked_for_while_the_one_before_it_is_at_work(files):
         assert len(device.steps) == 12
 
 
+async def test_texts_may_be_handed_over_before_each_step_that_is_planned(files):
+    planned = []
+    async with task_scope() as scope:
+        device = Device(files, takes_ahead=True)
+        engine = Engine(WHAT, "toy", declared(files), scope, stirred=lambda: planned.append("step"))
+        engine.attach(device)
+        await ended(begin(engine, [1, 2], 30))
+        assert len(planned) >= len(device.steps) == 30
+
+
 async def test_what_is_computed_behind_the_end_of_a_text_is_told_to_nobody(files):
     async with task_scope() as scope:
         engine = Engine(WHAT, "toy", declared(files), scope)
