@@ -31,8 +31,6 @@ class Serving:
     queue: BatchQueue
     models: ModelStages
     plans: Mapping[str, MethodPlan]
-    offered: Mapping[str, OfferedMethod]
-    """The methods that clients may call; the others are for pipelines."""
     priority_levels: int
     """The most that any of its models has."""
     language: LanguageServing | None = None
@@ -51,6 +49,15 @@ class Serving:
     """It takes no request any more."""
     outstanding: int = 0
     unused: asyncio.Event = field(default_factory=asyncio.Event)
+    offered: Mapping[str, OfferedMethod] = field(init=False)
+    """The methods that clients may call; the others are for pipelines."""
+
+    def __post_init__(self) -> None:
+        """Methods do not change while it is served."""
+        self.offered = {
+            name: OfferedMethod(method.input_names, method.output_names)
+            for name, method in self.servable.offered.items()
+        }
 
     @property
     def what(self) -> ServableVersion:

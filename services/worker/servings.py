@@ -19,7 +19,7 @@ from services.worker.metrics import Metrics
 from services.worker.servable.loader import Loaded
 from services.worker.serving import Serving, language_of
 from shared.errors import LoadFailed, NotServed, ServingError, Unavailable
-from shared.membership import Assignment, Notice, OfferedMethod, Offers
+from shared.membership import Assignment, Notice, Offers
 from shared.repository import VersionState
 from shared.servable import Distribution, ServableVersion, request_text
 from shared.tasks import TaskScope
@@ -110,10 +110,6 @@ class Servings:
             queue,
             stages,
             plans,
-            {
-                name: OfferedMethod(method.input_names, method.output_names)
-                for name, method in loaded.servable.offered.items()
-            },
             max(levels, default=self._batching.priority_levels),
             language_of(loaded, self._scope, self._batching.handicaps),
             warm=not loaded.servable.has_functions,

@@ -1,15 +1,14 @@
 """What is asked of language models, to protobuf and back."""
 
-from collections.abc import Collection
 from dataclasses import asdict
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from protos.serving.v1 import generation_pb2
 from protos.serving.v1 import text_generation_pb2 as pb
 from shared import text_generation as t
 from shared.errors import InvalidRequest
+from shared.wire.sampling_codec import read_sampling, several, write_sampling
 
 SERVICE_NAME: str = pb.DESCRIPTOR.services_by_name["TextGeneration"].full_name
 GENERATE_PATH = f"/{SERVICE_NAME}/Generate"
@@ -18,7 +17,6 @@ DETOKENIZE_PATH = f"/{SERVICE_NAME}/Detokenize"
 LIST_MODELS_PATH = f"/{SERVICE_NAME}/ListModels"
 
 Read = TypeVar("Read", bound=Message)
-Item = TypeVar("Item")
 
 
 def _parse(kind: type[Read], message: bytes) -> Read:
@@ -28,19 +26,12 @@ def _parse(kind: type[Read], message: bytes) -> Read:
         raise InvalidRequest(f"the request is not a valid {kind.__name__} message") from None
 
 
-def _several(name: str, values: Collection[Item], most: int = t.MOST_TOKENS) -> tuple[Item, ...]:
-    """No more than can be looked at while others wait."""
-    if len(values) > most:
-        raise InvalidRequest(f"{name}: expected at most {most}, got {len(values)}")
-    return tuple(values)
-
-
 def write_generate(request: t.GenerateRequest) -> bytes:
     """A request as bytes."""
     message = pb.GenerateRequest(
         model=request.model,
         version=request.version,
-        sampling=_write_sampling(request.sampling),
+        sampling=write_sampling(request.sampling),
         max_new_tokens=request.max_new_tokens,
         stop=request.stop,
         include_stop=request.include_stop,
@@ -73,7 +64,7 @@ def read_generate(message: bytes) -> t.GenerateRequest:
         case "text":
             prompt = asked.text
         case "token_ids":
-            prompt = _several("token_ids", asked.token_ids.ids)
+            prompt = several("token_ids", asked.token_ids.ids)
         case "chat":
             prompt = _read_chat(asked.chat)
         case _:
@@ -82,7 +73,7 @@ def read_generate(message: bytes) -> t.GenerateRequest:
         model=asked.model,
         prompt=prompt,
         version=asked.version,
-        sampling=_read_sampling(asked.sampling),
+        sampling=read_sampling(asked.sampling),
         max_new_tokens=asked.max_new_tokens if asked.HasField("max_new_tokens") else None,
         stop=tuple(asked.stop),
         include_stop=asked.include_stop,
@@ -100,76 +91,6 @@ def read_generate(message: bytes) -> t.GenerateRequest:
 
 def _special_tokens(asked: pb.GenerateRequest | pb.TokenizeRequest) -> bool | None:
     return asked.add_special_tokens if asked.HasField("add_special_tokens") else None
-
-
-def _write_sampling(sampling: t.Sampling) -> generation_pb2.Sampling:
-    grammar = None if sampling.grammar is None else _write_grammar(sampling.grammar)
-    return generation_pb2.Sampling(
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        logit_bias=sampling.logit_bias,
-        seed=sampling.seed,
-        min_tokens=sampling.min_tokens,
-        stop_ids=sampling.stop_ids,
-        logprobs=sampling.logprobs,
-        prompt_logprobs=sampling.prompt_logprobs,
-        allowed_ids=sampling.allowed_ids,
-        grammar=grammar,
-    )
-
-
-def _read_sampling(asked: generation_pb2.Sampling) -> t.Sampling:
-    _several("logit_bias", asked.logit_bias, t.MOST_BIASES)
-    return t.Sampling(
-        temperature=asked.temperature,
-        top_k=asked.top_k,
-        top_p=asked.top_p if asked.HasField("top_p") else None,
-        min_p=asked.min_p,
-        repetition_penalty=(
-            asked.repetition_penalty if asked.HasField("repetition_penalty") else None
-        ),
-        presence_penalty=asked.presence_penalty,
-        frequency_penalty=asked.frequency_penalty,
-        logit_bias=dict(asked.logit_bias),
-        seed=asked.seed if asked.HasField("seed") else None,
-        min_tokens=asked.min_tokens,
-        stop_ids=_several("stop_ids", asked.stop_ids),
-        logprobs=asked.logprobs if asked.HasField("logprobs") else None,
-        prompt_logprobs=asked.prompt_logprobs if asked.HasField("prompt_logprobs") else None,
-        allowed_ids=_several("allowed_ids", asked.allowed_ids),
-        grammar=_read_grammar(asked.grammar) if asked.HasField("grammar") else None,
-    )
-
-
-def _write_grammar(grammar: t.Grammar) -> generation_pb2.Grammar:
-    match grammar.form:
-        case "json_schema":
-            return generation_pb2.Grammar(json_schema=grammar.source)
-        case "regex":
-            return generation_pb2.Grammar(regex=grammar.source)
-        case "choices":
-            return generation_pb2.Grammar(choices=generation_pb2.Choices(texts=grammar.texts))
-        case "any_json":
-            return generation_pb2.Grammar(any_json=True)
-
-
-def _read_grammar(asked: generation_pb2.Grammar) -> t.Grammar | None:
-    match asked.WhichOneof("form"):
-        case "json_schema":
-            return t.Grammar("json_schema", asked.json_schema)
-        case "regex":
-            return t.Grammar("regex", asked.regex)
-        case "choices":
-            return t.Grammar("choices", texts=tuple(asked.choices.texts))
-        case "any_json":
-            return t.Grammar("any_json")
-        case _:
-            return None
 
 
 def _write_chat(chat: t.Chat) -> pb.Chat:
@@ -215,5 +136,5 @@ def read_detokenize(message: bytes) -> t.DetokenizeRequest:
     """A request from bytes; raises InvalidRequest for what is none."""
     asked = _parse(pb.DetokenizeRequest, message)
     return t.DetokenizeRequest(
-        asked.model, _several("ids", asked.ids), asked.version, asked.skip_special_tokens
+        asked.model, several("ids", asked.ids), asked.version, asked.skip_special_tokens
     )

@@ -11,7 +11,7 @@ from services.worker.generation.continuations import Continuation
 from services.worker.generation.steps import Chunk, Logprobs, Outcome, Start, Step
 from shared.errors import ExecutionFailed, InvalidRequest, ServingError
 from shared.servable import ServableVersion
-from shared.text_generation import Grammar, Sampling
+from shared.wire.sampling_codec import write_sampling
 
 # Of what a device process says against a sequence, all else is its caller's fault.
 _FAULT_OF_MODEL = "the model gave no numbers"
@@ -56,7 +56,7 @@ def _start(start: Start, continuation: Continuation) -> pb.Start:
         blocks=start.loads,
         prompt_tokens=continuation.prompt_tokens,
         adapter=sequence.prompt.adapter,
-        sampling=_sampling(continuation.sampling),
+        sampling=write_sampling(continuation.sampling),
     )
 
 
@@ -76,38 +76,6 @@ def _row(chunk: Chunk) -> pb.Row:
         count=len(chunk.tokens),
         samples=chunk.samples == 1,
     )
-
-
-def _sampling(sampling: Sampling) -> pb.Sampling:
-    return pb.Sampling(
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        logit_bias=sampling.logit_bias,
-        seed=sampling.seed or 0,
-        min_tokens=sampling.min_tokens,
-        stop_ids=sampling.stop_ids,
-        logprobs=sampling.logprobs,
-        prompt_logprobs=sampling.prompt_logprobs,
-        allowed_ids=sampling.allowed_ids,
-        grammar=None if sampling.grammar is None else _grammar(sampling.grammar),
-    )
-
-
-def _grammar(grammar: Grammar) -> pb.Grammar:
-    match grammar.form:
-        case "json_schema":
-            return pb.Grammar(json_schema=grammar.source)
-        case "regex":
-            return pb.Grammar(regex=grammar.source)
-        case "choices":
-            return pb.Grammar(choices=pb.Choices(texts=grammar.texts))
-        case "any_json":
-            return pb.Grammar(any_json=True)
 
 
 def read_outcomes(answer: bytes, step: Step) -> dict[int, Outcome]:
