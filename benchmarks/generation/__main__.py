@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
         "--alone", type=int, default=4, help=f"texts one after the other in a round; {shown}"
     )
     parser.add_argument(
-        "--at-once", type=int, default=3 * ROWS, help=f"texts of a load of 16 at once; {shown}"
+        "--at-once", type=int, default=2 * ROWS, help=f"texts of a load of 16 at once; {shown}"
     )
     add_options(parser, REPORT.name)
     given = parser.parse_args()

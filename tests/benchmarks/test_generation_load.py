@@ -81,7 +81,7 @@ def test_a_text_is_compared_with_the_one_that_was_expected():
 def test_a_summary_counts_the_times_of_right_answers_alone():
     good = Answered(0.0, 0.5, 2.5, (1.0, 1.0), 3, 4, "")
     other = Answered(0.0, 0.5, 1.5, (1.0,), 2, 4, "", same=False)
-    bad = Answered(0.1, 0.0, 0.001, (), 0, 0, "status 500:")
+    bad = Answered(0.1, 0.0, 9.0, (), 0, 0, "status 500:")
     found = Summary.of([good, other, bad], 5.0, 3.0)
     assert (found.requests, found.errors, found.others) == (3, 1, 1)
     assert found.tokens_per_second == 1.0

@@ -77,6 +77,7 @@ def start_own(environment: Environment, models: Path, port: int) -> Command:
          "--host", "127.0.0.1", "--port", str(port), "--threads", THREADS,
          "--threads-batch", THREADS, "--parallel", str(ROWS),
          "--ctx-size", str(ROWS * LONGEST), "--no-webui"],
+        {"LD_LIBRARY_PATH": str(program(environment).parent)},
     )  # fmt: skip
 
 
