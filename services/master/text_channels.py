@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import structlog
 
 from shared.deadline import Deadline
-from shared.errors import PeerLost, ServingError, Unavailable, WorkerLost
+from shared.errors import DeadlineExceeded, PeerLost, ServingError, Unavailable, WorkerLost
 from shared.tasks import TaskScope
 from shared.wire.interface import Channel, Metadata, Stream, Wire
 
 log = structlog.get_logger()
 
+TOO_LATE = "the deadline passed while text was generated"
 _RETRY_SECONDS = 1.0
 # Of one stream: a client who does not read makes its worker wait after so many.
 _UNREAD_BYTES = 64 << 10
@@ -91,6 +92,8 @@ async def _answers(stream: Stream) -> AsyncGenerator[bytes, None]:
     try:
         async for answer in stream:
             yield answer
+    except DeadlineExceeded:
+        raise DeadlineExceeded(TOO_LATE) from None
     except PeerLost as failure:
         if type(failure) is not PeerLost:
             # The worker itself says what it lost.

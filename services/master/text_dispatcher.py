@@ -9,7 +9,7 @@ from typing import TypeVar
 from services.master.language_models import LanguageModel, LanguageModels
 from services.master.metrics import Metrics
 from services.master.prefixes import Prefixes, blocks_of, choose
-from services.master.text_channels import open_stream
+from services.master.text_channels import TOO_LATE, open_stream
 from services.master.workers import Workers
 from shared.deadline import Deadline
 from shared.errors import (
@@ -77,7 +77,7 @@ class TextDispatcher:
                     raise WorkerLost("the worker ended without an answer")
                 self._prefixes.remember(blocks, worker)
                 stack.push_async_exit(opened.pop_all())
-                return await stack.enter_async_context(aclosing(_timed(first, answers, deadline)))
+                return await stack.enter_async_context(aclosing(_all(first, answers)))
 
         return await self._ask(request.model, request.version, blocks, deadline, ask)
 
@@ -158,15 +158,9 @@ def _check(model: LanguageModel, prompt: Prompt, truncated: int = 0) -> None:
         )
 
 
-async def _timed(
-    first: bytes, answers: AsyncIterator[bytes], deadline: Deadline | None
-) -> AsyncGenerator[bytes, None]:
+async def _all(first: bytes, answers: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield first
-    while True:
-        async with _until(deadline):
-            answer = await anext(answers, None)
-        if answer is None:
-            return
+    async for answer in answers:
         yield answer
 
 
@@ -177,4 +171,4 @@ async def _until(deadline: Deadline | None) -> AsyncIterator[None]:
         async with asyncio.timeout_at(None if deadline is None else deadline.at):
             yield
     except TimeoutError:
-        raise DeadlineExceeded("the deadline passed while text was generated") from None
+        raise DeadlineExceeded(TOO_LATE) from None

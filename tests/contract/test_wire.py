@@ -272,6 +272,30 @@ async def test_what_is_sent_soon_keeps_its_order(wire):
         assert [each async for each in stream] == [b"one", b"two", b"three", b"four"]
 
 
+async def test_a_stream_ends_at_its_deadline_after_what_came_before(wire):
+    cancelled = asyncio.Event()
+
+    async def hang(context: CallContext, stream: Stream) -> None:
+        try:
+            await stream.send(b"first")
+            await asyncio.Future()
+        finally:
+            cancelled.set()
+
+    came = []
+    async with (
+        wire.serve(Routes(streams={TALK: hang}), ["127.0.0.1:0"]) as server,
+        wire.connect(server.addresses[0]) as channel,
+    ):
+        with pytest.raises(DeadlineExceeded):
+            async with channel.stream(TALK, deadline=soon(0.5)) as stream:
+                async for message in stream:
+                    came.append(message)  # noqa: PERF401 (what came before the error counts)
+        async with asyncio.timeout(5):
+            await cancelled.wait()
+    assert came == [b"first"]
+
+
 async def test_a_stream_that_is_heard_gives_its_messages_in_their_order(wire):
     sent = [b"one", b"two", b"3" * 200_000, b"", b"five", b"end"]
     began, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()

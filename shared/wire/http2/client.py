@@ -166,14 +166,20 @@ class ClientConnection(Carrier[Response]):
     async def stream(
         self, path: str, deadline: Deadline | None = None, metadata: Metadata = _NOTHING
     ) -> AsyncIterator[MessageStream]:
-        """A stream; leaving ends it on both sides."""
+        """A stream; leaving, and its deadline, end it on both sides."""
         call = _Call(None, None)
         number = self._open(path, deadline, metadata, call)
         call.stream = MessageStream(self, number, call.reader, max_bytes=MAX_MESSAGE_BYTES)
         self.flush_soon()
+        timer = None
+        if deadline is not None:
+            late = DeadlineExceeded("the deadline passed")
+            timer = self._loop.call_at(deadline.at, call.stream.lose, late)
         try:
             yield call.stream
         finally:
+            if timer is not None:
+                timer.cancel()
             call.stream.abandon()
             self._forget(number)
 
