@@ -20,7 +20,7 @@ SILENT = "silent"
 
 
 class Channel:
-    """Sends what its worker says: messages, a failure, or nothing for ever."""
+    """Sends what its worker says: messages, a failure, or nothing; then its deadline ends it."""
 
     def __init__(self, said, asked):
         self._said = said
@@ -30,6 +30,7 @@ class Channel:
     @asynccontextmanager
     async def stream(self, path, *, deadline, metadata):
         self.open += 1
+        self._deadline = deadline
         try:
             yield self
         finally:
@@ -49,7 +50,11 @@ class Channel:
         if isinstance(each, Exception):
             raise each
         if each is SILENT:
-            await asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout_at(self._deadline.at):
+                    await asyncio.get_running_loop().create_future()
+            except TimeoutError:
+                raise DeadlineExceeded("the deadline passed") from None
         return each
 
 
@@ -141,7 +146,7 @@ async def test_a_worker_that_is_gone_is_named_and_nobody_else_is_asked(said):
 async def test_nobody_waits_for_a_silent_worker_beyond_the_deadline(said):
     workers = Workers(a=said)
     async with asyncio.timeout(5):
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded, match="passed while text was generated"):
             await read(dispatcher_to(workers), 0.05)
     assert workers.open == 0
 
