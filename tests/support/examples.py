@@ -62,6 +62,8 @@ def running(name: str, folder: Path) -> Iterator[Example]:
     shutil.copytree(
         ROOT / "examples" / name, folder / "examples" / name, ignore=_MADE_WHILE_RUNNING
     )
+    for shared in ("__init__.py", "ranks.py"):
+        shutil.copy(ROOT / "examples" / shared, folder / "examples")
     exported = _run(folder, _command(name, "export_model/"))
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
     joined = _joined(name)
