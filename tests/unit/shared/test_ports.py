@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import ports
 from shared.ports import free_port, is_unused, unused_port
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -11,9 +12,9 @@ OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 def test_no_port_is_given_twice_and_none_that_the_kernel_gives_to_outgoing_connections():
     below = int(OUTGOING.read_text().split()[0])
-    ports = [free_port() for _ in range(50)]
-    assert len(set(ports)) == 50
-    assert all(1024 <= port < below for port in ports)
+    given = [free_port() for _ in range(50)]
+    assert len(set(given)) == 50
+    assert all(1024 <= port < below for port in given)
 
 
 def test_a_port_that_is_listened_on_is_not_given(monkeypatch):
@@ -21,12 +22,13 @@ def test_a_port_that_is_listened_on_is_not_given(monkeypatch):
         taken.bind(("127.0.0.1", free_port()))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("shared.ports._random.sample", lambda _, k: [port, port + 1, port + 2])
-        assert free_port() in (port + 1, port + 2)
+        other = unused_port(besides=ports._given)
+        monkeypatch.setattr("shared.ports._random.sample", lambda _, k: [port, other])
+        assert free_port() == other
 
 
 def test_a_preferred_port_is_given_once():
-    preferred = free_port() - 1
+    preferred = unused_port(besides=ports._given)
     assert free_port(preferred) == preferred
     assert free_port(preferred) != preferred
 
