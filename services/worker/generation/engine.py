@@ -129,7 +129,7 @@ class Engine:
 
     def adopt(self, continuation: Continuation) -> None:
         """Go on with a text of an engine whose agent was lost."""
-        continuation.sequence = self.scheduler.adopt(continuation.sequence, self._now())
+        continuation.sequence = self.scheduler.adopt(continuation.sequence)
         self._texts[continuation.sequence.number] = continuation
         self._woken.set()
 
@@ -159,7 +159,7 @@ class Engine:
     def accept(self, continuation: Continuation, source: Source) -> None:
         """Go on with a text whose prompt another engine's agent computed."""
         source.heard = self._woken.set
-        continuation.sequence = self.scheduler.accept(continuation.sequence, source, self._now())
+        continuation.sequence = self.scheduler.accept(continuation.sequence, source)
         self._texts[continuation.sequence.number] = continuation
         self._woken.set()
 

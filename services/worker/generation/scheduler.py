@@ -92,19 +92,19 @@ class Scheduler:
         """
         return self._arrivals.add(prompt, now)
 
-    def adopt(self, other: Sequence, now: float) -> Sequence:
+    def adopt(self, other: Sequence) -> Sequence:
         """Go on with a text that the scheduler of a lost agent had; it is bounded there already.
 
         One that was being computed when agents were lost is computed alone here, too.
         """
-        sequence = self._arrivals.take_over(other, now)
+        sequence = self._arrivals.take_over(other)
         if sequence.losses:
             self._planner.suspect([sequence])
         return sequence
 
-    def accept(self, other: Sequence, source: Source, now: float) -> Sequence:
+    def accept(self, other: Sequence, source: Source) -> Sequence:
         """Go on with a text whose prompt another scheduler's agent computed, and keeps for this."""
-        sequence = self._arrivals.take_over(other, now)
+        sequence = self._arrivals.take_over(other)
         sequence.source = source
         if sequence.losses and other.generated > 1:
             # It was not the prompt that was being computed.
