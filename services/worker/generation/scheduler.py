@@ -212,10 +212,13 @@ class Scheduler:
     def lost(self, error: ServingError, now: float, *, began: bool = True) -> list[Output]:
         """The agent is gone, and all that it held: what ran waits to be computed again.
 
-        The same when a step failed as a whole. A sequence that was computed in so many losses
-        as the rules let it survive ends with the error; not if the step never ``began``.
+        The same when a step failed as a whole. A sequence that was computed, or whose cache was
+        taken in, in so many losses as the rules let it survive ends with the error; not if the
+        step never ``began``.
         """
-        suspects = [row.sequence for row in self._rows] if self._outstanding and began else []
+        suspects: dict[Sequence, None] = {}
+        if self._outstanding and began:
+            suspects = dict.fromkeys(each.sequence for each in (*self._rows, *self._taken))
         self._fetching.lose(self._taken)
         self._rows, self._taken, self._outstanding, self._ahead = [], [], None, None
         self._lending.lose()

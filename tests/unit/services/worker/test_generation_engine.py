@@ -706,6 +706,24 @@ async def test_a_step_of_either_that_came_to_nothing_is_done_again(files, who):
         await until(lambda: not engines.running, what="slots to be free on both sides")
 
 
+async def test_a_cache_that_cannot_be_taken_in_is_computed_where_the_text_is(files):
+    async with task_scope() as scope:
+        engines, _, decode = await apart(files, scope, transfer_tokens=6)
+        plain = decode.run
+
+        async def run(head, message):
+            if read_step(message).imports:
+                raise ExecutionFailed("full")
+            return await plain(head, message)
+
+        decode.run = run
+        told = begin(engines, range(40))
+        await ended(told)
+        assert told.tokens == recomputed(range(40), 10)
+        assert rows_of(decode)[0] == 41
+        await until(lambda: not engines.running, what="slots to be free on both sides")
+
+
 async def test_an_answer_with_too_little_cache_is_a_failed_step(files):
     async with task_scope() as scope:
         engines, prefill, _ = await apart(files, scope)
