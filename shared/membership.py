@@ -158,6 +158,10 @@ class ModelFiles:
     """Of language models, whose paths are its graphs."""
 
 
+CHOOSING_RANK = 0
+"""Of the ranks of a language model: it chooses the tokens, and the others are told."""
+
+
 @dataclass(frozen=True, slots=True)
 class GangPart:
     """The part of an agent in one start of a gang."""

@@ -56,10 +56,11 @@ class TextDispatcher:
         request: GenerateRequest,
         deadline: Deadline | None,
         request_id: str,
+        heard: Callable[[bytes], None],
     ) -> AsyncIterator[bytes]:
         """The serialized GenerateReplys; the first is there. ``stack`` ends the stream.
 
-        Workers refuse before their first reply, or not at all.
+        ``heard`` is called with each before it is passed on. Workers refuse before their first reply, or not at all.
         """
         blocks = blocks_of(request)
 
@@ -77,7 +78,7 @@ class TextDispatcher:
                     raise WorkerLost("the worker ended without an answer")
                 self._prefixes.remember(blocks, worker)
                 stack.push_async_exit(opened.pop_all())
-                return await stack.enter_async_context(aclosing(_all(first, answers)))
+                return await stack.enter_async_context(aclosing(_all(first, answers, heard)))
 
         return await self._ask(request.model, request.version, blocks, deadline, ask)
 
@@ -158,9 +159,13 @@ def _check(model: LanguageModel, prompt: Prompt, truncated: int = 0) -> None:
         )
 
 
-async def _all(first: bytes, answers: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _all(
+    first: bytes, answers: AsyncIterator[bytes], heard: Callable[[bytes], None]
+) -> AsyncGenerator[bytes, None]:
+    heard(first)
     yield first
     async for answer in answers:
+        heard(answer)
         yield answer
 
 

@@ -22,6 +22,7 @@ from shared.text_generation import (
     ListedModel,
     TokenizeRequest,
 )
+from shared.wire.text_replies_codec import failure_in
 
 log = structlog.get_logger()
 
@@ -31,6 +32,16 @@ _SEED_BITS = 63
 def draw_seed() -> int:
     """For a request that names none."""
     return random.getrandbits(_SEED_BITS)
+
+
+class _Ending:
+    """How a request that the master holds ends."""
+
+    failure: Exception | None = None
+
+    def heard(self, reply: bytes) -> None:
+        """A reply came, which may tell of a choice that failed."""
+        self.failure = self.failure or failure_in(reply)
 
 
 class TextRequests:
@@ -96,9 +107,11 @@ class TextRequests:
         if request.sampling.seed is None:
             sampling = replace(request.sampling, seed=draw_seed())
             request = replace(request, sampling=sampling)
-        with self._counted(request.model, request_id):
+        with self._counted(request.model, request_id) as ending:
             async with AsyncExitStack() as stack:
-                yield await self._dispatcher.begin(stack, request, deadline, request_id)
+                yield await self._dispatcher.begin(
+                    stack, request, deadline, request_id, ending.heard
+                )
 
     async def tokenize(
         self, request: TokenizeRequest, deadline: Deadline | None, request_id: str
@@ -115,19 +128,21 @@ class TextRequests:
             return await self._dispatcher.detokenize(request, deadline, request_id)
 
     @contextmanager
-    def _counted(self, model: str, request_id: str) -> Iterator[None]:
+    def _counted(self, model: str, request_id: str) -> Iterator[_Ending]:
         """A place among the requests in flight, while inside; what comes of it is counted."""
         started = self._now()
-        outcome = "Cancelled"
+        ending, outcome = _Ending(), "Cancelled"
         try:
             with self._admission:
-                yield
+                yield ending
             outcome = "ok"
         except Exception as failure:
-            outcome = type(failure).__name__
-            _log(model, failure, request_id)
+            ending.failure = failure
             raise
         finally:
+            if ending.failure is not None:
+                outcome = type(ending.failure).__name__
+                _log(model, ending.failure, request_id)
             self._metrics.requests.of(outcome).inc()
             self._metrics.seconds.observe(self._now() - started)
 

@@ -62,6 +62,12 @@ class _Found:
         return self.language.engines
 
 
+class _Ending:
+    """How a request in progress ends."""
+
+    failure: ServingError | None = None
+
+
 class TextRequests:
     """Finds the model, reads prompts, and has its engines continue them."""
 
@@ -79,7 +85,7 @@ class TextRequests:
         """
         found = self._find(request.model, request.version)
         watch = TextWatch(self._metrics, found.serving.what)
-        with self._counted(found, request_id):
+        with self._counted(found, request_id) as ending:
             context = found.language.generation.max_model_len
             most_choices = found.engines.declared.rules.max_waiting
             check_bounds(found.what, request, most_choices=most_choices)
@@ -92,6 +98,7 @@ class TextRequests:
                         watch.ended(reply.usage)
                     yield reply
             finally:
+                ending.failure = completions.failure
                 completions.end()
                 watch.left(completions.choices)
 
@@ -216,25 +223,27 @@ class TextRequests:
         return _Found(serving, language, language.adapters.get(name, 0))
 
     @contextmanager
-    def _counted(self, found: _Found, request_id: str) -> Iterator[None]:
+    def _counted(self, found: _Found, request_id: str) -> Iterator[_Ending]:
         """A place among the requests in progress, and what came of it."""
-        outcome = "Cancelled"
+        ending, outcome = _Ending(), "Cancelled"
         what = found.serving.what
         try:
             with self._requests.accepted(found.serving):
-                yield
+                yield ending
             outcome = "ok"
         except ServingError as failure:
-            outcome = type(failure).__name__
-            log.info(
-                "text failed",
-                request_id=request_id,
-                what=str(what),
-                error=outcome,
-                reason=failure.message,
-            )
+            ending.failure = failure
             raise
         finally:
+            if ending.failure is not None:
+                outcome = type(ending.failure).__name__
+                log.info(
+                    "text failed",
+                    request_id=request_id,
+                    what=str(what),
+                    error=outcome,
+                    reason=ending.failure.message,
+                )
             self._metrics.requests.of(what.servable, what.version, outcome).inc()
 
 

@@ -5,6 +5,10 @@ from dataclasses import asdict
 
 from protos.serving.v1 import text_generation_pb2 as pb
 from shared import text_generation as t
+from shared.errors import ServingError, rebuild
+
+# What a piece begins to say that tells of an error: what has it not is not read for one.
+_FAILED = pb.Piece(finish_reason="error").SerializeToString()
 
 
 def write_reply(reply: t.GenerateReply) -> bytes:
@@ -31,6 +35,17 @@ def read_reply(message: bytes) -> t.GenerateReply:
         _read_usage(reply.usage) if reply.HasField("usage") else None,
         prompt,
     )
+
+
+def failure_in(message: bytes) -> ServingError | None:
+    """What the first choice failed of that ended with an error in this reply; None: none did."""
+    if _FAILED not in message:
+        return None
+    for piece in pb.GenerateReply.FromString(message).pieces:
+        if piece.finish_reason == "error":
+            name, _, reason = piece.error.partition(": ")
+            return rebuild(name, reason)
+    return None
 
 
 def _write_piece(piece: t.Piece) -> pb.Piece:

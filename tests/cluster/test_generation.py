@@ -32,6 +32,8 @@ from tests.support.texts import (
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 FIGURE = "mindserve_worker_generation_{} servable={} version=1"
+# The third token behind it breaks the model that it is asked of.
+BREAKS = [1, 2, 3]
 
 
 class Serving:
@@ -67,9 +69,11 @@ async def serving(tmp_path_factory):
         add_language_model(cluster.servables, "chunked", chunk_tokens=8, token_budget=12)
         add_language_model(cluster.servables, "guessing", speculated_tokens=4)
         add_language_model(cluster.servables, "slow", latency_seconds=0.02, max_waiting=8)
+        faults = {str(plainly(BREAKS, 3, vocabulary=5000)[-1]): "raise"}
+        add_language_model(cluster.servables, "breaking", vocabulary=5000, faults=faults)
         serving = Serving(cluster)
         serving.start()
-        for name in ("tiny", "narrow", "chunked", "guessing", "slow"):
+        for name in ("tiny", "narrow", "chunked", "guessing", "slow", "breaking"):
             await cluster.ready(name, serving.direct)
         yield serving
 
@@ -253,6 +257,20 @@ async def test_who_leaves_in_the_middle_frees_slot_and_blocks(serving, texts):
     await until(lambda: serving.is_idle("slow"), what="the slot to be free")
     assert serving.figure("cache_use", "slow") == 0
     assert serving.figure("completion_tokens_total", "slow") < 80
+
+
+async def test_a_text_that_fails_after_its_first_piece_is_counted_by_its_error(serving, texts):
+    def answered(outcome):
+        return serving.figure(f"requests_total outcome={outcome}", "breaking")
+
+    await texts.only(asked(BREAKS, model="breaking", new=2))
+    await until(lambda: answered("ok") == 1, what="the text that ends well to be counted")
+    first, *_, last = await texts.replies(asked(BREAKS, model="breaking", new=9))
+    assert first.pieces[0].token_ids
+    assert not first.pieces[0].finish_reason
+    assert last.pieces[0].error.startswith("ExecutionFailed: ")
+    await until(lambda: answered("ExecutionFailed") == 1, what="it to be counted")
+    assert (answered("ok"), answered("Cancelled")) == (1, 0)
 
 
 async def test_a_deadline_ends_a_text(serving, texts):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -183,6 +184,23 @@ async def test_streams_go_on_when_either_side_is_killed(tmp_path, who, what):
         before = serving.figure("hand_overs_total")
         assert (await texts.only(asked([9, 9], new=5))).ids == plainly([9, 9], 5)
         assert serving.figure("hand_overs_total") == before + 1
+
+
+async def test_large_caches_lie_in_memory_that_device_processes_map(tmp_path):
+    layers, prompt = 20, list(range(80))  # 960 bytes of each token
+    async with apart(tmp_path, "prefill", "decode", layers=layers) as (serving, texts):
+
+        def maps(role):
+            (device,) = children_of(serving.cluster.processes[role].pid)
+            return "/memfd:mindserve (deleted)" in Path(f"/proc/{device}/maps").read_text()
+
+        assert not maps("prefill")
+        assert not maps("decode")
+        made = await texts.only(asked(prompt, new=12))
+        assert made.ids == plainly(prompt, 12, layers=layers)
+        assert serving.figure("transferred_bytes_total") == 80 * 960
+        assert maps("prefill")
+        assert maps("decode")
 
 
 async def test_an_agent_for_prompts_alone_is_not_enough(tmp_path):

@@ -21,10 +21,12 @@ from shared.errors import (
     Overloaded,
 )
 from shared.membership import Offer, Offers
+from shared.ports import free_port
 from shared.servable import ServableVersion
 from tests.support.cluster import until
 from tests.support.http1 import Http, ask
 from tests.support.language_worker import LANGUAGE, LanguageWorker, language_offers
+from tests.support.texts import asked, texts_at
 
 
 @asynccontextmanager
@@ -323,6 +325,31 @@ async def test_a_sequence_that_fails_and_a_stream_that_ends_early_are_no_answers
         assert (answer.status, "before the text did" in answer.json["error"]["message"]) == (
             500, True,
         )  # fmt: skip
+
+
+async def test_a_text_that_fails_after_its_first_piece_is_counted_by_its_error():
+    exported = f"127.0.0.1:{free_port()}"
+    failed = "mindserve_master_requests_total{outcome="
+
+    async def counted():
+        lines = (await ask(exported, "GET", "/metrics")).body.decode().splitlines()
+        told = (each.removeprefix(failed).split("} ") for each in lines if each.startswith(failed))
+        return {name.strip('"'): float(count) for name, count in told}
+
+    error = "ExecutionFailed: its logits are not finite"
+    settings = {"metrics_address": exported}
+    async with serving(settings=settings, piece_error=error) as (master, worker):
+        async with texts_at(master.address) as texts:
+            assert (await texts.only(asked("a"))).error == error
+            assert await counted() == {"ExecutionFailed": 1}
+            _, content = await stream(
+                master.rest_address, "/v1/completions", ASK | {"stream": True}
+            )
+            assert b"its logits are not finite" in content
+            assert await counted() == {"ExecutionFailed": 2}
+            worker.piece_error = ""
+            await texts.only(asked("a"))
+            assert await counted() == {"ExecutionFailed": 2, "ok": 1}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import grpc
 from shared.text_generation import GenerateRequest, Sampling
 from shared.wire.text_codec import GENERATE_PATH, write_generate
 from shared.wire.text_replies_codec import read_reply
-from tests.support.language import bytes_tokenizer, toy, whole_text
+from tests.support.language import LAYERS, bytes_tokenizer, toy, whole_text
 
 VOCABULARY = 300
 CONTEXT, SLOTS = 96, 4
@@ -24,6 +24,7 @@ def add_language_model(
     name: str = "tiny",
     *,
     vocabulary: int = VOCABULARY,
+    layers: int = LAYERS,
     latency_seconds: float = 0.0,
     faults: dict[str, str] | None = None,
     **declared: object,
@@ -34,7 +35,7 @@ def add_language_model(
     """
     folder = directory / name / "1"
     folder.mkdir(parents=True, exist_ok=True)
-    files = toy(folder, PREFILL, DECODE, vocabulary=vocabulary, adapters=True)
+    files = toy(folder, PREFILL, DECODE, vocabulary=vocabulary, layers=layers, adapters=True)
     names = [Path(path).name for path in files.paths]
     for each in names:
         described = json.loads((folder / each).read_text())
@@ -56,12 +57,17 @@ def add_language_model(
 
 
 def plainly(
-    prompt: Sequence[int], number: int, *, adapter: int = 0, vocabulary: int = VOCABULARY
+    prompt: Sequence[int],
+    number: int,
+    *,
+    adapter: int = 0,
+    vocabulary: int = VOCABULARY,
+    layers: int = LAYERS,
 ) -> list[int]:
     """``number`` greedy tokens, for each of which the whole text is computed."""
     text = list(prompt)
     for _ in range(number):
-        text.append(int(whole_text(vocabulary)(tuple(text), adapter)[-1].argmax()))
+        text.append(int(whole_text(vocabulary, layers)(tuple(text), adapter)[-1].argmax()))
     return text[len(prompt) :]
 
 

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from services.agent.generation.steps import Chosen, Row
 from shared.errors import InvalidRequest
-from shared.membership import GangPart
-
-CHOOSING_RANK = 0
+from shared.membership import CHOOSING_RANK, GangPart
 
 
 class Agreement:
@@ -19,7 +17,7 @@ class Agreement:
     def __init__(self, part: GangPart | None, vocabulary: int) -> None:
         self.has_others = part is not None and part.rank_size > 1
         """Whether other ranks call the same graphs, which wait for one another in them."""
-        self.chooses = not self.has_others or part is None or part.rank == CHOOSING_RANK
+        self.chooses = part is None or not self.has_others or part.rank == CHOOSING_RANK
         self._vocabulary = vocabulary
         self._chosen: dict[int, Chosen] = {}
         """What this rank chose in the step before, by slot."""

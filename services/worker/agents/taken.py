@@ -20,7 +20,7 @@ from shared.wire.link import Link
 log = structlog.get_logger()
 
 REST_SECONDS = 0.1
-"""Whoever refused a batch is not asked again before this time is over."""
+"""Whoever refused, or was lost, is not asked again before this time is over."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,9 +7,7 @@ from services.worker.gangs.formation import Formation
 from services.worker.gangs.live import LiveGang
 from services.worker.gangs.step_messages import Chosen, StepAnswer, write_head, write_step
 from shared.errors import AgentLost, ExecutionFailed, InvalidRequest, Refused, ServingError
-from shared.membership import GenerationRole
-
-_CHOOSING_RANK = 0
+from shared.membership import CHOOSING_RANK, GenerationRole
 
 
 class GangLine:
@@ -41,7 +39,7 @@ class GangLine:
             answers = await gang.step(
                 write_head(head, gang.epoch), write_step(step, told, compares=compares)
             )
-            said = StepAnswer(answers[_CHOOSING_RANK])
+            said = StepAnswer(answers[CHOOSING_RANK])
             if compares:
                 _compare(said, answers)
         except asyncio.CancelledError:
@@ -62,7 +60,7 @@ class GangLine:
             gang.in_hand -= 1
             self._formation.given_back(gang)
         self._chosen = said.chosen
-        return answers[_CHOOSING_RANK]
+        return answers[CHOOSING_RANK]
 
 
 def _compare(said: StepAnswer, answers: Sequence[bytes]) -> None:
@@ -70,5 +68,5 @@ def _compare(said: StepAnswer, answers: Sequence[bytes]) -> None:
     for rank, answer in enumerate(answers):
         if StepAnswer(answer).likeliest != said.likeliest:
             raise ExecutionFailed(
-                f"rank {rank} found other tokens to be the most likely than rank {_CHOOSING_RANK}"
+                f"rank {rank} found other tokens to be the most likely than rank {CHOOSING_RANK}"
             )

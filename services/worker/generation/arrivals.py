@@ -32,21 +32,20 @@ class Arrivals:
                 f"{self._what}: {waiting} sequences wait already, {prompt.copies} more would"
                 f" exceed the limit of {self._rules.max_waiting}"
             )
-        turn = now + self._rules.handicap(prompt.priority)
-        return self._come(prompt, turn, now)
+        return self._come(prompt, now + self._rules.handicap(prompt.priority))
 
-    def take_over(self, other: Sequence, now: float) -> Sequence:
+    def take_over(self, other: Sequence) -> Sequence:
         """What is left of a text of another scheduler, in its order; that one bounds them."""
-        (sequence,) = self._come(other.as_prompt(), other.turn, now)
+        (sequence,) = self._come(other.as_prompt(), other.turn)
         sequence.losses = other.losses
         sequence.started_at, sequence.cached_tokens = other.started_at, other.cached_tokens
         return sequence
 
-    def _come(self, prompt: Prompt, turn: float, now: float) -> tuple[Sequence, ...]:
+    def _come(self, prompt: Prompt, turn: float) -> tuple[Sequence, ...]:
         first = self._count
         self._count += prompt.copies
         came = tuple(
-            Sequence(prompt, self._rules, number=number, family=first, turn=turn, now=now)
+            Sequence(prompt, self._rules, number=number, family=first, turn=turn)
             for number in range(first, self._count)
         )
         for sequence in came:

@@ -36,6 +36,8 @@ class Completions:
         self._left = len(choices)
         self._sent = False
         self._refusal: ServingError | None = None
+        self.failure: ServingError | None = None
+        """What the first choice that failed failed of."""
         self.continuations: list[Continuation] = []
         self._started_at = self._now()
         self._first_at: float | None = None
@@ -55,8 +57,10 @@ class Completions:
             if news.finish is None:
                 # Its stop text came: the engine does not know that it ended.
                 self._cancel(self.continuations[choice.number])
-        if piece.finish_reason == "error" and not self._sent and not self._pieces:
-            self._refusal = self._refusal or news.error
+        if piece.finish_reason == "error":
+            self.failure = self.failure or news.error
+            if not self._sent and not self._pieces:
+                self._refusal = self.failure
         before = self._pieces.get(choice.number)
         self._pieces[choice.number] = piece if before is None else joined(before, piece)
         self._came.ring()

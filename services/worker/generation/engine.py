@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from services.worker.agents.taken import REST_SECONDS
 from services.worker.generation.continuations import (
     Continuation,
     News,
@@ -28,9 +29,6 @@ from shared.servable import ServableVersion
 from shared.tasks import TaskScope
 
 log = structlog.get_logger()
-
-# An agent that is lost, or refuses, is not asked again before this time is over.
-_REST_SECONDS = 0.1
 
 _NO_LOGPROBS: Mapping[int, tuple[Logprobs, ...]] = {}
 
@@ -131,7 +129,7 @@ class Engine:
 
     def adopt(self, continuation: Continuation) -> None:
         """Go on with a text of an engine whose agent was lost."""
-        continuation.sequence = self.scheduler.adopt(continuation.sequence, self._now())
+        continuation.sequence = self.scheduler.adopt(continuation.sequence)
         self._texts[continuation.sequence.number] = continuation
         self._woken.set()
 
@@ -161,7 +159,7 @@ class Engine:
     def accept(self, continuation: Continuation, source: Source) -> None:
         """Go on with a text whose prompt another engine's agent computed."""
         source.heard = self._woken.set
-        continuation.sequence = self.scheduler.accept(continuation.sequence, source, self._now())
+        continuation.sequence = self.scheduler.accept(continuation.sequence, source)
         self._texts[continuation.sequence.number] = continuation
         self._woken.set()
 
@@ -251,21 +249,23 @@ class Engine:
         self._slots.clear()
         self._tell()
         if isinstance(failure, PeerLost | Refused | InvalidRequest):
-            await asyncio.sleep(_REST_SECONDS)
+            await asyncio.sleep(REST_SECONDS)
         if self._agent.is_over(self._now()):
             self._end_all()
 
     async def _wait(self) -> None:
         """Until something is to be done: nothing polls."""
+        if self._line is not None:
+            self._agent.find()  # nothing more is asked of it
         due = [self.scheduler.due_at()]
         if self._texts:
-            due += [self._agent.ends_at if self._line is None else None, self._takers.ends_at]
+            due += [self._agent.ends_at, self._takers.ends_at]
         try:
             async with asyncio.timeout_at(min((at for at in due if at is not None), default=None)):
                 await self._woken.wait()
         except TimeoutError:
             self._note(self.scheduler.tick(self._now()))
-            if self._line is None and self._agent.is_over(self._now()):
+            if self._agent.is_over(self._now()):
                 self._end_all()
             elif self._takers.is_over(self._now()):
                 self._cause = AgentLost(f"{self._what}: no agent that decodes came back")

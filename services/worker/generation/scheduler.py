@@ -92,19 +92,19 @@ class Scheduler:
         """
         return self._arrivals.add(prompt, now)
 
-    def adopt(self, other: Sequence, now: float) -> Sequence:
+    def adopt(self, other: Sequence) -> Sequence:
         """Go on with a text that the scheduler of a lost agent had; it is bounded there already.
 
         One that was being computed when agents were lost is computed alone here, too.
         """
-        sequence = self._arrivals.take_over(other, now)
+        sequence = self._arrivals.take_over(other)
         if sequence.losses:
             self._planner.suspect([sequence])
         return sequence
 
-    def accept(self, other: Sequence, source: Source, now: float) -> Sequence:
+    def accept(self, other: Sequence, source: Source) -> Sequence:
         """Go on with a text whose prompt another scheduler's agent computed, and keeps for this."""
-        sequence = self._arrivals.take_over(other, now)
+        sequence = self._arrivals.take_over(other)
         sequence.source = source
         if sequence.losses and other.generated > 1:
             # It was not the prompt that was being computed.
@@ -212,10 +212,13 @@ class Scheduler:
     def lost(self, error: ServingError, now: float, *, began: bool = True) -> list[Output]:
         """The agent is gone, and all that it held: what ran waits to be computed again.
 
-        The same when a step failed as a whole. A sequence that was computed in so many losses
-        as the rules let it survive ends with the error; not if the step never ``began``.
+        The same when a step failed as a whole. A sequence that was computed, or whose cache was
+        taken in, in so many losses as the rules let it survive ends with the error; not if the
+        step never ``began``.
         """
-        suspects = [row.sequence for row in self._rows] if self._outstanding and began else []
+        suspects: dict[Sequence, None] = {}
+        if self._outstanding and began:
+            suspects = dict.fromkeys(each.sequence for each in (*self._rows, *self._taken))
         self._fetching.lose(self._taken)
         self._rows, self._taken, self._outstanding, self._ahead = [], [], None, None
         self._lending.lose()

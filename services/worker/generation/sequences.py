@@ -42,7 +42,7 @@ class Sequence:
     """One text that is being continued; a scheduler changes it, others read."""
 
     __slots__ = (
-        "added_at", "blocks", "cached_tokens", "computed", "error", "fetch", "finish", "hashes",
+        "blocks", "cached_tokens", "computed", "error", "fetch", "finish", "hashes",
         "lookup", "losses", "most_tokens", "number", "preemptions", "prompt", "published", "slot",
         "source", "started_at", "state", "tokens", "turn",
     )  # fmt: skip
@@ -55,14 +55,12 @@ class Sequence:
         number: int,
         family: int,
         turn: float,
-        now: float,
     ) -> None:
         self.number = number
         """Its place in the order of arrival."""
         self.prompt = prompt
         self.turn = turn
         """When it came, and later for lower priorities."""
-        self.added_at = now
         self.started_at: float | None = None
         """When it took a slot for the first time."""
         self.tokens = list(prompt.tokens)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from protos.serving.v1 import text_generation_pb2 as pb
 from shared import text_generation as t
-from shared.errors import InvalidRequest
+from shared.errors import AgentLost, InvalidRequest
 from shared.membership import LanguageOffer, Offer, Offers
 from shared.servable import ServableVersion
 from shared.wire import text_codec as codec
@@ -60,6 +60,16 @@ def test_requests(request):
 @given(answers)
 def test_replies(reply):
     assert replies.read_reply(replies.write_reply(reply)) == reply
+
+
+@given(st.text(), st.sampled_from(["", "stop", "length", "abort"]))
+def test_a_reply_tells_which_error_ended_a_choice(text, reason):
+    # Its text may be what an error looks like.
+    good = t.Piece(0, text + "*\x05error", (1,), reason)
+    assert replies.failure_in(replies.write_reply(t.GenerateReply((good,)))) is None
+    bad = t.Piece(1, text, finish_reason="error", error="AgentLost: rank 1: gone")
+    failure = replies.failure_in(replies.write_reply(t.GenerateReply((good, bad, good))))
+    assert (type(failure), str(failure)) == (AgentLost, "rank 1: gone")
 
 
 @given(st.builds(t.TokenizeRequest, st.text(), st.text() | chats, small, flags))

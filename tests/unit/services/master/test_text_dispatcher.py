@@ -93,11 +93,12 @@ def dispatcher_to(workers, **versions):
 async def read(dispatcher, seconds=None):
     now = asyncio.get_running_loop().time()
     deadline = None if seconds is None else Deadline.after(seconds, now=now)
-    said = []
+    said, heard = [], []
     async with AsyncExitStack() as stack:
         request = GenerateRequest("tiny", "a")
-        async for each in await dispatcher.begin(stack, request, deadline, "r1"):
-            said.append(each)  # noqa: PERF401 (kept when it fails)
+        async for each in await dispatcher.begin(stack, request, deadline, "r1", heard.append):
+            said.append(each)
+            assert heard == said
     return said
 
 

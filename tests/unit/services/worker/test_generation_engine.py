@@ -338,6 +338,17 @@ async def test_texts_wait_for_an_agent_and_not_for_ever(files):
         assert after.tokens == recomputed([3, 4], 4)
 
 
+async def test_texts_do_not_pay_for_failures_of_those_that_ended(files):
+    async with task_scope() as scope:
+        engine = Engine(WHAT, "toy", declared(files), scope)
+        engine.attach(Device(files, ExecutionFailed("full"), ExecutionFailed("full")))
+        ends = begin(engine, [1, 2])
+        await ended(ends)
+        assert ends.finish is Finish.ERROR
+        # The next failure, however late, is not the end of a long one.
+        await until(lambda: engine._agent.ends_at is None, what="nothing to be missing", seconds=5)
+
+
 async def test_a_deadline_is_kept_while_nobody_works(files):
     async with task_scope() as scope:
         engine = Engine(WHAT, "toy", declared(files), scope)
@@ -520,7 +531,8 @@ async def test_long_caches_travel_in_parts(files):
         assert [(each.position, each.tokens) for each in imported] == [
             (each.position, each.tokens) for each in exported
         ]
-        assert all(len(step.exports) < 2 and len(step.imports) < 2 for step in prefill.steps)
+        assert all(len(step.exports) < 2 for step in prefill.steps)
+        assert all(len(step.imports) < 2 for step in decode.steps)
 
 
 async def test_what_the_agent_that_decodes_has_does_not_travel_again(files):
@@ -691,6 +703,24 @@ async def test_a_step_of_either_that_came_to_nothing_is_done_again(files, who):
         for prompt, told in zip(PROMPTS, texts, strict=True):
             assert told.tokens == recomputed(prompt, 20)
         assert not devices[who].faults
+        await until(lambda: not engines.running, what="slots to be free on both sides")
+
+
+async def test_a_cache_that_cannot_be_taken_in_is_computed_where_the_text_is(files):
+    async with task_scope() as scope:
+        engines, _, decode = await apart(files, scope, transfer_tokens=6)
+        plain = decode.run
+
+        async def run(head, message):
+            if read_step(message).imports:
+                raise ExecutionFailed("full")
+            return await plain(head, message)
+
+        decode.run = run
+        told = begin(engines, range(40))
+        await ended(told)
+        assert told.tokens == recomputed(range(40), 10)
+        assert rows_of(decode)[0] == 41
         await until(lambda: not engines.running, what="slots to be free on both sides")
 
 

@@ -139,7 +139,7 @@ class Apart(RuleBasedStateMachine):
     def _accept(self, giver: Side, taker: Side, sequence: Sequence) -> None:
         text = giver.texts.pop(sequence.number)
         source = giver.scheduler.lend(sequence, lambda: None)
-        taker.have(text, taker.scheduler.accept(sequence, source, self.now))
+        taker.have(text, taker.scheduler.accept(sequence, source))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), how=st.integers(0, 2))
@@ -176,7 +176,7 @@ class Apart(RuleBasedStateMachine):
         for text in sorted(side.texts.values(), key=lambda each: each.sequence.order):
             text.sequence.drop_source()
             other = self.sides[place % 2]
-            other.have(text, other.scheduler.adopt(text.sequence, self.now))
+            other.have(text, other.scheduler.adopt(text.sequence))
 
     @rule(seconds=st.integers(1, 5))
     def pass_time(self, seconds: int) -> None:

@@ -18,7 +18,7 @@ from tests.support.generation import RULES, prompt_of
 def rows_of(*sizes: int, first: int = 0) -> list[Row]:
     rows = []
     for number, size in enumerate(sizes):
-        sequence = Sequence(prompt_of(1), RULES, number=number, family=number, turn=0.0, now=0.0)
+        sequence = Sequence(prompt_of(1), RULES, number=number, family=number, turn=0.0)
         sequence.slot, sequence.state = number, State.PREFILLING
         rows.append(Row(sequence, first, (1,) * size, 1))
     return rows

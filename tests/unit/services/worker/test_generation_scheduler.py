@@ -794,7 +794,7 @@ def test_another_scheduler_goes_on_where_one_was() -> None:
     first.agent.know([sequence])
     for _ in range(5):
         run_step(first.scheduler, first.agent)
-    adopted = second.scheduler.adopt(sequence, 2.0)
+    adopted = second.scheduler.adopt(sequence)
     second.agent.know([adopted])
     assert adopted.turn == sequence.turn
     run_all(second.scheduler, second.agent)
@@ -809,7 +809,7 @@ def test_what_was_suspect_is_computed_alone_elsewhere_too() -> None:
     first.scheduler.schedule(0.0)
     first.scheduler.lost(AgentLost("gone"), 0.0)
     second.scheduler.add(prompt_of(3, 2, 1), 0.0)
-    adopted = second.scheduler.adopt(sequence, 0.0)
+    adopted = second.scheduler.adopt(sequence)
     step = second.scheduler.schedule(0.0)
     assert step is not None
     assert [start.sequence for start in step.starts] == [adopted.number]
@@ -819,7 +819,7 @@ def test_what_was_suspect_is_computed_alone_elsewhere_too() -> None:
 def test_a_deadline_is_kept_elsewhere_too() -> None:
     first, second = Stack(), Stack()
     (sequence,) = first.scheduler.add(prompt_of(1, 2, deadline=Deadline(5.0)), 0.0)
-    adopted = second.scheduler.adopt(sequence, 1.0)
+    adopted = second.scheduler.adopt(sequence)
     assert second.scheduler.due_at() == 5.0
     assert [output.sequence for output in second.scheduler.tick(5.0)] == [adopted]
 
