@@ -101,6 +101,8 @@ class LanguageGraphs:
     """tokenizer.json: declared relative to the servable's folder, loaded by its path."""
     device_post_sampling: bool = False
     """Whether tokens are chosen by the argmax and topk graphs; NumPy is faster on a CPU."""
+    decode_cores: int = 0
+    """On how many cores of a CPU decode graphs run; 0: on all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def declare_language_model(
     blocks: int | None = None,
     adapters: Mapping[str, int] | None = None,
     device_post_sampling: bool = False,
+    decode_cores: int | None = None,
     token_budget: int | None = None,
     chunk_tokens: int | None = None,
     max_prefill_batch: int | None = None,
@@ -138,6 +139,8 @@ def declare_language_model(
     slots can fill.
     adapters: names that clients may call instead of the servable's, and their numbers, from 1 on.
     device_post_sampling: choose tokens by the argmax and topk graphs; NumPy is faster on a CPU.
+    decode_cores: on how many cores of a CPU decode graphs run; None has them run on all. One is
+    enough for a small model: more compute it no faster, and keep services from computing.
     rank_size: ranks that the model is cut into, which together compute each token; agents of ranks
     then bring files of their own, in the order of the files named here (docs/distributed.md).
 
@@ -159,6 +162,7 @@ def declare_language_model(
         blocks=blocks,
         adapters=adapters,
         device_post_sampling=device_post_sampling,
+        decode_cores=decode_cores,
         rank_size=rank_size,
         rules={
             "token_budget": token_budget,

@@ -248,6 +248,7 @@ def _read_language(graphs: pb.LanguageModel) -> LanguageGraphs:
         graphs.blocks,
         graphs.tokenizer,
         graphs.device_post_sampling,
+        graphs.decode_cores,
     )
 
 

@@ -1,0 +1,58 @@
+"""Threads of a device process on all cores, or on few of them."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from services.agent.cores import Cores, neighbours
+
+ALL = os.sched_getaffinity(0)
+
+
+@pytest.fixture
+def another_thread() -> Iterator[int]:
+    """A thread beside this one, by its id; afterwards all may run on all cores again."""
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait)
+    thread.start()
+    assert thread.native_id is not None
+    yield thread.native_id
+    gate.set()
+    thread.join()
+    for each in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(each), ALL)
+
+
+@pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
+def test_all_threads_run_on_one_core_and_on_all_again(another_thread):
+    cores = Cores()
+    cores.use(1)
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(another_thread)
+    assert len(os.sched_getaffinity(0)) == 1
+    cores.use(0)
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(another_thread) == ALL
+
+
+@pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
+def test_a_core_is_chosen_anew_after_a_second(another_thread):
+    now = 0.0
+    cores = Cores(lambda: now)
+    used = []
+    for now in (0.0, 0.9, 1.0, 1.1, 1.9, 2.2):
+        cores.use(1)
+        used.append(len(os.sched_getaffinity(another_thread)))
+    assert used == [1, 1, len(ALL), 1, 1, len(ALL)]
+
+
+def test_what_has_no_more_cores_than_asked_for_keeps_them(another_thread):
+    Cores().use(len(ALL))
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(another_thread) == ALL
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "found"), [(4, 1, [4]), (4, 2, [4, 7]), (7, 2, [7, 2]), (5, 2, [2, 4])]
+)
+def test_neighbours_go_around_the_cores_that_there_are(first, count, found):
+    assert neighbours([2, 4, 7], first, count) == found
