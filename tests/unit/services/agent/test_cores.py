@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.agent.cores import Cores, neighbours
+from services.agent.cores import Cores, neighbours, run_on
 
 ALL = os.sched_getaffinity(0)
 
@@ -21,8 +21,7 @@ def another_thread() -> Iterator[int]:
     yield thread.native_id
     gate.set()
     thread.join()
-    for each in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(each), ALL)
+    run_on(ALL)
 
 
 @pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
@@ -37,10 +36,11 @@ def test_all_threads_run_on_one_core_and_on_all_again(another_thread):
 
 @pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
 def test_a_core_is_chosen_anew_after_a_second(another_thread):
-    now = 0.0
-    cores = Cores(lambda: now)
+    times = [0.0]
+    cores = Cores(lambda: times[-1])
     used = []
-    for now in (0.0, 0.9, 1.0, 1.1, 1.9, 2.2):
+    for at in (0.0, 0.9, 1.0, 1.1, 1.9, 2.2):
+        times.append(at)
         cores.use(1)
         used.append(len(os.sched_getaffinity(another_thread)))
     assert used == [1, 1, len(ALL), 1, 1, len(ALL)]
