@@ -43,7 +43,8 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
     servable = tokenizers.declare(
         declared(
             "'p', ['d1', 'd2'], SIZES, block_size=8, blocks=7, eos_ids=[0, 2],"
-            " adapters={'tuned': 1}, chat_template='chat.jinja', device_post_sampling=True, decode_cores=2,"
+            " adapters={'tuned': 1}, chat_template='chat.jinja', device_post_sampling=True,"
+            " decode_cores=2,"
             " model_format='Reference', continuous=False, speculated_tokens=3, token_budget=9,"
             " prefix_cache=True"
         ),
