@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.generation.shapes import CHUNK, FITTED, LONGEST, ROWS, Shape
+from benchmarks.generation.shapes import CHUNK, FITTED, LONGEST, PROMPTS, ROWS, Shape
 
 CONFIG = """from mindspore_serving.server import register
 
@@ -42,7 +42,7 @@ class Configuration:
     """What is declared otherwise."""
     rows: tuple[int, ...] = (1, ROWS)
     """Of decode graphs."""
-    prompts: tuple[int, ...] = (1, ROWS)
+    prompts: tuple[int, ...] = PROMPTS
     """Rows of prefill graphs."""
     lengths: tuple[int, ...] = (FITTED, LONGEST)
 
