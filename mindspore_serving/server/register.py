@@ -48,6 +48,7 @@ def declare_model(
     context: Context | None = None,
     config_file: str | None = None,
     *,
+    cores: int | None = None,
     max_batch_size: int | None = None,
     preferred_batch_sizes: int | Sequence[int] | None = None,
     max_queue_delay_seconds: float | None = None,
@@ -64,6 +65,7 @@ def declare_model(
     options, context: threads and devices; each backend acts on what it can, and the agent's log
     names the rest. ``context`` is used where both are given.
     config_file: a MindSpore Lite file in the folder of servable_config.py.
+    cores: on how many of a host's cores its calls run; None has them run on all.
 
     preferred_batch_sizes: a batch gets the largest of these that so many rows wait for; all
     rows while fewer wait than the smallest. For dynamic models; none above max_batch_size.
@@ -89,7 +91,7 @@ def declare_model(
         model_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=without_batch_dim_inputs,
-        options=model_options(options, context, config_file),
+        options=model_options(options, context, config_file, cores),
         batching=batching,
     )
 

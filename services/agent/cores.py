@@ -31,15 +31,16 @@ class Cores:
         """Have all threads run on so many cores, near the one that this one is on; 0: on all."""
         if count == self._count and (count == 0 or self._now() < self._until):
             return
-        if self._count:
-            # The next call on few cores stays where the system finds room for this one.
-            self._count = 0
-            run_on(self._all)
+        if self._count == 0:
+            self._all = sorted(os.sched_getaffinity(0))
+        if count in (0, self._count) or count >= len(self._all):
+            # After its time is over the next call stays where the system finds room for this one.
+            if self._count:
+                self._count = 0
+                run_on(self._all)
             return
-        self._all = sorted(os.sched_getaffinity(0))
-        if count < len(self._all):
-            self._count, self._until = count, self._now() + _SECONDS
-            run_on(neighbours(self._all, _current_core(), count))
+        self._count, self._until = count, self._now() + _SECONDS
+        run_on(neighbours(self._all, _current_core(), count))
 
 
 def neighbours(cores: Sequence[int], first: int, count: int) -> list[int]:

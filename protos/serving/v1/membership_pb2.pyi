@@ -206,18 +206,20 @@ class LanguageModel(_message.Message):
     def __init__(self, prefill: _Optional[int] = ..., decode: _Optional[int] = ..., argmax: _Optional[bool] = ..., topk: _Optional[bool] = ..., block_size: _Optional[int] = ..., blocks: _Optional[int] = ..., tokenizer: _Optional[str] = ..., device_post_sampling: _Optional[bool] = ..., decode_cores: _Optional[int] = ...) -> None: ...
 
 class ModelOptions(_message.Message):
-    __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file")
+    __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file", "cores")
     THREAD_NUM_FIELD_NUMBER: _ClassVar[int]
     THREAD_AFFINITY_CORE_LIST_FIELD_NUMBER: _ClassVar[int]
     ENABLE_PARALLEL_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
     thread_num: int
     thread_affinity_core_list: _containers.RepeatedScalarFieldContainer[int]
     enable_parallel: bool
     devices: _containers.RepeatedCompositeFieldContainer[DeviceOptions]
     config_file: str
-    def __init__(self, thread_num: _Optional[int] = ..., thread_affinity_core_list: _Optional[_Iterable[int]] = ..., enable_parallel: _Optional[bool] = ..., devices: _Optional[_Iterable[_Union[DeviceOptions, _Mapping]]] = ..., config_file: _Optional[str] = ...) -> None: ...
+    cores: int
+    def __init__(self, thread_num: _Optional[int] = ..., thread_affinity_core_list: _Optional[_Iterable[int]] = ..., enable_parallel: _Optional[bool] = ..., devices: _Optional[_Iterable[_Union[DeviceOptions, _Mapping]]] = ..., config_file: _Optional[str] = ..., cores: _Optional[int] = ...) -> None: ...
 
 class DeviceOptions(_message.Message):
     __slots__ = ("type", "values")

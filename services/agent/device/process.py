@@ -148,7 +148,7 @@ class DeviceProcess:
         if batch.model not in self._models:
             raise InvalidRequest(f"no model '{batch.model}' here")
         files, model = self._models[batch.model]
-        self._cores.use(0)
+        self._cores.use(files.options.cores or 0)
         if isinstance(batch.inputs, SharedInputs):
             shared = batch.inputs
             arena = self._regions.open(shared.region)

@@ -46,6 +46,23 @@ def test_a_core_is_chosen_anew_after_a_second(another_thread):
     assert used == [1, 1, len(ALL), 1, 1, len(ALL)]
 
 
+@pytest.mark.skipif(len(ALL) < 2, reason="there is one core")
+def test_calls_on_one_core_and_on_more_in_turns(another_thread):
+    cores = Cores()
+    # There may be no third core to leave out.
+    for count, used in ((1, 1), (len(ALL), len(ALL)), (1, 1), (0, len(ALL)), (0, len(ALL))):
+        cores.use(count)
+        assert len(os.sched_getaffinity(another_thread)) == used
+
+
+@pytest.mark.skipif(len(ALL) < 3, reason="there are fewer than three cores")
+def test_calls_on_one_core_and_on_two_in_turns(another_thread):
+    cores = Cores()
+    for count in (1, 2, 1, 2, 0):
+        cores.use(count)
+        assert len(os.sched_getaffinity(another_thread)) == (count or len(ALL))
+
+
 def test_what_has_no_more_cores_than_asked_for_keeps_them(another_thread):
     Cores().use(len(ALL))
     assert os.sched_getaffinity(0) == os.sched_getaffinity(another_thread) == ALL
