@@ -19,6 +19,7 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore
 
 from protos.serving.v1 import generation_pb2 as pb
 from services.agent.backends.mindspore import MindSporeBackend
+from services.agent.cores import Cores
 from services.agent.generation.language_model import LanguageModel
 from services.agent.generation.step_codec import read_step, write_outcome
 from shared.membership import Device, ModelFiles
@@ -102,7 +103,7 @@ def measured() -> Iterator[tuple[str, list[float], list[float]]]:
             loaded = backend.load(files, None)
             loaded.warm_up()
             assert files.language is not None
-            texts[kind] = Texts(LanguageModel(files, files.language, loaded), sampling)
+            texts[kind] = Texts(LanguageModel(files, files.language, loaded, Cores()), sampling)
         for _ in range(STEPS):
             for each in texts.values():
                 each.go_on()

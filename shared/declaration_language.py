@@ -32,6 +32,7 @@ def declare_language_model(
     blocks: int | None,
     adapters: Mapping[str, int] | None,
     device_post_sampling: bool,
+    decode_cores: int | None,
     rank_size: int,
     rules: Mapping[str, int | None],
 ) -> None:
@@ -58,6 +59,8 @@ def declare_language_model(
     if blocks is None:
         blocks = slots * -(-max_model_len // block_size)
     arguments.check_count("blocks", blocks, at_least=1)
+    if decode_cores is not None:
+        arguments.check_count("decode_cores", decode_cores, at_least=1)
     for parameter, file in (("tokenizer", tokenizer), ("chat_template", chat_template)):
         if file is not None:
             _check_beside(declaration, parameter, file)
@@ -70,6 +73,7 @@ def declare_language_model(
         blocks=blocks,
         tokenizer=tokenizer,
         device_post_sampling=device_post_sampling,
+        decode_cores=decode_cores or 0,
     )
     generation = Generation(
         max_model_len,

@@ -26,6 +26,8 @@ class ModelOptions:
     devices: tuple[DeviceOptions, ...] = ()
     config_file: str = ""
     """A file of MindSpore Lite: declared relative to the servable's folder, loaded by its path."""
+    cores: int | None = None
+    """On how many cores its calls run; None: on all that the device process may use."""
 
     def values_for(self, device_type: str) -> Mapping[str, str]:
         """What was said about devices of one type, case ignored."""
@@ -101,6 +103,8 @@ class LanguageGraphs:
     """tokenizer.json: declared relative to the servable's folder, loaded by its path."""
     device_post_sampling: bool = False
     """Whether tokens are chosen by the argmax and topk graphs; NumPy is faster on a CPU."""
+    decode_cores: int = 0
+    """On how many cores of a CPU decode graphs run; 0: on all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections.abc import Collection
 
 from benchmarks.generation import tables
 from benchmarks.generation.load import command
-from benchmarks.generation.loads import Loads
+from benchmarks.generation.loads import VARIED_TIMES, Loads
 from benchmarks.generation.models import prepared, texts_in
 from benchmarks.generation.parts import CAUGHT, Found, Parts, environment_of
 from benchmarks.generation.peers.catalogue import PEERS
@@ -89,6 +89,7 @@ def run(given: argparse.Namespace) -> int:
     settings = {
         "alone": given.alone,
         "at_once": given.at_once,
+        "varied": VARIED_TIMES * given.at_once,
         "peers": {
             name: {
                 "version": environment_of(PEERS[name]).version_of(PEERS[name].package),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.generation.shapes import CHUNK, FITTED, LONGEST, ROWS, Shape
+from benchmarks.generation.shapes import CHUNK, FITTED, LONGEST, PROMPTS, ROWS, Shape
 
 CONFIG = """from mindspore_serving.server import register
 
@@ -21,6 +21,8 @@ COMMON: Mapping[str, Any] = {
     # A batch of prompts in one step.
     "token_budget": 1024,
     "max_prefill_batch": ROWS,
+    # More do not compute these graphs faster, and services need some.
+    "decode_cores": 1,
     # Rounds ask for the same texts again, which is not what is measured.
     "prefix_cache": False,
 }
@@ -40,7 +42,7 @@ class Configuration:
     """What is declared otherwise."""
     rows: tuple[int, ...] = (1, ROWS)
     """Of decode graphs."""
-    prompts: tuple[int, ...] = (1, ROWS)
+    prompts: tuple[int, ...] = PROMPTS
     """Rows of prefill graphs."""
     lengths: tuple[int, ...] = (FITTED, LONGEST)
 
@@ -89,6 +91,7 @@ CONFIGURATIONS = (
         "longest", "length-fitted buckets: graphs for the longest texts alone",
         changed={"length_fitted": False}, lengths=(LONGEST,),
     ),
+    Configuration("all_cores", "decode graphs on one core", changed={"decode_cores": None}),
     Configuration("argmax_graph", "fused argmax: a graph of its own", False, _ARGMAX_GRAPH),
     Configuration("numpy_argmax", "fused argmax: NumPy finds the largest", False),
     Configuration(

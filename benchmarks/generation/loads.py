@@ -14,6 +14,8 @@ from benchmarks.processes import Processes
 
 ALONE, EQUAL, VARIED = "alone", "equal", "varied"
 """One text after the other; 16 at once of as many tokens; 16 at once of 16 to 64 tokens."""
+VARIED_TIMES = 3
+"""So many times as many of the last, whose end, when fewer than 16 are left, would count most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Loads:
         )
 
     def requests(self, load: str) -> int:
-        return self.alone if load == ALONE else self.at_once
+        if load == ALONE:
+            return self.alone
+        return self.at_once * (VARIED_TIMES if load == VARIED else 1)
 
     def _texts(self, count: int) -> list[Text]:
         return [self.texts[number % len(self.texts)] for number in range(count)]

@@ -28,7 +28,9 @@ class Shape(NamedTuple):
         return f"{'decode' if self.tokens == 1 else 'prefill'}_{self}.mindir"
 
 
-PREFILL = tuple(Shape(rows, CHUNK, length) for length in (FITTED, LONGEST) for rows in (1, ROWS))
+PROMPTS = (1, 4, ROWS)
+"""Rows of prefill graphs: where lengths differ, a few texts end, and others start, at a time."""
+PREFILL = tuple(Shape(rows, CHUNK, length) for length in (FITTED, LONGEST) for rows in PROMPTS)
 DECODE = tuple(Shape(rows, 1, length) for length in (FITTED, LONGEST) for rows in (1, ROWS))
 
 

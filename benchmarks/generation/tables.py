@@ -183,9 +183,9 @@ def _conditions(result: Mapping[str, Any], served: Sequence[ServedTime]) -> str:
     return (
         f"{result['date']}, {result['machine']}. {result['rounds']} interleaved rounds; medians "
         f"(least to most). In each, {result['alone']} texts one after the other and "
-        f"{result['at_once']} with {ROWS} at once; prompts of {PROMPT_TOKENS} tokens. Something "
-        f"else on the machine kept {others} cores busy meanwhile, the load generator at most "
-        f"{generator:.2f}."
+        f"{result['at_once']} with {ROWS} at once ({result['varied']} where lengths differ); "
+        f"prompts of {PROMPT_TOKENS} tokens. Something else on the machine kept {others} "
+        f"cores busy meanwhile, the load generator at most {generator:.2f}."
     )
 
 

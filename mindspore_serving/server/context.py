@@ -160,7 +160,9 @@ class GpuOptions:
         self.context.append_device_info(GPUDeviceInfo(**kwargs))
 
 
-def model_options(options: object, context: object, config_file: object) -> ModelOptions:
+def model_options(
+    options: object, context: object, config_file: object, cores: int | None = None
+) -> ModelOptions:
     """What declare_model was told of devices, as it is recorded.
 
     ``context`` is used where both it and ``options`` are given.
@@ -175,11 +177,13 @@ def model_options(options: object, context: object, config_file: object) -> Mode
         raise RuntimeError(f"Parameter 'context' should be Context, but gotten {type(context)}")
     if config_file is not None:
         arguments.check_text("config_file", config_file)
+    if cores is not None:
+        arguments.check_count("cores", cores, at_least=1)
     chosen = context or (options.context if options is not None else Context())
-    return _recorded(chosen.model_context, str(config_file or ""))
+    return _recorded(chosen.model_context, str(config_file or ""), cores)
 
 
-def _recorded(told: ModelContext, config_file: str) -> ModelOptions:
+def _recorded(told: ModelContext, config_file: str, cores: int | None) -> ModelOptions:
     return ModelOptions(
         thread_num=told.thread_num if told.thread_num > 0 else None,
         thread_affinity_core_list=tuple(told.thread_affinity_core_list),
@@ -192,4 +196,5 @@ def _recorded(told: ModelContext, config_file: str) -> ModelOptions:
             for device in told.device_list
         ),
         config_file=config_file,
+        cores=cores,
     )

@@ -48,6 +48,7 @@ def declare_model(
     context: Context | None = None,
     config_file: str | None = None,
     *,
+    cores: int | None = None,
     max_batch_size: int | None = None,
     preferred_batch_sizes: int | Sequence[int] | None = None,
     max_queue_delay_seconds: float | None = None,
@@ -64,6 +65,7 @@ def declare_model(
     options, context: threads and devices; each backend acts on what it can, and the agent's log
     names the rest. ``context`` is used where both are given.
     config_file: a MindSpore Lite file in the folder of servable_config.py.
+    cores: on how many of a host's cores its calls run; None has them run on all.
 
     preferred_batch_sizes: a batch gets the largest of these that so many rows wait for; all
     rows while fewer wait than the smallest. For dynamic models; none above max_batch_size.
@@ -89,7 +91,7 @@ def declare_model(
         model_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=without_batch_dim_inputs,
-        options=model_options(options, context, config_file),
+        options=model_options(options, context, config_file, cores),
         batching=batching,
     )
 
@@ -109,6 +111,7 @@ def declare_language_model(
     blocks: int | None = None,
     adapters: Mapping[str, int] | None = None,
     device_post_sampling: bool = False,
+    decode_cores: int | None = None,
     token_budget: int | None = None,
     chunk_tokens: int | None = None,
     max_prefill_batch: int | None = None,
@@ -138,6 +141,8 @@ def declare_language_model(
     slots can fill.
     adapters: names that clients may call instead of the servable's, and their numbers, from 1 on.
     device_post_sampling: choose tokens by the argmax and topk graphs; NumPy is faster on a CPU.
+    decode_cores: on how many cores of a CPU decode graphs run; None has them run on all. One is
+    enough for a small model: more compute it no faster, and keep services from computing.
     rank_size: ranks that the model is cut into, which together compute each token; agents of ranks
     then bring files of their own, in the order of the files named here (docs/distributed.md).
 
@@ -159,6 +164,7 @@ def declare_language_model(
         blocks=blocks,
         adapters=adapters,
         device_post_sampling=device_post_sampling,
+        decode_cores=decode_cores,
         rank_size=rank_size,
         rules={
             "token_budget": token_budget,

@@ -60,7 +60,8 @@ class TextDispatcher:
     ) -> AsyncIterator[bytes]:
         """The serialized GenerateReplys; the first is there. ``stack`` ends the stream.
 
-        ``heard`` is called with each before it is passed on. Workers refuse before their first reply, or not at all.
+        ``heard`` is called with each before it is passed on. Workers refuse before their first
+        reply, or not at all.
         """
         blocks = blocks_of(request)
 

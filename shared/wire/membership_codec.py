@@ -248,6 +248,7 @@ def _read_language(graphs: pb.LanguageModel) -> LanguageGraphs:
         graphs.blocks,
         graphs.tokenizer,
         graphs.device_post_sampling,
+        graphs.decode_cores,
     )
 
 
@@ -276,6 +277,7 @@ def _write_options(options: ModelOptions) -> pb.ModelOptions:
             pb.DeviceOptions(type=each.type, values=dict(each.values)) for each in options.devices
         ],
         config_file=options.config_file,
+        cores=options.cores,
     )
 
 
@@ -289,4 +291,5 @@ def _read_options(options: pb.ModelOptions) -> ModelOptions:
             DeviceOptions(each.type, tuple(sorted(each.values.items()))) for each in options.devices
         ),
         config_file=options.config_file,
+        cores=options.cores if options.HasField("cores") else None,
     )

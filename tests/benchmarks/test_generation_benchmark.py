@@ -40,7 +40,7 @@ def test_graphs_for_short_texts_are_left_out_where_nothing_fits_lengths():
     longest = next(each for each in CONFIGURATIONS if each.name == "longest")
     assert longest.decode == [Shape(1, 1, 256), Shape(16, 1, 256)]
     assert ON.decode == [Shape(1, 1, 128), Shape(16, 1, 128), Shape(16, 1, 256)]
-    assert ON.prefill == [Shape(1, 64, 128), Shape(16, 64, 128), Shape(1, 64, 256)]
+    assert ON.prefill == [*(Shape(n, 64, 128) for n in (1, 4, 16)), Shape(1, 64, 256)]
 
 
 def test_varied_lengths_are_all_as_likely_and_in_no_order():
@@ -55,6 +55,7 @@ def test_every_request_knows_what_it_is_to_be_answered():
     loads = Loads([text], alone=2, at_once=4)
     assert [each.text for each in loads.asked(ALONE)] == ["x" * 64] * 2
     assert [each.max_tokens for each in loads.asked(EQUAL)] == [64] * 4
+    assert len(loads.asked(VARIED)) == 12
     assert all(each.text == "x" * each.max_tokens for each in loads.asked(VARIED))
 
 
@@ -88,6 +89,7 @@ def result() -> dict:
     levels = [LevelTime("scheduler", count, 1, 10.0 * count) for count in (1, 16)]
     return {
         "date": "today", "machine": "a machine", "rounds": 2, "alone": 4, "at_once": 48,
+        "varied": 144,
         "peers": {"other": {"version": "1.2", "remark": "as it comes"}}, "failures": ["that"],
         "bare": list(map(described, bare)), "served": list(map(described, rows)),
         "levels": list(map(described, levels)),

@@ -287,10 +287,11 @@ def test_reports_and_notices_survive_the_wire():
         enable_parallel=False,
         devices=(DeviceOptions("ascend", (("input_format", "ND"), ("output_type", "FP16"))),),
         config_file="/lite.cfg",
+        cores=2,
     )
     plain = m.ModelFiles("k", "mindir", ("/a", "/b"), True, (1,), 32)
     files = replace(plain, options=options)
-    graphs = LanguageGraphs(2, 3, True, True, 8, 100, "/tokenizer.json", True)
+    graphs = LanguageGraphs(2, 3, True, True, 8, 100, "/tokenizer.json", True, 1)
     language = replace(plain, language=graphs)
     for notice in (
         m.Welcome("id", 10.0),

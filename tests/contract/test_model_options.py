@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import psutil
 import pytest
 from structlog.testing import capture_logs
@@ -74,6 +75,17 @@ async def test_a_device_process_stays_on_the_cores_of_all_its_models(onnx, tmp_p
     async with held(replace(onnx, options=wishes[0])):
         for thread in device_process().threads():
             assert sorted(os.sched_getaffinity(thread.id)) == cores[:1]
+
+
+async def test_calls_run_on_as_many_cores_as_their_model_was_declared_with(tmp_path):
+    everywhere = os.sched_getaffinity(0)
+    narrow = replace(toy(tmp_path, name="narrow"), options=ModelOptions(cores=1))
+    row = np.ones((1, 2), np.float32)
+    async with held(narrow, toy(tmp_path)) as models:
+        for model, cores in (("narrow.reference", 1), ("toy.reference", len(everywhere))):
+            await models.run(model, row)
+            for thread in device_process().threads():
+                assert len(os.sched_getaffinity(thread.id)) == cores
 
 
 async def test_a_core_that_is_not_there_is_an_error_of_the_model(tmp_path):

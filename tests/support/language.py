@@ -10,6 +10,7 @@ import numpy as np
 
 from services.agent.backends.reference import ReferenceBackend
 from services.agent.backends.reference_language import language
+from services.agent.cores import Cores
 from services.agent.generation.language_model import LanguageModel
 from services.agent.generation.steps import (
     Chosen,
@@ -93,11 +94,13 @@ def _spec(name: str, dtype: str, *dims: int) -> dict[str, object]:
     return {"name": name, "dtype": dtype, "dims": dims}
 
 
-def load(files: ModelFiles, part: GangPart | None = None) -> LanguageModel:
+def load(
+    files: ModelFiles, part: GangPart | None = None, cores: Cores | None = None
+) -> LanguageModel:
     """As a device process does."""
     model = ReferenceBackend(Device("CPU", 0), part).load(files, None)
     assert files.language is not None
-    return LanguageModel(files, files.language, model, part)
+    return LanguageModel(files, files.language, model, cores or Cores(), part)
 
 
 class Ranks:

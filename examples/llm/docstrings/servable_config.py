@@ -7,4 +7,5 @@ register.declare_language_model(
     decode_model=["decode_1x1x256.mindir", "decode_8x1x256.mindir", "decode_16x1x256.mindir"],
     max_model_len=256,
     slots=16,
+    decode_cores=1,
 )

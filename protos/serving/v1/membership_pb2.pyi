@@ -184,7 +184,7 @@ class ModelFiles(_message.Message):
     def __init__(self, key: _Optional[str] = ..., format: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ..., with_batch_dim: _Optional[bool] = ..., without_batch_dim_inputs: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ..., options: _Optional[_Union[ModelOptions, _Mapping]] = ..., language: _Optional[_Union[LanguageModel, _Mapping]] = ...) -> None: ...
 
 class LanguageModel(_message.Message):
-    __slots__ = ("prefill", "decode", "argmax", "topk", "block_size", "blocks", "tokenizer", "device_post_sampling")
+    __slots__ = ("prefill", "decode", "argmax", "topk", "block_size", "blocks", "tokenizer", "device_post_sampling", "decode_cores")
     PREFILL_FIELD_NUMBER: _ClassVar[int]
     DECODE_FIELD_NUMBER: _ClassVar[int]
     ARGMAX_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,7 @@ class LanguageModel(_message.Message):
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     DEVICE_POST_SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    DECODE_CORES_FIELD_NUMBER: _ClassVar[int]
     prefill: int
     decode: int
     argmax: bool
@@ -201,21 +202,24 @@ class LanguageModel(_message.Message):
     blocks: int
     tokenizer: str
     device_post_sampling: bool
-    def __init__(self, prefill: _Optional[int] = ..., decode: _Optional[int] = ..., argmax: _Optional[bool] = ..., topk: _Optional[bool] = ..., block_size: _Optional[int] = ..., blocks: _Optional[int] = ..., tokenizer: _Optional[str] = ..., device_post_sampling: _Optional[bool] = ...) -> None: ...
+    decode_cores: int
+    def __init__(self, prefill: _Optional[int] = ..., decode: _Optional[int] = ..., argmax: _Optional[bool] = ..., topk: _Optional[bool] = ..., block_size: _Optional[int] = ..., blocks: _Optional[int] = ..., tokenizer: _Optional[str] = ..., device_post_sampling: _Optional[bool] = ..., decode_cores: _Optional[int] = ...) -> None: ...
 
 class ModelOptions(_message.Message):
-    __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file")
+    __slots__ = ("thread_num", "thread_affinity_core_list", "enable_parallel", "devices", "config_file", "cores")
     THREAD_NUM_FIELD_NUMBER: _ClassVar[int]
     THREAD_AFFINITY_CORE_LIST_FIELD_NUMBER: _ClassVar[int]
     ENABLE_PARALLEL_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FILE_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
     thread_num: int
     thread_affinity_core_list: _containers.RepeatedScalarFieldContainer[int]
     enable_parallel: bool
     devices: _containers.RepeatedCompositeFieldContainer[DeviceOptions]
     config_file: str
-    def __init__(self, thread_num: _Optional[int] = ..., thread_affinity_core_list: _Optional[_Iterable[int]] = ..., enable_parallel: _Optional[bool] = ..., devices: _Optional[_Iterable[_Union[DeviceOptions, _Mapping]]] = ..., config_file: _Optional[str] = ...) -> None: ...
+    cores: int
+    def __init__(self, thread_num: _Optional[int] = ..., thread_affinity_core_list: _Optional[_Iterable[int]] = ..., enable_parallel: _Optional[bool] = ..., devices: _Optional[_Iterable[_Union[DeviceOptions, _Mapping]]] = ..., config_file: _Optional[str] = ..., cores: _Optional[int] = ...) -> None: ...
 
 class DeviceOptions(_message.Message):
     __slots__ = ("type", "values")

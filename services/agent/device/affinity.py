@@ -1,10 +1,9 @@
 """Keeps this process on some of the host's cores."""
 
-import contextlib
 import os
 from collections.abc import Collection
-from pathlib import Path
 
+from services.agent.cores import run_on
 from shared.errors import LoadFailed
 
 
@@ -19,7 +18,4 @@ def stay_on(cores: Collection[int]) -> None:
             f"thread_affinity_core_list: there is no core {', '.join(map(str, missing))} here,"
             f" only {', '.join(map(str, sorted(allowed)))}"
         )
-    for thread in Path("/proc/self/task").iterdir():
-        # One that has ended meanwhile needs nothing.
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread.name), cores)
+    run_on(cores)

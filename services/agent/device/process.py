@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from services.agent.backends import Backend, LoadedModel, backend_for
+from services.agent.cores import Cores
 from services.agent.device.affinity import stay_on
 from services.agent.device.batch_codec import (
     Batch,
@@ -58,6 +59,7 @@ class DeviceProcess:
         self._connection = connection
         self._withdrawals = withdrawals
         self._regions = Regions(_MOST_REGIONS)
+        self._cores = Cores()
         self._models: dict[str, tuple[ModelFiles, LoadedModel]] = {}
         self._language_models: dict[str, LanguageModel] = {}
         self._without_effect: dict[str, Sequence[str]] = {}
@@ -131,7 +133,7 @@ class DeviceProcess:
                 self._models[files.key] = (files, model)
                 self._without_effect[files.key] = backend.without_effect(files)
                 if files.language is not None:
-                    language_model = LanguageModel(files, files.language, model, part)
+                    language_model = LanguageModel(files, files.language, model, self._cores, part)
                     self._language_models[files.key] = language_model
 
     def _say(self, progress: str) -> None:
@@ -146,6 +148,7 @@ class DeviceProcess:
         if batch.model not in self._models:
             raise InvalidRequest(f"no model '{batch.model}' here")
         files, model = self._models[batch.model]
+        self._cores.use(files.options.cores or 0)
         if isinstance(batch.inputs, SharedInputs):
             shared = batch.inputs
             arena = self._regions.open(shared.region)

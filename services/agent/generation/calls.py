@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.agent.backends import LoadedModel
+from services.agent.cores import Cores
 from services.agent.generation.cache import Floats, Used, WorkingCache
 from services.agent.generation.graphs import Bucket, Graphs
 from services.agent.generation.sequences import Sequence
@@ -31,10 +32,19 @@ class Result(NamedTuple):
 class Calls:
     """The graphs of one model on one cache; arrays for inputs are used again and again."""
 
-    def __init__(self, model: LoadedModel, graphs: Graphs, cache: WorkingCache) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        graphs: Graphs,
+        cache: WorkingCache,
+        cores: Cores,
+        decode_cores: int,
+    ) -> None:
         self._model = model
         self._graphs = graphs
         self._cache = cache
+        self._cores = cores
+        self._decode_cores = decode_cores
         self.seconds = 0.0
         """How long graphs took; whoever asks sets it back."""
         self._inputs = [
@@ -49,8 +59,10 @@ class Calls:
     def run(self, number: int, rows: Rows, used: Used) -> Result:
         """Compute the rows' tokens; ``used`` tells how many tokens each slot holds."""
         bucket = self._graphs.buckets[number]
-        at, caches = self._placed(bucket, rows, used, decodes=number >= self._graphs.first_decode)
+        decodes = number >= self._graphs.first_decode
+        at, caches = self._placed(bucket, rows, used, decodes=decodes)
         inputs = self._filled(number, rows, at)
+        self._cores.use(self._decode_cores if decodes else 0)
         began = time.perf_counter()
         outputs: list[Any] = self._model.execute(number, [*inputs[:2], *caches, *inputs[2:]])
         self.seconds += time.perf_counter() - began

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from services.agent.backends import LoadedModel
+from services.agent.cores import Cores
 from services.agent.generation.agreement import Agreement
 from services.agent.generation.block_store import BlockStore
 from services.agent.generation.cache import WorkingCache
@@ -40,6 +41,7 @@ class LanguageModel:
         files: ModelFiles,
         language: LanguageGraphs,
         model: LoadedModel,
+        cores: Cores,
         part: GangPart | None = None,
     ) -> None:
         """Raises LoadFailed when graphs do not fit one another, or the tokenizer is none."""
@@ -54,7 +56,7 @@ class LanguageModel:
             self._grammars = Grammars(_tokenizer_of(files, language), kind.vocabulary)
         self._cache = WorkingCache(kind, graphs.slots, graphs.lengths)
         self._store = BlockStore(kind, language.blocks, language.block_size)
-        self._calls = Calls(model, graphs, self._cache)
+        self._calls = Calls(model, graphs, self._cache, cores, language.decode_cores)
         self._choosers = Choosers(model, graphs, on_device=language.device_post_sampling)
         self._slots: list[Sequence | None] = [None] * graphs.slots
         self._transfers = Transfers(self._cache, self._sequence_of, self._used)

@@ -161,6 +161,9 @@ def test_what_was_said_of_devices_is_recorded_with_the_model():
     acl = model_options(register.AclOptions(output_type="FP16"), None, None)
     assert acl.devices == (DeviceOptions("ascend", (("output_type", "FP16"),)),)
     assert model_options(None, None, None) == ModelOptions()
+    assert model_options(None, None, None, 2) == ModelOptions(cores=2)
+    with pytest.raises(RuntimeError, match="Parameter 'cores' should be >= 1"):
+        model_options(None, None, None, 0)
     assert ModelOptions().named("GPU") == ()
 
 

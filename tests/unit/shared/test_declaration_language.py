@@ -44,6 +44,7 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
         declared(
             "'p', ['d1', 'd2'], SIZES, block_size=8, blocks=7, eos_ids=[0, 2],"
             " adapters={'tuned': 1}, chat_template='chat.jinja', device_post_sampling=True,"
+            " decode_cores=2,"
             " model_format='Reference', continuous=False, speculated_tokens=3, token_budget=9,"
             " prefix_cache=True"
         ),
@@ -52,7 +53,13 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
     model = servable.language_model
     assert model.format == "reference"
     assert model.language == LanguageGraphs(
-        1, 2, block_size=8, blocks=7, tokenizer="tokenizer.json", device_post_sampling=True
+        1,
+        2,
+        block_size=8,
+        blocks=7,
+        tokenizer="tokenizer.json",
+        device_post_sampling=True,
+        decode_cores=2,
     )
     rules = {"token_budget": 9, "continuous": False, "prefix_cache": True, "speculated_tokens": 3}
     assert dict(model.generation.rules) == rules

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.agent.cores import Cores
 from services.agent.generation.steps import Forward, Row, Sampling, StoreBlock
 from tests.support.language import GREEDY, Engine, load, only, recomputed, toy
 
@@ -349,3 +350,20 @@ def test_what_was_gathered_for_a_row_without_numbers_reaches_no_other_row(tmp_pa
     assert "no numbers" in only(prefill(engine, 0, [engine.row(0, 4)])).failure
     prefill(engine, 0, [engine.row(1, 4)])
     assert only(prefill(engine, 0, [engine.row(1, 4)])).tokens == recomputed(PROMPTS[2], 1)
+
+
+def test_prompts_are_computed_on_all_cores_and_single_tokens_on_those_that_were_declared(tmp_path):
+    class Asked(Cores):
+        def __init__(self):
+            super().__init__()
+            self.counts = []
+
+        def use(self, count):
+            self.counts.append(count)
+
+    cores = Asked()
+    engine = Engine(load(toy(tmp_path, decode_cores=3), cores=cores))
+    engine.send(starts=[engine.start(0, PROMPTS[0]), engine.start(1, PROMPTS[2])])
+    prefill(engine, 0, [engine.row(0, 8)])
+    prefill(engine, 0, [engine.row(1, 8)], decode=Forward(1, [engine.row(0)]))
+    assert cores.counts == [0, 0, 3]
