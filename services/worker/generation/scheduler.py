@@ -218,7 +218,8 @@ class Scheduler:
         """
         suspects: dict[Sequence, None] = {}
         if self._outstanding and began:
-            suspects = dict.fromkeys(each.sequence for each in (*self._rows, *self._taken))
+            suspects = dict.fromkeys(row.sequence for row in self._rows)
+            suspects |= dict.fromkeys(taken.sequence for taken in self._taken)
         self._fetching.lose(self._taken)
         self._rows, self._taken, self._outstanding, self._ahead = [], [], None, None
         self._lending.lose()
