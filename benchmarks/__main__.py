@@ -17,7 +17,6 @@ from benchmarks.figures import described
 from benchmarks.mindir.models import with_answer
 from benchmarks.peers.catalogue import PEERS, USUAL
 from benchmarks.peers.peer import Peer
-from benchmarks.program import until_interrupted
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, Rounds, environment_of, say
 from benchmarks.works import WORKS, Work
@@ -131,12 +130,7 @@ def report_of(given: argparse.Namespace) -> Report:
 
 def main() -> int:
     given = arguments()
-    if given.render:
-        report_of(given).render()
-        return 0
-    if absent := machine.missing(*machine.GENERATORS):
-        sys.exit(absent)
-    return until_interrupted(lambda: run(given))
+    return report_of(given).main(given, run)
 
 
 if __name__ == "__main__":

@@ -62,11 +62,11 @@ class OpenSample:
     others_cores: float
 
 
-def described(figures: Sample | OpenSample) -> dict[str, Any]:
-    """As JSON, in digits that mean something."""
+def described(found: Any) -> dict[str, Any]:
+    """Any dataclass of figures as JSON, in digits that mean something."""
     return {
-        key: round(value, 3) if isinstance(value, float) else value
-        for key, value in asdict(figures).items()
+        key: round(value, 4) if isinstance(value, float) else value
+        for key, value in asdict(found).items()
     }
 
 

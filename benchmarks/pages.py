@@ -36,8 +36,8 @@ def draw(result: Path) -> None:
         print(f"installing {' '.join(REQUIREMENTS)} ...", flush=True)
         PLOTS.install(REQUIREMENTS)
         PLOTS.confirm(REQUIREMENTS)
-    script = ROOT / "benchmarks" / "plots" / "draw.py"
-    subprocess.run([PLOTS.python, str(script), str(result)], check=True)
+    command = [PLOTS.python, "-m", "benchmarks.plots.draw", str(result.resolve())]
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def plots_of(result: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 from benchmarks import machine, pages
 from benchmarks.peers.environment import ROOT
+from benchmarks.program import until_interrupted
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -40,6 +42,15 @@ class Report:
     def path(self) -> Path:
         """Of the committed result."""
         return RESULTS / f"{self.name}.json"
+
+    def main(self, given: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:
+        """Only show the committed result once more, or run; gives the exit status."""
+        if given.render:
+            self.render()
+            return 0
+        if absent := machine.missing(*self.generators):
+            sys.exit(absent)
+        return until_interrupted(lambda: run(given))
 
     def publish(
         self,

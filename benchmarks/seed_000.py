@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.program import until_interrupted
+from benchmarks.figures import described
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_graphs import tables
 from benchmarks.seed_graphs.bare_graphs import BareGraphs, bare_graphs, export
 from benchmarks.seed_graphs.served import Served, served
 from benchmarks.seed_graphs.sizes import Sizes
-from benchmarks.seed_graphs.times import GRAPHS, WAYS, OwnTime, RunTime, described
+from benchmarks.seed_graphs.times import GRAPHS, WAYS, OwnTime, RunTime
 from benchmarks.seed_steps.client import WrongAnswer
 
 REPORT = Report("seed_000", tables.BEGIN, tables.END, tables.page)
@@ -102,13 +102,5 @@ def run(given: argparse.Namespace) -> int:
     return REPORT.publish(given, settings, failures, samples)
 
 
-def main() -> int:
-    given = arguments()
-    if given.render:
-        REPORT.render()
-        return 0
-    return until_interrupted(lambda: run(given))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(REPORT.main(arguments(), run))

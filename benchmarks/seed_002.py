@@ -24,7 +24,7 @@ Afterwards the real ResNet-50 is called by a bare loop and by way of all service
 import argparse
 import sys
 
-from benchmarks.program import until_interrupted
+from benchmarks.figures import described
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.seed_steps import tables
@@ -39,7 +39,6 @@ from benchmarks.seed_steps.steps import (
     Step,
     StepTime,
     Turn,
-    described,
 )
 
 REPORT = Report("seed_002", tables.BEGIN, tables.END, tables.page)
@@ -117,13 +116,5 @@ def run(given: argparse.Namespace) -> int:
     return REPORT.publish(given, {"images": given.images}, failures, samples)
 
 
-def main() -> int:
-    given = arguments()
-    if given.render:
-        REPORT.render()
-        return 0
-    return until_interrupted(lambda: run(given))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(REPORT.main(arguments(), run))

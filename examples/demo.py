@@ -24,17 +24,23 @@ SHOWN = {"tensor_add": "tensor_add", "add_sub_pipeline": "add_sub"}
 """Examples, and the servable of each."""
 READY_SECONDS = 180.0
 STOP_SECONDS = 15.0
+DOT_SECONDS = 2.0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+def parser_of(demo: str, description: str | None) -> argparse.ArgumentParser:
+    """What every demo can be told."""
+    parser = argparse.ArgumentParser(prog=f"python -m examples.{demo}", description=description)
     parser.add_argument(
         "--keep",
         action=argparse.BooleanOptionalAction,
         default=sys.stdin.isatty(),
         help="go on serving until Enter is pressed (default: when there is a terminal)",
     )
-    keep = parser.parse_args().keep
+    return parser
+
+
+def main() -> None:
+    keep = parser_of("demo", __doc__).parse_args().keep
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(prefix="mindserve-demo-") as folder,
@@ -95,20 +101,27 @@ class Stack:
 
     def start(self) -> None:
         with step("starting master, worker and two agents"):
-            self.serve(
-                "master",
-                *("--listen", self.address),
-                *("--rest-address", self.rest_address),
-                *("--membership-address", self.membership),
-            )
-            self.serve(
-                "worker",
-                *("--listen", self.worker),
-                *("--masters", self.membership),
-                *("--servable-directory", str(self.folder)),
-            )
+            self.serve_master()
+            self.serve_worker(self.folder)
             for device in ("0", "1"):
                 self.serve("agent", "--worker", self.worker, "--device-id", device)
+
+    def serve_master(self) -> None:
+        self.serve(
+            "master",
+            *("--listen", self.address),
+            *("--rest-address", self.rest_address),
+            *("--membership-address", self.membership),
+        )
+
+    def serve_worker(self, servables: Path, *more: str) -> None:
+        self.serve(
+            "worker",
+            *("--listen", self.worker),
+            *("--masters", self.membership),
+            *("--servable-directory", str(servables)),
+            *more,
+        )
 
     def serve(self, service: str, *arguments: str) -> None:
         name = f"{service}-{len(self.services)}"
@@ -122,12 +135,20 @@ class Stack:
 
     def wait_until_ready(self) -> None:
         with step("waiting until the agents have loaded the models"):
-            deadline = time.monotonic() + READY_SECONDS
-            while not all(asyncio.run(serves(self.address, name)) for name in SHOWN.values()):
-                ended = [name for name, each in self.services.items() if each.poll() is not None]
-                if ended or time.monotonic() > deadline:
-                    self.give_up(f"ended early: {ended}" if ended else "not ready in time")
-                time.sleep(0.1)
+            self.wait_for(*SHOWN.values())
+
+    def wait_for(self, *servables: str) -> None:
+        """Print a dot now and then until all of them can be called."""
+        deadline = time.monotonic() + READY_SECONDS
+        dot = time.monotonic() + DOT_SECONDS
+        while not all(asyncio.run(serves(self.address, name)) for name in servables):
+            ended = [name for name, each in self.services.items() if each.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                self.give_up(f"ended early: {ended}" if ended else "not ready in time")
+            if time.monotonic() > dot:
+                print(".", end="", flush=True)
+                dot += DOT_SECONDS
+            time.sleep(0.1)
 
     def call(self) -> None:
         grpc, rest = ("--grpc", self.address), ("--rest", self.rest_address)

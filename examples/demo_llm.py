@@ -3,8 +3,6 @@
 ``make demo-llm`` runs it. With a terminal it goes on serving until Enter is pressed.
 """
 
-import argparse
-import asyncio
 import shutil
 import signal
 import sys
@@ -14,8 +12,7 @@ from pathlib import Path
 
 import openai
 
-from examples.demo import EXAMPLES, READY_SECONDS, Stack, step
-from shared.wire.check import serves
+from examples.demo import EXAMPLES, Stack, parser_of, step
 
 LLM = EXAMPLES / "llm"
 MODEL = "docstrings"
@@ -33,17 +30,10 @@ register.declare_language_model(
 """
 PROMPT = "This module provides"
 TOKENS = 64
-DOT_SECONDS = 2.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m examples.demo_llm", description=__doc__)
-    parser.add_argument(
-        "--keep",
-        action=argparse.BooleanOptionalAction,
-        default=sys.stdin.isatty(),
-        help="go on serving until Enter is pressed (default: when there is a terminal)",
-    )
+    parser = parser_of("demo_llm", __doc__)
     parser.add_argument(
         "--models",
         type=Path,
@@ -101,33 +91,13 @@ class LanguageStack(Stack):
 
     def start(self) -> None:
         with step("starting master, worker and an agent"):
-            self.serve(
-                "master",
-                *("--listen", self.address),
-                *("--rest-address", self.rest_address),
-                *("--membership-address", self.membership),
-            )
-            self.serve(
-                "worker",
-                *("--listen", self.worker),
-                *("--masters", self.membership),
-                *("--servable-directory", str(self.folder / "servables")),
-                "--fail-fast",
-            )
+            self.serve_master()
+            self.serve_worker(self.folder / "servables", "--fail-fast")
             self.serve("agent", "--worker", self.worker, "--first-load-must-succeed")
 
     def wait_until_ready(self) -> None:
         with step("waiting until the agent has loaded the graphs"):
-            deadline = time.monotonic() + READY_SECONDS
-            dot = time.monotonic() + DOT_SECONDS
-            while not asyncio.run(serves(self.address, MODEL)):
-                ended = [name for name, each in self.services.items() if each.poll() is not None]
-                if ended or time.monotonic() > deadline:
-                    self.give_up(f"ended early: {ended}" if ended else "not ready in time")
-                if time.monotonic() > dot:
-                    print(".", end="", flush=True)
-                    dot += DOT_SECONDS
-                time.sleep(0.1)
+            self.wait_for(MODEL)
 
     def call(self) -> None:
         """Stream a completion, as any user of OpenAI's client does."""

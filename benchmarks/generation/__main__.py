@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Collection
 
+from benchmarks.figures import described
 from benchmarks.generation import tables
 from benchmarks.generation.load import command
 from benchmarks.generation.loads import VARIED_TIMES, Loads
@@ -22,8 +23,6 @@ from benchmarks.generation.models import prepared, texts_in
 from benchmarks.generation.parts import CAUGHT, Found, Parts, environment_of
 from benchmarks.generation.peers.catalogue import PEERS
 from benchmarks.generation.shapes import ROWS
-from benchmarks.generation.times import described
-from benchmarks.program import until_interrupted
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import say
 
@@ -110,11 +109,7 @@ def run(given: argparse.Namespace) -> int:
 def main() -> int:
     if sys.argv[1:2] == ["load"]:
         return command.main(sys.argv[2:])
-    given = arguments()
-    if given.render:
-        REPORT.render()
-        return 0
-    return until_interrupted(lambda: run(given))
+    return REPORT.main(arguments(), run)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ rows; ``texts ROWS COUNT``, so many of the texts in FOLDER continued, so many at
 does what any must: calls the graph, keeps the new keys and values, finds the largest logits.
 """
 
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # as device processes have 
 import numpy as np
 
 from benchmarks.generation.export import loop_of
+from benchmarks.generation.models import texts_in
 from benchmarks.generation.shapes import NEW_TOKENS, PROMPT_TOKENS, ROWS, Text
 from examples.llm.graphs import on_cpu
 from examples.llm.plain_loop import Loop
@@ -25,7 +25,7 @@ class BareLoops:
     """A loop for one row, and one for all."""
 
     def __init__(self, folder: Path) -> None:
-        self._texts = [Text(*each) for each in json.loads((folder / "texts.json").read_text())]
+        self._texts = texts_in(folder)
         self._loops = {rows: loop_of(rows, folder) for rows in (1, ROWS)}
         for rows in self._loops:
             self.texts(rows, rows)

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from benchmarks.bare_process import BareProcess, bare_process
 from benchmarks.generation.shapes import DECODE, NEW_TOKENS, PREFILL, PROMPT_TOKENS, Text
 from benchmarks.mindir.models import FOLDER, SETTINGS
 from benchmarks.peers.environment import ROOT
-from benchmarks.processes import ServerDied
 
 EXAMPLE = ROOT / "examples" / "llm"
 _ENVIRONMENT = {**os.environ, **SETTINGS, "PYTHONPATH": str(ROOT)}
@@ -42,43 +41,21 @@ def texts_in(folder: Path) -> list[Text]:
 class BareLoop:
     """A process that calls the graphs."""
 
-    def __init__(self, stdin: IO[str], stdout: IO[str]) -> None:
-        self._stdin, self._stdout = stdin, stdout
-        self._line()
+    def __init__(self, process: BareProcess) -> None:
+        self._process = process
 
     def step_ms(self, rows: int, count: int) -> float:
         """Milliseconds of a decode step, as the mean of so many; raises ServerDied."""
-        return 1e3 * self._ask("steps", rows, count) / count
+        return 1e3 * self._process.seconds("steps", rows, count) / count
 
     def texts_seconds(self, rows: int, count: int) -> float:
         """Seconds for so many texts, prompts included; raises ServerDied."""
-        return self._ask("texts", rows, count)
-
-    def _ask(self, what: str, rows: int, count: int) -> float:
-        self._stdin.write(f"{what} {rows} {count}\n")
-        self._stdin.flush()
-        return float(self._line())
-
-    def _line(self) -> str:
-        line = self._stdout.readline()
-        if not line:
-            raise ServerDied("the process that calls the graphs has ended")
-        return line
+        return self._process.seconds("texts", rows, count)
 
 
 @contextmanager
 def bare_loop(folder: Path) -> Iterator[BareLoop]:
     """The graphs in ``folder``, compiled, while inside."""
     command = [sys.executable, "-m", "benchmarks.generation.bare", str(folder)]
-    with subprocess.Popen(
-        command, text=True, env=_ENVIRONMENT, cwd=ROOT,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        # As servers have it: Linux shares cores among sessions.
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield BareLoop(process.stdin, process.stdout)
-        finally:
-            process.kill()
+    with bare_process(command, _ENVIRONMENT) as process:
+        yield BareLoop(process)

@@ -1,7 +1,7 @@
 """What a run measures: everything is started once, and takes turns in each round."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,18 +97,13 @@ class Parts:
                 except CAUGHT as failure:
                     self._found.failed(f"round {number}, {server.name}, {load}", failure)
         if self._alone is not None and number:
-            found.levels += self._caught(
-                f"round {number}, levels",
-                lambda alone=self._alone: level_times(
-                    alone, self._whole, LEVELS, number=number, folder=self._folder
-                ),
-            )
+            found.levels += self._level_times(self._alone, number)
 
-    def _caught(
-        self, where: str, measure: Callable[[], Iterator[LevelTime]]
-    ) -> Iterator[LevelTime]:
+    def _level_times(self, alone: Deployment, number: int) -> Iterator[LevelTime]:
+        """Those that could be measured."""
+        where = f"round {number}, levels"
         try:
-            yield from measure()
+            yield from level_times(alone, self._whole, LEVELS, number=number, folder=self._folder)
             say(f"{where}: done")
         except CAUGHT as failure:
             self._found.failed(where, failure)
@@ -160,7 +155,7 @@ class Parts:
 
 def environment_of(peer: GenerationPeer) -> Environment:
     """Peers with the same requirements share one."""
-    return Environment(ROOT / ".bench" / peer.folder, own=False)
+    return Environment(ROOT / ".bench" / peer.package, own=False)
 
 
 def _bare_times(loop: BareLoop, loads: Loads, number: int) -> Iterator[BareTime]:

@@ -1,7 +1,7 @@
 """(pure) What is measured, each as a row of the result."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import Spread
@@ -62,14 +62,6 @@ class LevelTime:
     round: int
     step_us: float
     """Of a step: one token for each row."""
-
-
-def described(figures: BareTime | ServedTime | LevelTime) -> dict[str, Any]:
-    """As JSON, in digits that mean something."""
-    return {
-        key: round(value, 4) if isinstance(value, float) else value
-        for key, value in asdict(figures).items()
-    }
 
 
 def served_as(times: Iterable[ServedTime], server: str, load: str) -> list[ServedTime]:

@@ -4,14 +4,13 @@ import statistics
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 mpl.use("svg")
 # The same result gives the same file.
 mpl.rcParams.update({"svg.hashsalt": "mindserve", "svg.fonttype": "none", "font.size": 9,
                      "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
-
-from matplotlib.axes import Axes  # noqa: E402 (the back end is chosen first)
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # noqa: E402
 
 Rows = list[dict[str, Any]]
 

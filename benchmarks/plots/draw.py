@@ -1,16 +1,16 @@
-"""``python draw.py RESULT.json``: plots of a result, beside it; runs where matplotlib is."""
+"""``python -m benchmarks.plots.draw RESULT.json`` draws plots beside it, where matplotlib is."""
 
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# Beside this file; they choose how plots look, so they come first.
-import generation  # type: ignore[import-not-found]
-from axes import Rows, logarithmic, spread  # type: ignore[import-not-found]
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from benchmarks.plots import generation
+from benchmarks.plots.axes import Rows, logarithmic, spread
 
 IN_FLIGHT = 64
 COLOURS = {"grpcio": "#4c72b0", "native": "#dd8452", "leaking": "#999999"}

@@ -1,8 +1,9 @@
 """Plots of texts being continued."""
 
-from axes import Rows, logarithmic, spread  # type: ignore[import-not-found]  # beside this file
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from benchmarks.plots.axes import Rows, logarithmic, spread
 
 OURS, OTHER = "#dd8452", "#4c72b0"
 PANELS = (

@@ -11,9 +11,8 @@ import resource
 import sys
 from collections.abc import Iterator
 
-from benchmarks import machine
+from benchmarks.figures import described
 from benchmarks.peers.mindserve import Mindserve
-from benchmarks.program import until_interrupted
 from benchmarks.report import Report, add_options
 from benchmarks.rounds import FAILURES, say
 from benchmarks.scaling import tables
@@ -21,7 +20,7 @@ from benchmarks.scaling.flat import flat
 from benchmarks.scaling.idle import idle
 from benchmarks.scaling.loads import callers, payload, workers
 from benchmarks.scaling.peers import LeakingMindserve
-from benchmarks.scaling.points import Found, Idle, Moment, Point, described
+from benchmarks.scaling.points import Found, Idle, Moment, Point
 
 REPORT = Report(
     "scaling", tables.BEGIN, tables.END, tables.page, has_plots=True, generators=["h2load"]
@@ -95,6 +94,8 @@ def measure(given: argparse.Namespace, found: list[Found], failures: list[str]) 
 
 
 def run(given: argparse.Namespace) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_FILES)), hard))
     found: list[Found] = []
     failures: list[str] = []
     try:
@@ -115,14 +116,7 @@ def main() -> int:
     given = arguments()
     if unknown := set(given.parts.split(",")) - set(PARTS):
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    if given.render:
-        REPORT.render()
-        return 0
-    if absent := machine.missing("h2load"):
-        sys.exit(absent)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_FILES)), hard))
-    return until_interrupted(lambda: run(given))
+    return REPORT.main(given, run)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """(pure) What the scaling parts find."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,3 @@ class Moment:
 
 
 Found = Point | Idle | Moment
-
-
-def described(found: Found) -> dict[str, Any]:
-    """As JSON."""
-    return {
-        key: round(value, 3) if isinstance(value, float) else value
-        for key, value in asdict(found).items()
-    }

@@ -13,6 +13,7 @@ import numpy as np
 import uvloop
 
 from protos.ms_service import ms_service_pb2 as pb
+from services.worker.rpc import DISPATCH_PATH
 from shared.membership import Hello, Offer, OfferedMethod, Offers
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
@@ -21,7 +22,6 @@ from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.membership import Membership
 from shared.wire.wires import WireName, wire_named
 
-DISPATCH_PATH = "/mindserve.serving.v1.Dispatch/Exchange"
 ALL_LINKED = "the master is linked to every worker"
 OFFERS = Offers((Offer(ServableVersion("bench", 1), {"predict": OfferedMethod()}, 1000),))
 

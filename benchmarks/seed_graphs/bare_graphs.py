@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from benchmarks.bare_process import BareProcess, bare_process
 from benchmarks.mindir.models import SETTINGS
 from benchmarks.peers.environment import ROOT
-from benchmarks.processes import ServerDied
 from benchmarks.seed_graphs.sizes import Sizes
 
 _ENVIRONMENT = {**os.environ, **SETTINGS, "PYTHONPATH": str(ROOT)}
@@ -24,36 +23,19 @@ def export(folder: Path, sizes: Sizes) -> None:
 class BareGraphs:
     """A process that calls them."""
 
-    def __init__(self, stdin: IO[str], stdout: IO[str]) -> None:
-        self._stdin, self._stdout = stdin, stdout
-        self._line()
+    def __init__(self, process: BareProcess) -> None:
+        self._process = process
 
     def ms(self, graph: str, rows: int, count: int) -> float:
         """Milliseconds of one call, as the mean of so many; raises ServerDied."""
-        self._stdin.write(f"{graph} {rows} {count}\n")
-        self._stdin.flush()
-        return 1e3 * float(self._line()) / count
-
-    def _line(self) -> str:
-        line = self._stdout.readline()
-        if not line:
-            raise ServerDied("the process that calls the graphs has ended")
-        return line
+        return 1e3 * self._process.seconds(graph, rows, count) / count
 
 
 @contextmanager
 def bare_graphs(folder: Path, sizes: Sizes) -> Iterator[BareGraphs]:
     """The graphs in ``folder``, loaded, while inside."""
-    with subprocess.Popen(
-        _command("bare", folder, sizes), text=True, env=_ENVIRONMENT,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield BareGraphs(process.stdin, process.stdout)
-        finally:
-            process.kill()
+    with bare_process(_command("bare", folder, sizes), _ENVIRONMENT) as process:
+        yield BareGraphs(process)
 
 
 def _command(script: str, folder: Path, sizes: Sizes) -> list[str]:

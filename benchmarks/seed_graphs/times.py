@@ -2,8 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 WAYS = ("apart", "merged")
 GRAPHS = ("first", "step", "merged")
@@ -33,14 +32,6 @@ class RunTime:
     ms: float
     others_cores: float
     """Cores that neither the server nor the client kept busy meanwhile."""
-
-
-def described(found: OwnTime | RunTime) -> dict[str, Any]:
-    """As JSON."""
-    return {
-        key: round(value, 4) if isinstance(value, float) else value
-        for key, value in asdict(found).items()
-    }
 
 
 def ideal_ratio(first_ms: float, step_ms: float, steps: int) -> float:

@@ -5,20 +5,18 @@ machine does meets both alike. The loop calls the model with batches of 8; the c
 many images answered, two requests in flight, and its own work counts for the stack.
 """
 
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 import numpy as np
 
+from benchmarks.bare_process import bare_process
 from benchmarks.mindir.models import MINDSPORE, environment_for, file_of, with_answer
 from benchmarks.peers.told import SERVERS, described_for_servers
-from benchmarks.processes import ServerDied
 from benchmarks.rounds import say
 from benchmarks.seed_steps.client import WrongAnswer, ready
 from benchmarks.seed_steps.deployment import SERVABLE, services
@@ -75,32 +73,9 @@ def answered(client: Client, work: Work, images: int) -> float:
 @contextmanager
 def bare_loop(work: Work) -> Iterator[Callable[[int], float]]:
     """A process that calls the model; gives the seconds that so many images take."""
-    with subprocess.Popen(
-        [MINDSPORE.python, str(SERVERS / "bare_turns.py"), str(BATCH)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=described_for_servers(work),
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        stdin, stdout = process.stdin, process.stdout
-        _line(stdout)
-
-        def loop(images: int) -> float:
-            stdin.write(f"{images // BATCH}\n")
-            stdin.flush()
-            return float(_line(stdout))
-
-        try:
-            yield loop
-        finally:
-            process.kill()
-
-
-def _line(stdout: IO[str]) -> str:
-    line = stdout.readline()
-    if not line:
-        raise ServerDied("the bare loop has ended")
-    return line
+    command = [MINDSPORE.python, str(SERVERS / "bare_turns.py"), str(BATCH)]
+    with bare_process(command, described_for_servers(work)) as process:
+        yield lambda images: process.seconds(images // BATCH)
 
 
 @contextmanager

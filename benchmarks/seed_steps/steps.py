@@ -1,7 +1,6 @@
 """(pure) The document's four steps: their stage times, their ideals, what was measured."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from benchmarks.seed_steps.functions import POSTPROCESS_SECONDS, PREPROCESS_SECONDS
 
@@ -109,11 +108,3 @@ class Turn:
     @property
     def ratio(self) -> float:
         return self.stack_per_second / self.loop_per_second
-
-
-def described(found: StepTime | BareTime | Turn) -> dict[str, Any]:
-    """As JSON."""
-    return {
-        key: round(value, 3) if isinstance(value, float) else value
-        for key, value in asdict(found).items()
-    }

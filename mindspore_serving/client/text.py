@@ -3,9 +3,10 @@
 import http.client
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from mindspore_serving.client.encoding import ServingRequestError
 
@@ -51,15 +52,10 @@ class MindsporeInferenceClient:
         timeout: float = _TIMEOUT_SECONDS,
     ) -> None:
         """Raises RuntimeError when the URL is none."""
-        url = urlsplit(server_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise RuntimeError(
-                f"Parameter 'server_url': expected http://HOST:PORT, got '{server_url}'"
-            )
+        url, self._host, self._port = _read_url(server_url)
         self._connect = (
             http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         )
-        self._host, self._port = url.hostname, url.port
         self._path = f"{url.path.rstrip('/')}/models/{quote(model_type, safe='')}"
         self._headers = {"content-type": "application/json"}
         if token is not None:
@@ -82,11 +78,8 @@ class MindsporeInferenceClient:
             "temperature": temperature, "top_k": top_k, "top_p": top_p,
             "max_new_tokens": max_new_tokens,
         }  # fmt: skip
-        connection, answer = self._ask(prompt, parameters, stream=False)
-        try:
+        with self._asked(prompt, parameters, stream=False) as answer:
             return Response(json.loads(answer.read())["generated_text"])
-        finally:
-            connection.close()
 
     def generate_stream(
         self,
@@ -108,18 +101,17 @@ class MindsporeInferenceClient:
             "temperature": temperature, "top_k": top_k, "top_p": top_p,
             "max_new_tokens": max_new_tokens, "return_full_text": return_full_text,
         }  # fmt: skip
-        connection, answer = self._ask(prompt, parameters, stream=True)
-        try:
-            for line in answer:
+        with self._asked(prompt, parameters, stream=True) as answer:
+            for line in _lines(answer):
                 text = line.decode()
                 if text.startswith(_FIELD):
                     yield _read(json.loads(text.removeprefix(_FIELD)))
-        finally:
-            connection.close()
 
-    def _ask(
+    @contextmanager
+    def _asked(
         self, prompt: str, parameters: dict[str, Any], *, stream: bool
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer of status 200, to be read while inside."""
         said = {name: value for name, value in parameters.items() if value is not None}
         body = json.dumps({"inputs": prompt, "parameters": said, "stream": stream})
         connection = self._connect(self._host, self._port, timeout=self._timeout)
@@ -128,10 +120,29 @@ class MindsporeInferenceClient:
             answer = connection.getresponse()
             if answer.status != http.HTTPStatus.OK:
                 raise _failure(answer.read().decode(errors="replace"), answer.status)
-        except BaseException:
+            yield answer
+        except http.client.HTTPException as failure:
+            raise ConnectionError(f"the server's answer broke off: {failure!r}") from failure
+        finally:
             connection.close()
-            raise
-        return connection, answer
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Its own iterator takes a connection that breaks off for the end."""
+    rest = b""
+    while content := answer.read1():
+        *lines, rest = (rest + content).split(b"\n")
+        yield from lines
+
+
+def _read_url(server_url: str) -> tuple[SplitResult, str, int | None]:
+    try:
+        url = urlsplit(server_url)
+        if url.scheme in ("http", "https") and url.hostname:
+            return url, url.hostname, url.port
+    except ValueError:  # a port that is none, or half an address of IPv6
+        pass
+    raise RuntimeError(f"Parameter 'server_url': expected http://HOST:PORT, got '{server_url}'")
 
 
 def _read(event: dict[str, Any]) -> StreamResponse:

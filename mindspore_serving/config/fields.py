@@ -186,7 +186,7 @@ def warnings_of(source: object, kind: Kind) -> Iterator[str]:
 def _value_at(source: object, place: str) -> Any:
     """A field may be a key or an attribute; None: there is none."""
     value: Any = source
-    for name in place.split(".") if place else [""]:
+    for name in place.split("."):
         value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     return value
 

@@ -7,7 +7,7 @@ Read = Callable[[Any], Any]
 FilesOfRanks = tuple[tuple[str, ...], ...]
 """Paths, of each rank."""
 
-_MOST_PORT = 65535
+MOST_PORT = 65535
 
 
 class Unfit(Exception):
@@ -69,7 +69,7 @@ def counts(least: int, most: int | None = None) -> Read:
     return read
 
 
-port = count(1, _MOST_PORT)
+port = count(1, MOST_PORT)
 
 
 def ports(value: Any) -> tuple[int, ...]:
@@ -77,10 +77,10 @@ def ports(value: Any) -> tuple[int, ...]:
     if (
         not isinstance(value, list | tuple)
         or not value
-        or not all(_is_count(each, 1, _MOST_PORT) for each in value)
+        or not all(_is_count(each, 1, MOST_PORT) for each in value)
         or len(set(value)) < len(value)
     ):
-        raise Unfit(f"a list of different ports 1-{_MOST_PORT}, one for each rank")
+        raise Unfit(f"a list of different ports 1-{MOST_PORT}, one for each rank")
     return tuple(value)
 
 

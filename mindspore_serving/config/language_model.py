@@ -8,14 +8,13 @@ from typing import Any, Self
 
 from mindspore_serving import log
 from mindspore_serving.config.fields import Kind, field_named, read_field, read_fields, warnings_of
-from mindspore_serving.config.kinds import FilesOfRanks
+from mindspore_serving.config.kinds import MOST_PORT, FilesOfRanks
 from shared.addresses import HostPort
 
 _LOCALHOST = "localhost"
 _LOOPBACK = "127.0.0.1"
 # The original wrapped prompts of these in a dialogue, by the name of the model.
 _WRAPPED = ("internlm", "baichuan2")
-_MOST_PORT = 65535
 Place = Callable[[str], str]
 """Where a field is, by its name."""
 
@@ -120,7 +119,7 @@ def _membership_port(values: Mapping[str, Any], place: Place) -> int:
     if "membership_port" not in values:
         after = max(ports) + 1
         port = after + 1 if after == server else after
-        if port > _MOST_PORT:
+        if port > MOST_PORT:
             raise RuntimeError(
                 f"{place('membership_port')}: it is missing, and there is no port after"
                 f" {max(ports)}, the last of {place('agent_ports')}"

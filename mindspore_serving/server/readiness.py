@@ -7,7 +7,7 @@ from mindspore_serving.server.child import Child
 from mindspore_serving.server.children import Children
 from shared.wire.health import CHECK_PATH, check_request, is_serving
 
-READY_SECONDS = 600.0
+_READY_SECONDS = 600.0
 
 
 def wait_until_serving(
@@ -15,7 +15,7 @@ def wait_until_serving(
     needed: Sequence[Child],
     address: str,
     servable: str,
-    seconds: float = READY_SECONDS,
+    seconds: float = _READY_SECONDS,
 ) -> None:
     """Wait until ``servable`` can be called at ``address``, which needs all of ``needed``.
 

@@ -89,8 +89,7 @@ def main() -> None:
         if file is None:
             run_server_app()
         else:
-            # Here, because it needs PyYAML.
-            from mindspore_serving.config.config import ServingConfig  # noqa: PLC0415
+            from mindspore_serving.config.config import ServingConfig  # noqa: PLC0415 (needs PyYAML)
 
             run_server_app(ServingConfig(file))
     except RuntimeError as failure:

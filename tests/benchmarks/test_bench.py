@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from benchmarks.figures import LOOP, Spread, described, percentile, short
 from benchmarks.layout import Layout, layouts_of
 from benchmarks.works import WORKS
 from tests.benchmarks.samples import sample
+from tests.support.scripts import alive_after
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--work", "a,b,c,g", "--peers", "mindserve,grpc.aio,asgi", "--loads", "1x1,4x4",
@@ -95,9 +95,7 @@ def test_an_interrupted_run_leaves_no_process_behind(generators: None, tmp_path:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output
-    deadline = time.monotonic() + 5
-    while left := [each for each in started if each.is_running()]:
-        assert time.monotonic() < deadline, left
+    assert not alive_after(started, 5)
 
 
 def test_a_row_tells_the_median_and_the_extremes() -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pages
+from benchmarks.figures import described
 from benchmarks.generation import tables
 from benchmarks.generation.configurations import CONFIGURATIONS, ON
 from benchmarks.generation.deployment import deployed
 from benchmarks.generation.levels import fake, scheduler
 from benchmarks.generation.loads import ALONE, EQUAL, VARIED, Loads
 from benchmarks.generation.shapes import NEW_TOKENS, ROWS, Shape, Text, varied_lengths
-from benchmarks.generation.times import OURS, BareTime, LevelTime, ServedTime, described, ratio
+from benchmarks.generation.times import OURS, BareTime, LevelTime, ServedTime, ratio
 from services.worker.generation.buckets import Bucket
 from services.worker.generation.rules import SchedulerRules
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import machine, pages
+from benchmarks.figures import described
 from benchmarks.scaling import tables
-from benchmarks.scaling.points import Idle, Moment, Point, described
+from benchmarks.scaling.points import Idle, Moment, Point
 from benchmarks.scaling.simulated import answer
 from benchmarks.scaling.trend import Trend
 from benchmarks.works import WORKS
@@ -70,7 +71,7 @@ def point(**changed: object) -> Point:
         "part": "callers", "wire": "native", "size": 1, "round": 1, "requests": 10, "errors": 0,
         "cpu_us": 100.0, "per_second": 10.0, "p50_ms": 1.0, "p99_ms": 2.0, "pss_mb": 50.0,
     }  # fmt: skip
-    return Point(**{**given, **changed})  # type: ignore[arg-type]
+    return Point(**{**given, **changed})
 
 
 def test_a_page_has_a_section_for_each_part_that_was_measured() -> None:

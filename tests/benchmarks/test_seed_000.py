@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pages
+from benchmarks.figures import described
 from benchmarks.seed_graphs import tables
-from benchmarks.seed_graphs.times import OwnTime, RunTime, described, ideal_ratio
+from benchmarks.seed_graphs.times import OwnTime, RunTime, ideal_ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pages
+from benchmarks.figures import described
 from benchmarks.seed_steps import tables
-from benchmarks.seed_steps.steps import PAYLOADS, STEPS, BareTime, StepTime, Turn, described
+from benchmarks.seed_steps.steps import PAYLOADS, STEPS, BareTime, StepTime, Turn
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,6 +26,7 @@ from tests.support.texts import (
     asked,
     choices_of,
     plainly,
+    rest_of,
     texts_at,
 )
 
@@ -366,26 +367,16 @@ async def test_streams_resume_when_their_agent_is_killed(tmp_path, who):
     agents = 2 if who == "one agent of two" else 1
     async with apart(tmp_path, agents, latency_seconds=0.02) as (serving, texts):
         if agents == 2:
-            figure = "mindserve_worker_agents_holding servable=tiny version=1"
-            await until(
-                lambda: serving.cluster.metrics_of("worker")[figure] == 2, what="both agents"
-            )
+            await until(lambda: serving.cluster.agents_holding("tiny") == 2, what="both agents")
         calls = [texts.stream(asked(prompt, new=new)) for prompt in prompts]
         first = [await call.read() for call in calls[:4]]
         await kill(serving, who)
-        rest = await asyncio.gather(*(_rest(call) for call in calls))
+        rest = await asyncio.gather(*(rest_of(call) for call in calls))
         for prompt, call, begun in zip(prompts, rest, [*first, *[None] * 12], strict=True):
             made = choices_of(map(read_reply, [begun, *call] if begun else call))[0]
             assert made.reason == "length", made.error
             assert made.ids == plainly(prompt, new)
         assert (await texts.only(asked([9, 9], new=5))).ids == plainly([9, 9], 5)
-
-
-async def _rest(call):
-    read = []
-    while (each := await call.read()) is not grpc.aio.EOF:
-        read.append(each)
-    return read
 
 
 async def test_a_text_that_breaks_its_agent_breaks_it_alone(tmp_path):
@@ -409,7 +400,7 @@ async def test_a_worker_that_drains_ends_its_streams_first(tmp_path):
         call = texts.stream(asked([1, 2, 3], new=40))
         begun = await call.read()
         serving.cluster.processes["worker"].terminate()
-        made = choices_of(map(read_reply, [begun, *await _rest(call)]))[0]
+        made = choices_of(map(read_reply, [begun, *await rest_of(call)]))[0]
         assert made.ids == plainly([1, 2, 3], 40)
         assert await asyncio.to_thread(serving.cluster.processes["worker"].wait, 20) == 0
 

@@ -6,7 +6,6 @@ import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc
 import pytest
 import pytest_asyncio
 
@@ -15,7 +14,7 @@ from shared.text_generation import Grammar
 from shared.wire.text_replies_codec import read_reply
 from tests.support.cluster import Cluster, children_of, until
 from tests.support.devices import in_its_own_task
-from tests.support.texts import add_language_model, asked, choices_of, plainly, texts_at
+from tests.support.texts import add_language_model, asked, choices_of, plainly, rest_of, texts_at
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -45,15 +44,7 @@ class Apart:
         return self.cluster.metrics_of("worker").get(FIGURE.format(name, servable), 0.0)
 
     async def has_agents(self, count: int, servable: str = "tiny") -> None:
-        name = f"mindserve_worker_agents_holding servable={servable} version=1"
-
-        def held_by() -> float | None:
-            try:
-                return self.cluster.metrics_of("worker").get(name)
-            except OSError:
-                return None  # the worker is about to begin
-
-        await until(lambda: held_by() == count, what=f"{count} agents")
+        await until(lambda: self.cluster.agents_holding(servable) == count, what=f"{count} agents")
 
 
 @asynccontextmanager
@@ -150,13 +141,6 @@ async def test_who_leaves_frees_both_sides(serving, texts):
     )
     assert serving.figure("cache_use") == 0
     assert serving.figure("hand_overs_waiting") == 0
-
-
-async def rest_of(call):
-    read = []
-    while (each := await call.read()) is not grpc.aio.EOF:
-        read.append(each)
-    return read
 
 
 @pytest.mark.parametrize("who", ["prefill", "decode"])

@@ -20,8 +20,7 @@ from text_generation import Client
 from text_generation.errors import ValidationError
 
 from shared.ports import free_port
-from tests.cluster.test_generation import children_of
-from tests.support.cluster import Cluster, until
+from tests.support.cluster import Cluster, children_of, until
 from tests.support.devices import in_its_own_task
 from tests.support.examples import blocks
 from tests.support.http1 import ask

@@ -7,11 +7,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from services.worker.app import open_worker
 from services.worker.generation.completions import Completions
 from services.worker.generation.continuations import Continuation
 from services.worker.generation.sequences import Sequence
-from services.worker.settings import WorkerSettings
 from shared.ports import free_port
 from tests.contract.test_text_door import events_of, stream
 from tests.support.cluster import Cluster, until
@@ -24,6 +22,7 @@ from tests.support.texts import (
     asked,
     plainly,
     texts_at,
+    texts_of_worker_here,
 )
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -134,29 +133,20 @@ async def test_every_one_of_many_callers_gets_an_answer(served):
 
 
 async def test_nothing_is_kept_of_texts_that_ended(tmp_path):
-    direct = f"127.0.0.1:{free_port()}"
-    async with Cluster(tmp_path) as cluster:
-        await asyncio.to_thread(add_language_model, cluster.servables)
-        settings = WorkerSettings(
-            listen="127.0.0.1:0", clients_address=direct, masters=(cluster.membership,),
-            servable_directory=cluster.servables,
-        )  # fmt: skip
-        async with open_worker(settings) as worker, texts_at(direct) as texts:
-            cluster.start_agent("agent", worker.address)
-            await cluster.ready("tiny", direct)
-            for ended in (50, 100):
-                await asyncio.gather(*(texts.only(asked([n], new=3)) for n in range(ended)))
-                left = texts.stream(asked([1], new=90))
-                await left.read()
-                left.cancel()
+    async with texts_of_worker_here(tmp_path) as texts:
+        for ended in (50, 100):
+            await asyncio.gather(*(texts.only(asked([n], new=3)) for n in range(ended)))
+            left = texts.stream(asked([1], new=90))
+            await left.read()
+            left.cancel()
 
-                def kept():
-                    gc.collect()
-                    kinds = (Sequence, Continuation, Completions)
-                    return sum(isinstance(each, kinds) for each in gc.get_objects())
+            def kept():
+                gc.collect()
+                kinds = (Sequence, Continuation, Completions)
+                return sum(isinstance(each, kinds) for each in gc.get_objects())
 
-                # Slots know their last texts.
-                await until(lambda: kept() <= 3 * SLOTS, what="texts to be forgotten")
+            # Slots know their last texts.
+            await until(lambda: kept() <= 3 * SLOTS, what="texts to be forgotten")
 
 
 async def test_the_agent_of_a_worker_that_was_killed_serves_the_next_one(served):

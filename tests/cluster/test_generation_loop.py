@@ -5,12 +5,8 @@ import json
 import os
 import time
 
-from services.worker.app import open_worker
-from services.worker.settings import WorkerSettings
-from shared.ports import free_port
 from shared.text_generation import Chat
-from tests.support.cluster import Cluster
-from tests.support.texts import TEMPLATE, add_language_model, asked, plainly, texts_at
+from tests.support.texts import TEMPLATE, asked, plainly, texts_of_worker_here
 
 # A timer of 1 ms may be so much late, on a machine of its own.
 MOST_HELD_SECONDS = 0.01
@@ -36,41 +32,32 @@ def is_overloaded() -> bool:
 
 async def test_no_caller_holds_the_loop(tmp_path):
     """A blocking call of ours would fail this test by itself: see conftest."""
-    direct = f"127.0.0.1:{free_port()}"
-    async with Cluster(tmp_path) as cluster:
-        await asyncio.to_thread(add_language_model, cluster.servables)
-        settings = WorkerSettings(
-            listen="127.0.0.1:0", clients_address=direct, masters=(cluster.membership,),
-            servable_directory=cluster.servables,
-        )  # fmt: skip
-        async with open_worker(settings) as worker, texts_at(direct) as texts:
-            cluster.start_agent("agent0", worker.address)
-            await cluster.ready("tiny", direct)
-            await texts.only(asked("Hello", new=4))
-            # What is computed for the test itself, on this thread, is computed before.
-            expected = [plainly([n], 40) for n in range(16)]
-            long = "x" * 300_000
-            messages = json.dumps([{"role": "user", "content": "y" * 100}] * 3000)
-            assert "for m in messages" in TEMPLATE
+    async with texts_of_worker_here(tmp_path) as texts:
+        await texts.only(asked("Hello", new=4))
+        # What is computed for the test itself, on this thread, is computed before.
+        expected = [plainly([n], 40) for n in range(16)]
+        long = "x" * 300_000
+        messages = json.dumps([{"role": "user", "content": "y" * 100}] * 3000)
+        assert "for m in messages" in TEMPLATE
 
-            async def longest_hold_under_load():
-                stop = asyncio.Event()
-                watch = asyncio.create_task(longest_hold(stop))
-                made = await asyncio.gather(
-                    *(texts.only(asked([n], new=40)) for n in range(16)),
-                    *(texts.only(asked(long, new=4, truncate_prompt_tokens=20)) for _ in range(2)),
-                    texts.only(asked(Chat(messages), new=4, truncate_prompt_tokens=20)),
-                )
-                stop.set()
-                assert [each.ids for each in made[:16]] == expected
-                assert all(len(each.ids) == 4 for each in made[16:])
-                return await watch
+        async def longest_hold_under_load():
+            stop = asyncio.Event()
+            watch = asyncio.create_task(longest_hold(stop))
+            made = await asyncio.gather(
+                *(texts.only(asked([n], new=40)) for n in range(16)),
+                *(texts.only(asked(long, new=4, truncate_prompt_tokens=20)) for _ in range(2)),
+                texts.only(asked(Chat(messages), new=4, truncate_prompt_tokens=20)),
+            )
+            stop.set()
+            assert [each.ids for each in made[:16]] == expected
+            assert all(len(each.ids) == 4 for each in made[16:])
+            return await watch
 
-            # What a caller does holds the loop each time, and the garbage collector of a whole
-            # test run does not.
-            holds = [await longest_hold_under_load()]
-            while len(holds) < 3 and min(holds) >= MOST_HELD_SECONDS:
-                holds.append(await longest_hold_under_load())
-            # A text that is read on the loop holds it for a third of a second.
-            most = MOST_HELD_SECONDS * (10 if is_overloaded() else 1)
-            assert min(holds) < most, holds
+        # What a caller does holds the loop each time, and the garbage collector of a whole
+        # test run does not.
+        holds = [await longest_hold_under_load()]
+        while len(holds) < 3 and min(holds) >= MOST_HELD_SECONDS:
+            holds.append(await longest_hold_under_load())
+        # A text that is read on the loop holds it for a third of a second.
+        most = MOST_HELD_SECONDS * (10 if is_overloaded() else 1)
+        assert min(holds) < most, holds

@@ -65,7 +65,7 @@ async def test_texts_of_a_real_model_are_those_of_a_plain_loop(tmp_path, roles):
             cluster.start_agent(role, worker, "--generation-role", role)
         # Five graphs are compiled.
         await cluster.ready("tiny", direct, seconds=300)
-        await until(lambda: figure(cluster, "agents_holding") == len(roles), what="all agents")
+        await until(lambda: cluster.agents_holding("tiny") == len(roles), what="all agents")
         async with texts_at(direct) as texts:
             alone = await texts.only(asked(PROMPTS[0], new=NEW))
             made = await asyncio.gather(*(texts.only(asked(each, new=NEW)) for each in PROMPTS))

@@ -16,7 +16,15 @@ from shared.text_generation import Grammar
 from shared.wire import text_codec as codec
 from shared.wire.text_replies_codec import read_reply
 from tests.support.cluster import Cluster, until
-from tests.support.texts import SLOTS, add_language_model, asked, choices_of, plainly, texts_at
+from tests.support.texts import (
+    SLOTS,
+    add_language_model,
+    asked,
+    choices_of,
+    plainly,
+    rest_of,
+    texts_at,
+)
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -147,7 +155,7 @@ async def test_streams_resume_when_a_rank_is_lost(tmp_path, who, rank):
             process.send_signal(signal.SIGKILL if who == "agent" else signal.SIGTERM)
             ended = await asyncio.to_thread(process.wait, 30)
             assert ended == (-signal.SIGKILL if who == "agent" else 0)
-        rest = await asyncio.gather(*(_rest(call) for call in calls))
+        rest = await asyncio.gather(*(rest_of(call) for call in calls))
         for prompt, begun, call in zip(prompts, first, rest, strict=True):
             made = choices_of(map(read_reply, [begun, *call]))[0]
             assert (made.reason, made.error) == ("length", "")
@@ -162,23 +170,15 @@ async def test_texts_go_on_with_another_gang(tmp_path):
     async with gang_of_two(tmp_path, latency_seconds=0.02) as (gang, texts):
         for rank in range(2):
             gang.start_rank(rank, name=f"replica{rank}")
-        held = "mindserve_worker_agents_holding servable=tiny version=1"
-        await until(lambda: gang.cluster.metrics_of("worker")[held] == 2, what="two gangs")
+        await until(lambda: gang.cluster.agents_holding("tiny") == 2, what="two gangs")
         calls = [texts.stream(asked(prompt, new=50)) for prompt in prompts]
         first = [await call.read() for call in calls]
         assert gang.figure("running") > SLOTS, "both gangs are at work"
         gang.device_process(1).kill()
-        rest = await asyncio.gather(*(_rest(call) for call in calls))
+        rest = await asyncio.gather(*(rest_of(call) for call in calls))
         for prompt, begun, call in zip(prompts, first, rest, strict=True):
             made = choices_of(map(read_reply, [begun, *call]))[0]
             assert made.ids == plainly(prompt, 50)
-
-
-async def _rest(call):
-    read = []
-    while (each := await call.read()) is not grpc.aio.EOF:
-        read.append(each)
-    return read
 
 
 async def test_a_rank_that_fails_is_named_and_the_texts_of_others_go_on(tmp_path):

@@ -8,14 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grpc
 import psutil
 import pytest
 
 from shared.ports import free_port
 from shared.wire.text_replies_codec import read_reply
 from tests.support.cluster import Cluster, until
-from tests.support.texts import asked, choices_of, texts_at
+from tests.support.texts import asked, choices_of, rest_of, texts_at
 
 if importlib.util.find_spec("examples.llm") is None:
     pytest.skip("the example's model is not here", allow_module_level=True)
@@ -66,9 +65,8 @@ async def test_texts_of_ranks_are_those_of_a_plain_loop_and_resume_when_one_is_k
         for rank, files in enumerate(ranks):
             named = ("--rank", str(rank), "--model-files", json.dumps(files))
             cluster.start_agent(f"rank{rank}", worker, *named)
-        serves = "mindserve_worker_agents_holding servable=tiny version=1"
         await until(
-            lambda: _metric(cluster, serves) == 1,
+            lambda: cluster.agents_holding("tiny") == 1,
             seconds=SERVES_SECONDS,
             what=lambda: f"the gang\n{cluster.logs()}",
         )
@@ -85,27 +83,13 @@ async def test_texts_of_ranks_are_those_of_a_plain_loop_and_resume_when_one_is_k
             first = [await each.read() for each in streams]
             (device_process,) = psutil.Process(cluster.processes["rank1"].pid).children()
             device_process.kill()
-            rest = await asyncio.gather(*map(_rest, streams))
+            rest = await asyncio.gather(*map(rest_of, streams))
             for begun, more, ids in zip(first, rest, expected, strict=True):
                 made = choices_of(map(read_reply, [begun, *more]))[0]
                 assert made.ids[:NEW] == ids[: len(made.ids)]
                 assert (len(made.ids), made.reason) == (80, "length") or "rank 1" in made.error
             await until(
-                lambda: _metric(cluster, serves) == 1, seconds=SERVES_SECONDS, what="the gang"
+                lambda: cluster.agents_holding("tiny") == 1, seconds=SERVES_SECONDS, what="the gang"
             )
             again = await texts.only(calls[0], SERVES_SECONDS)
             assert again.ids == expected[0][: len(again.ids)] != []
-
-
-def _metric(cluster, name):
-    try:
-        return cluster.metrics_of("worker").get(name)
-    except OSError:
-        return None
-
-
-async def _rest(call):
-    read = []
-    while (each := await call.read()) is not grpc.aio.EOF:
-        read.append(each)
-    return read

@@ -25,7 +25,7 @@ class Workers:
 
     def __init__(self, cluster: Cluster, **declared: object) -> None:
         self.cluster = cluster
-        add_language_model(cluster.servables, blocks=600, **declared)  # type: ignore[arg-type]
+        add_language_model(cluster.servables, blocks=600, **declared)
         cluster.start_master()
         for name in WORKERS:
             cluster.start_agent(f"agent of {name}", cluster.start_worker(name))
@@ -33,15 +33,10 @@ class Workers:
     async def ready(self) -> None:
         await self.cluster.ready("tiny")
         for worker in WORKERS:
-            await until(lambda worker=worker: self._holds(worker), what=worker)
+            await until(
+                lambda worker=worker: self.cluster.agents_holding("tiny", worker), what=worker
+            )
         await until(lambda: self.offered() == 2, what="both workers to be known")
-
-    def _holds(self, worker: str) -> bool:
-        name = "mindserve_worker_agents_holding servable=tiny version=1"
-        try:
-            return bool(self.cluster.metrics_of(worker).get(name))
-        except OSError:
-            return False  # it is about to begin
 
     def offered(self) -> float:
         return self.cluster.metrics_of("master").get("mindserve_master_workers", 0)

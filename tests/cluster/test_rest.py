@@ -142,9 +142,9 @@ async def test_a_large_body_is_refused_while_it_streams_in(rest):
     while not answer.done():
         http.writer.write(piece)
         sent += 1
+        assert sent < 300  # of a body without end
         with suppress(ConnectionError):
             await http.writer.drain()
         await asyncio.sleep(0)
     assert (await answer).status == 413
-    assert sent < 300  # of a body without end
     http.hang_up()

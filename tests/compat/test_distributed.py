@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from shared.ports import free_port
-from tests.support.scripts import ROOT, RunningScript, alive_after, run_script
+from tests.support.scripts import ROOT, RunningScript, alive_after, run_script, wait_until
 from tests.support.texts import add_language_model, asked, plainly, texts_at
 from tests.support.three_scripts import DOUBLED, Scripts
 
@@ -27,9 +26,7 @@ def two(tmp_path):
 
 def answered(scripts, script, expected=DOUBLED):
     """Whether clients are told so, some time."""
-    deadline = time.monotonic() + SECONDS
-    while expected not in (said := scripts.infer()):
-        assert time.monotonic() < deadline, said + script.logs()
+    wait_until(lambda: expected in scripts.infer(), seconds=SECONDS, every=0, what=script.logs)
     return True
 
 
@@ -223,9 +220,12 @@ def test_seven_of_eight_ranks_are_waited_for_no_longer_than_told(tmp_path):
 
 def test_agents_that_are_told_to_end_while_they_look_for_their_worker_do_so_at_once(two):
     with two.agents() as agents:
-        deadline = time.monotonic() + SECONDS
-        while b"grpc" not in _mapped(agents.process.pid):
-            assert time.monotonic() < deadline
+        wait_until(
+            lambda: b"grpc" in _mapped(agents.process.pid),
+            seconds=SECONDS,
+            every=0,
+            what="it to have gRPC",
+        )
         agents.process.send_signal(signal.SIGTERM)
         failed(agents, "RuntimeError: Fail to start agents because of Ctrl+C")
 

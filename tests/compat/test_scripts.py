@@ -8,7 +8,7 @@ import pytest
 
 from shared.ports import free_port
 from tests.support.adding import CONFIG, TWOS, infer, started
-from tests.support.scripts import alive_after, run_script, write_servable
+from tests.support.scripts import alive_after, run_script, wait_until, write_servable
 
 AGAIN = """
     import os
@@ -63,10 +63,8 @@ def test_a_signal_while_servables_start_ends_them(folder):
     shutil.rmtree(folder / "my servables")
     write_servable(folder / "my servables", config)
     with started(folder, f"127.0.0.1:{free_port()}") as script:
-        deadline = time.monotonic() + 30
-        while len(below := script.children()) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: len(script.children()) >= 2, seconds=30, what="services to be started")
+        below = script.children()
         script.process.send_signal(signal.SIGINT)
         # Nobody waits for a drain of what has never worked: the import would take a minute.
         assert script.process.wait(30) == -signal.SIGINT
@@ -91,10 +89,7 @@ def test_services_that_are_killed_are_started_again(folder):
             assert service.removeprefix("services.") in script.until(
                 "ended (SIGKILL) and was started again"
             ).replace("device0", "agent")
-            deadline = time.monotonic() + 60
-            while infer(address) != TWOS:
-                assert time.monotonic() < deadline, script.logs()
-                time.sleep(0.1)
+            wait_until(lambda: infer(address) == TWOS, seconds=60, what=script.logs)
 
 
 CASES = """

@@ -1,14 +1,13 @@
 """Services of a running script that end, crash or hang: what it says and what clients see."""
 
 import signal
-import time
 
 import pytest
 
 from mindspore_serving.client import Client
 from shared.ports import free_port
 from tests.support.adding import CONFIG, INSTANCE, TWOS, infer, started
-from tests.support.scripts import RunningScript, alive_after, write_servable
+from tests.support.scripts import RunningScript, alive_after, wait_until, write_servable
 
 
 def one_of(script, service):
@@ -18,10 +17,7 @@ def one_of(script, service):
 
 
 def answered_again(script, address):
-    deadline = time.monotonic() + 60
-    while infer(address) != TWOS:
-        assert time.monotonic() < deadline, script.logs()
-        time.sleep(0.1)
+    wait_until(lambda: infer(address) == TWOS, seconds=60, what=script.logs)
 
 
 def test_an_agent_that_is_told_to_end_stays_away_and_the_other_serves_on(folder):
@@ -114,10 +110,7 @@ def test_without_its_last_worker_a_script_answers_unavailable_until_it_is_back(f
         script.until("started")
         with Client(address, "add", "add_slowly") as client:
             call = client.infer_async(INSTANCE)
-            deadline = time.monotonic() + 30
-            while not begun.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_until(begun.exists, seconds=30, what="the function to begin")
             one_of(script, "worker").kill()
             assert "(14, 'unavailable'), the worker closed the conn" in call.result(30)["error"]
         # It is started again after a second: nobody serves meanwhile.

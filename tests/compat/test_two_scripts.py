@@ -1,14 +1,13 @@
 """Versions 1.1 and 1.2: a master and workers in scripts of their own, at given addresses."""
 
 import json
-import time
 import urllib.request
 
 import numpy as np
 import pytest
 
 from shared.ports import free_port
-from tests.support.scripts import RunningScript, run_script, write_servable
+from tests.support.scripts import RunningScript, run_script, wait_until, write_servable
 
 CONFIG = """
     import numpy as np
@@ -103,9 +102,7 @@ class Scripts:
         return ended.stdout
 
     def answered(self):
-        deadline = time.monotonic() + 60
-        while "array([[2., 2.]" not in (said := self.infer()):
-            assert time.monotonic() < deadline, said
+        wait_until(lambda: "array([[2., 2.]" in self.infer(), seconds=60, every=0, what="twos")
         return True
 
     def rest(self):

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
@@ -24,6 +24,7 @@ from shared.wire.exchange_server import serve_exchange
 from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import Routes
 from shared.wire.membership import Membership
+from tests.support.cluster import until
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = (
     health_pb2.HealthCheckResponse.SERVING,
@@ -156,12 +157,13 @@ async def test_a_client_of_another_grpc_stack_is_served_too(master):
             predict = UnaryUnaryMethod(
                 channel, f"/{SERVICE}/Predict", pb.PredictRequest, pb.PredictReply
             )
-            status = None
-            while status != SERVING:
-                try:
-                    status = (await checked(health_pb2.HealthCheckRequest(service="toy"))).status
-                except GRPCError:
-                    await asyncio.sleep(0.01)
+
+            async def is_serving():
+                with suppress(GRPCError):
+                    answer = await checked(health_pb2.HealthCheckRequest(service="toy"))
+                    return answer.status == SERVING
+
+            await until(is_serving, what="the worker to be known")
             spec = pb.ServableSpec(name="toy", method_name="predict")
             reply = await predict(pb.PredictRequest(servable_spec=spec))
             assert reply.servable_spec.name == "toy"

@@ -27,6 +27,7 @@ from shared.wire.grpcio import GrpcioWire
 from shared.wire.interface import CallContext, Routes, Stream, Wire
 from shared.wire.native import NativeWire
 from shared.wire.status import CODES
+from tests.support.cluster import until
 
 ECHO = "/test.Service/Echo"
 TALK = "/test.Service/Talk"
@@ -517,8 +518,7 @@ async def test_both_ends_of_an_exchange_are_bounded(wire):
         asyncio.timeout(10),
     ):
         first = asyncio.create_task(exchange.call(b"1"))
-        while exchange.outstanding < 1:
-            await asyncio.sleep(0)
+        await until(lambda: exchange.outstanding, what="the first call to be under way")
         with pytest.raises(Overloaded):
             await exchange.call(b"2")
         second = asyncio.create_task(exchange.call(b"3", deadline=soon(5)))

@@ -13,6 +13,7 @@ from shared.wire.http2 import frames as f
 from shared.wire.http2.frames import Code
 from shared.wire.interface import ConnectionAge, Routes
 from shared.wire.native import NativeWire
+from tests.support.cluster import until
 
 ECHO, HANG = "/test.Service/Echo", "/test.Service/Hang"
 WIRES = [GrpcioWire, NativeWire]
@@ -63,9 +64,9 @@ async def _carry(reader, writer):
         writer.close()
 
 
-async def keep_calling(channel, path, until, failures):
+async def keep_calling(channel, path, enough, failures):
     calls = 0
-    while not until():
+    while not enough():
         try:
             assert await channel.call(path, b"hello", deadline=soon()) == b"hello"
         except Exception as failure:
@@ -95,8 +96,7 @@ async def test_a_client_that_keeps_calling_loses_no_call_when_its_connection_get
             )
             assert failures == []
             # Connections that are too old end; they do not pile up.
-            while relay.open > 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: relay.open <= 2, what="the old connections to end")
 
 
 @pytest.mark.parametrize("wire", WIRES)

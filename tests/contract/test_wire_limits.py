@@ -17,6 +17,7 @@ from shared.wire.http2.headers import HeaderReader, HeaderWriter
 from shared.wire.http2.limits import Limits
 from shared.wire.interface import Routes
 from shared.wire.native import NativeWire
+from tests.support.cluster import until
 
 ECHO, BIG, IGNORE = "/test.Service/Echo", "/test.Service/Big", "/test.Service/Ignore"
 CLOSED = None
@@ -121,8 +122,7 @@ async def test_a_client_that_never_reads_its_answers_is_served_no_more_and_ended
                 body = f.frame(f.DATA, f.END_STREAM, number, grpc_messages.frame_message(b""))
                 await attacker.send(head, body)
                 await asyncio.sleep(0)
-            while not logs:
-                await asyncio.sleep(0.05)
+            await until(lambda: logs, what="the client to be ended")
     assert served < 100
     assert logs[0]["reason"] == "answers waited to be taken for too long"
 

@@ -181,11 +181,11 @@ class _Raw:
     def __init__(self, content=b""):
         self.content = content
 
-    def SerializeToString(self):  # noqa: N802
+    def SerializeToString(self):  # noqa: N802 (as protobuf names it)
         return self.content
 
     @classmethod
-    def FromString(cls, content):  # noqa: N802
+    def FromString(cls, content):  # noqa: N802 (as protobuf names it)
         return cls(content)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.ports import free_port
-from tests.deploy.engine import Engine, run, until
+from tests.deploy.engine import Engine, run
 from tests.deploy.image import ROOT
+from tests.support.scripts import wait_until
 
 COMPOSE_FILE = ROOT / "deploy" / "docker-compose.yml"
 SERVICES = ("master", "worker", "agent-0", "agent-1")
@@ -110,7 +111,7 @@ class Deployment:
             )
 
         with self.explained():
-            until(condition, seconds=60, what=f"{service} to be healthy")
+            wait_until(condition, seconds=60, what=f"{service} to be healthy")
 
     @contextmanager
     def explained(self) -> Iterator[None]:

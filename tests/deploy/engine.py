@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.scripts import wait_until
 
 Say = Callable[[str], None]
 
@@ -30,14 +31,6 @@ def run(*command: str | Path, seconds: float, env: Mapping[str, str] | None = No
         f"{' '.join(words)}: status {done.returncode}\n{done.stdout[-4000:]}"
     )
     return done.stdout
-
-
-def until(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Poll ``condition`` until it holds; fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.1)
 
 
 def need(program: str, *packages: str, say: Say) -> str:
@@ -121,7 +114,7 @@ def _daemon(program: str, folder: Path, say: Say) -> Iterator[dict[str, str]]:
     try:
         say(f"started dockerd, pid {process.pid}")
         try:
-            until(
+            wait_until(
                 lambda: process.poll() is not None or _answers(environment),
                 seconds=60,
                 what="dockerd",

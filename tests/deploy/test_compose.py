@@ -16,10 +16,11 @@ from services.agent.settings import AgentSettings
 from services.master.settings import MasterSettings
 from services.worker.settings import WorkerSettings
 from tests.deploy.deployment import COMPOSE_FILE, SERVICES, Deployment, exit_codes, moments
-from tests.deploy.engine import NotToBeHad, open_engine, run, until
+from tests.deploy.engine import NotToBeHad, open_engine, run
 from tests.deploy.image import built
 from tests.support.cluster import add_servable, outputs
 from tests.support.distributed import add_distributed
+from tests.support.scripts import wait_until
 
 SETTINGS = {"master": MasterSettings, "worker": WorkerSettings, "agent": AgentSettings}
 
@@ -210,4 +211,4 @@ def until_answered(deployment, servable="toy", expected=(2, 4)):
             return False
 
     with deployment.explained():
-        until(answered, seconds=60, what="an answer")
+        wait_until(answered, seconds=60, what="an answer")

@@ -1,4 +1,5 @@
-from tests.support.examples import MARKS, SECONDS, family, left, printed
+from tests.support.examples import MARKS, SECONDS, family, printed
+from tests.support.scripts import alive_after
 
 NAME = "add_sub_pipeline"
 pytestmark = MARKS
@@ -9,4 +10,4 @@ def test_it_prints_what_its_readme_says_and_leaves_no_orphans_when_killed(exampl
     below = family(example.server.pid)
     example.server.kill()
     example.server.wait(SECONDS)
-    assert not left(below[1:])
+    assert not alive_after(below[1:])

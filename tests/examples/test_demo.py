@@ -9,7 +9,8 @@ import sys
 import psutil
 import requests
 
-from tests.support.examples import MARKS, ROOT, SECONDS, left, printed
+from tests.support.examples import MARKS, ROOT, SECONDS, printed
+from tests.support.scripts import alive_after
 
 pytestmark = MARKS
 
@@ -37,7 +38,7 @@ def test_the_demo_answers_what_it_says_it_answers_and_cleans_up(tmp_path):
         demo.stdin.close()
         demo.stdout.close()
     assert list(tmp_path.iterdir()) == []
-    assert not left([each for each in psutil.process_iter() if started_with(each, tmp_path)])
+    assert not alive_after([each for each in psutil.process_iter() if started_with(each, tmp_path)])
 
 
 def read_until(end, process):

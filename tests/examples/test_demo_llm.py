@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from tests.examples.test_demo import read_until, started_with
-from tests.support.examples import MARKS, ROOT, SECONDS, left
+from tests.support.examples import MARKS, ROOT, SECONDS
+from tests.support.scripts import alive_after
 
 pytestmark = [*MARKS, pytest.mark.timeout(600)]
 
@@ -63,4 +64,6 @@ def test_the_demo_exports_once_streams_a_text_and_ends_by_itself_or_on_ctrl_c(tm
             demo.stdout.close()
     temporary = tmp_path / "temporary"
     assert list(temporary.iterdir()) == []
-    assert not left([each for each in psutil.process_iter() if started_with(each, temporary)])
+    assert not alive_after(
+        [each for each in psutil.process_iter() if started_with(each, temporary)]
+    )

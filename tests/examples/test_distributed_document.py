@@ -13,8 +13,7 @@ from services.worker.settings import WorkerSettings
 from shared.declaration import load_servable
 from shared.rank_table import read_rank_table
 from shared.servable import Distribution
-from tests.examples.test_documents import blocks
-from tests.support.examples import ROOT
+from tests.support.examples import ROOT, blocks
 
 PAGE = "docs/distributed.md"
 

@@ -14,8 +14,9 @@ import pytest
 
 from shared.ports import free_port
 from tests.support import lite
-from tests.support.examples import ROOT, left, printed
-from tests.support.scripts import logs_in
+from tests.support.examples import ROOT, printed
+from tests.support.scripts import alive_after, logs_in
+from tests.support.three_scripts import ports_in_a_row
 
 NAME = "lite_distributed"
 SECONDS = 60
@@ -50,13 +51,13 @@ def running(folder, command, **environment):
         process.terminate()
         process.wait(SECONDS)
         process.stdout.close()
-        assert not left(below)
+        assert not alive_after(below)
 
 
 def by_script(stack, folder, worker):
     """The README's agents on Ascends."""
     command = [sys.executable, f"examples/{NAME}/serving_agent.py"]
-    command += ["--distributed_address", worker, "--agent_start_port", str(free_ports(2))]
+    command += ["--distributed_address", worker, "--agent_start_port", str(ports_in_a_row(2))]
     stack.enter_context(running(folder, command, MINDSERVE_AGENT_DEVICE_TYPE="Ascend"))
 
 
@@ -72,18 +73,6 @@ def by_mpirun(stack, folder, worker):
             "OMPI_COMM_WORLD_LOCAL_RANK": rank,
         }
         stack.enter_context(running(folder, shlex.split(line), **variables))
-
-
-def free_ports(count):
-    """The first of so many neighbouring ones."""
-    while True:
-        first = free_port()
-        if all(_is_had(first + more) for more in range(1, count)):
-            return first
-
-
-def _is_had(port):
-    return free_port(port) == port
 
 
 @pytest.mark.parametrize("start_agents", [by_script, by_mpirun])

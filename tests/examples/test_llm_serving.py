@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from itertools import takewhile
@@ -21,7 +20,7 @@ from examples.llm.train_tokenizer import TOKENIZER
 from mindspore_serving.client import MindsporeInferenceClient, ServingRequestError
 from shared.declaration import load_servable
 from tests.support.examples import MARKS, ROOT, SECONDS
-from tests.support.scripts import RunningScript, run_script
+from tests.support.scripts import RunningScript, run_script, wait_until
 from tests.support.three_scripts import ports_in_a_row
 
 pytestmark = [*MARKS, pytest.mark.timeout(600)]
@@ -29,34 +28,14 @@ pytestmark = [*MARKS, pytest.mark.timeout(600)]
 EXAMPLE = ROOT / "examples" / "llm_serving"
 PROMPTS = ["The module provides", "Raises ValueError if"]
 NEW = 12
-# As the article prints it, but for what its page made of it: the star, the underscores, the break.
+# As the article prints it, but for what its page made of it; behind its imports the example's own.
 START_AGENT = """
 from agent.agent_multi_post_method import *
 from multiprocessing import Queue
 
 from config.serving_config import AgentConfig, ModelName
 
-if __name__ == "__main__":
-    startup_queue = Queue(1024)
-    startup_agents(AgentConfig.ctx_setting,
-                   AgentConfig.inc_setting,
-                   AgentConfig.post_model_setting,
-                   len(AgentConfig.AgentPorts),
-                   AgentConfig.prefill_model,
-                   AgentConfig.decode_model,
-                   AgentConfig.argmax_model,
-                   AgentConfig.topk_model,
-                   startup_queue)
-
-    started_agents = 0
-    while True:
-        value = startup_queue.get()
-        print("agent : %f started" % value)
-        started_agents = started_agents + 1
-        if started_agents >= len(AgentConfig.AgentPorts):
-            print("all agents started")
-            break
-"""
+if""" + (EXAMPLE / "start_agent.py").read_text().partition("\nif")[2]
 AGENT = "from mindspore_serving.agent.agent_multi_post_method import *\n"
 SERVER_APP = """
 from mindspore_serving.server import server_app_post
@@ -144,25 +123,19 @@ def test_the_scripts_of_the_article_serve_the_text_of_a_plain_loop(folder):
         (agent,) = [each for each in agents.children() if "services.agent" in each.cmdline()]
         agent.kill()
         agents.until("ended (SIGKILL) and was started again")
-        deadline = time.monotonic() + SECONDS
-        while (text := answered(client)) != continued(PROMPTS[0]):
-            assert text is None and time.monotonic() < deadline, agents.logs()
-            time.sleep(0.2)
+        wait_until(lambda: is_right(client), seconds=SECONDS, what=agents.logs)
         server.process.terminate()
         server.process.wait(SECONDS)
         with RunningScript(folder, example("server_app_post.py"), name="server_app.py") as again:
             again.until("Uvicorn running on")
-            assert answered(client) == continued(PROMPTS[0])
+            assert is_right(client)
             agents.process.terminate()
             agents.process.wait(SECONDS)
             with pytest.raises(ServingRequestError, match="no worker serves it now"):
                 client.generate(PROMPTS[0])
             with RunningScript(folder, example("start_agent.py"), name="start_agent.py") as back:
                 back.until("all agents started")
-                deadline = time.monotonic() + SECONDS
-                while answered(client) != continued(PROMPTS[0]):
-                    assert time.monotonic() < deadline, back.logs()
-                    time.sleep(0.2)
+                wait_until(lambda: is_right(client), seconds=SECONDS, what=back.logs)
                 ran = run_script(folder, example("serving_client.py"), "--server", url)
                 whole, _, streamed = ran.stdout.partition("---\n")
                 assert whole == continued("The module provides", 24) + "\n", ran.stderr
@@ -177,11 +150,14 @@ def example(name):
     return (EXAMPLE / name).read_text()
 
 
-def answered(client):
+def is_right(client):
+    """Whether a client is answered, which then has to be right."""
     try:
-        return client.generate(PROMPTS[0], max_new_tokens=NEW).generated_text
+        text = client.generate(PROMPTS[0], max_new_tokens=NEW).generated_text
     except (ServingRequestError, OSError):
-        return None
+        return False
+    assert text == continued(PROMPTS[0])
+    return True
 
 
 def test_the_examples_name_the_graphs_that_are_exported_by_default(tmp_path):

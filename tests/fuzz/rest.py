@@ -202,7 +202,7 @@ async def fuzz_rest(rng: random.Random, tally: Tally) -> None:
     door = RestDoor(
         requests,
         pages,
-        None,  # type: ignore[arg-type] (no body is large)
+        None,  # no body is large
         text_door,
         max_body_bytes=MAX_BODY_BYTES,
         always_200=rng.random() < 0.3,

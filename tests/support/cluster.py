@@ -179,6 +179,14 @@ class Cluster:
             for each in family.samples
         }
 
+    def agents_holding(self, servable: str, worker: str = "worker") -> float:
+        """How many agents hold its version 1, as a worker says; 0 while that is about to begin."""
+        name = f"mindserve_worker_agents_holding servable={servable} version=1"
+        try:
+            return self.metrics_of(worker).get(name, 0)
+        except OSError:
+            return 0
+
     def start_master(self, *arguments: str) -> None:
         self.start(
             "master",

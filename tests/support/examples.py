@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from shared.ports import free_port
+from tests.support.scripts import alive_after
 from tests.support.three_scripts import ports_in_a_row
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def running(name: str, folder: Path) -> Iterator[Example]:
             script.wait(SECONDS)
         assert server.stdout is not None
         server.stdout.close()
-        assert not left(below)
+        assert not alive_after(below)
 
 
 def _joined(name: str) -> list[str]:
@@ -117,12 +118,6 @@ def printed(name: str) -> str:
 def family(pid: int) -> list[psutil.Process]:
     """A process and everything below it."""
     return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-
-
-def left(processes: list[psutil.Process], seconds: float = 30) -> list[psutil.Process]:
-    """Those of ``processes`` that are still there at the deadline."""
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    return alive
 
 
 def _blocks(name: str) -> list[str]:

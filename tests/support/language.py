@@ -49,7 +49,7 @@ def toy(
 
     ``declared``: more of ``LanguageGraphs``.
     """
-    graphs = LanguageGraphs(len(prefill), len(decode), **declared)  # type: ignore[arg-type]
+    graphs = LanguageGraphs(len(prefill), len(decode), **declared)
     paths = [
         _extending(folder, bucket, layers, vocabulary, fused, adapters)
         for bucket in (*prefill, *decode)
@@ -189,7 +189,7 @@ class Engine:
     def send(self, **parts: object) -> StepOutcome:
         """One step of these parts, in which nothing fails that the caller does not expect."""
         self.id += 1
-        outcome = self.model.apply(Step(self.id, **parts))  # type: ignore[arg-type]
+        outcome = self.model.apply(Step(self.id, **parts))
         for chosen in outcome.chosen:
             if chosen.slot in self.texts:
                 self.texts[chosen.slot] += chosen.tokens
@@ -239,7 +239,7 @@ def only(outcome: StepOutcome) -> Chosen:
 def with_language(files: ModelFiles, **changed: object) -> ModelFiles:
     """The same files, declared otherwise."""
     assert files.language is not None
-    return replace(files, language=replace(files.language, **changed))  # type: ignore[arg-type]
+    return replace(files, language=replace(files.language, **changed))
 
 
 def bytes_tokenizer(folder: Path, merged: Sequence[str] = ()) -> Path:

@@ -66,6 +66,7 @@ class LanguageWorker:
     broken: Exception | None = None
     piece_error: str = ""
     endless: bool = False
+    """Texts that begin now have no end, and large pieces."""
     asked: list = field(default_factory=list)
     request_ids: list = field(default_factory=list)
     seconds_left: list = field(default_factory=list)
@@ -107,7 +108,7 @@ class LanguageWorker:
             raise InvalidRequest(f"the prompt has {len(prompt)} tokens, the model takes 127")
         first = ReadPrompt(prompt, prompt_tokens(request, prompt))
         told = request.prompt_details
-        count = 0
+        count, endless = 0, self.endless
         for choice in range(request.n):
             text, reason, stopped_by = self._text(request)
             for place, character in enumerate(text):
@@ -117,7 +118,7 @@ class LanguageWorker:
                     choice,
                     character,
                     (ord(character),),
-                    reason if is_last and not self.endless else "",
+                    reason if is_last and not endless else "",
                     stopped_by if is_last else "",
                     tokens=(token(character, logprobs=request.sampling.logprobs),)
                     if request.details
@@ -125,8 +126,8 @@ class LanguageWorker:
                 )
                 yield GenerateReply((piece,), prompt=first if told else None)
                 told = False
-            while self.endless:
-                yield GenerateReply((Piece(choice, "all work and no play " * 50, (1,)),))
+            while endless:
+                yield GenerateReply((Piece(choice, "all work and no play " * 1000, (1,)),))
         if self.piece_error:
             yield GenerateReply((Piece(0, finish_reason="error", error=self.piece_error),))
         yield GenerateReply(usage=Usage(len(prompt), count, 2, 0.001, 0.002, 0.003))

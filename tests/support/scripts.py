@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -130,6 +131,23 @@ def logs_in(folder: Path) -> str:
     """What the services of a script that ran in ``folder`` wrote."""
     files = sorted((folder / "serving_logs").glob("*.log"))
     return "\n".join(f"--- {each.name}\n{each.read_text()[-3000:]}" for each in files)
+
+
+def wait_until(
+    condition: Callable[[], object],
+    *,
+    seconds: float = SECONDS,
+    every: float = 0.1,
+    what: str | Callable[[], str],
+) -> None:
+    """Poll ``condition`` until it holds; fail at the deadline. See also ``cluster.until``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"waited {seconds} s in vain for {what() if callable(what) else what}"
+            )
+        time.sleep(every)
 
 
 def alive_after(processes: list[psutil.Process], seconds: float = 30) -> list[psutil.Process]:

@@ -1,5 +1,6 @@
 """A toy language model as a servable, and clients who have it continue texts."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import grpc
 
+from services.worker.app import open_worker
+from services.worker.settings import WorkerSettings
+from shared.ports import free_port
 from shared.text_generation import GenerateRequest, Sampling
 from shared.wire.text_codec import GENERATE_PATH, write_generate
 from shared.wire.text_replies_codec import read_reply
+from tests.support.cluster import Cluster
 from tests.support.language import LAYERS, bytes_tokenizer, toy, whole_text
 
 VOCABULARY = 300
@@ -103,6 +108,14 @@ class Texts:
         return choice
 
 
+async def rest_of(call) -> list[bytes]:
+    """What a stream still says, to its end."""
+    read = []
+    while (each := await call.read()) is not grpc.aio.EOF:
+        read.append(each)
+    return read
+
+
 class Made:
     """A choice, put together."""
 
@@ -129,3 +142,19 @@ def choices_of(replies) -> dict[int, Made]:
 async def texts_at(address: str):
     async with grpc.aio.insecure_channel(address) as channel:
         yield Texts(channel)
+
+
+@asynccontextmanager
+async def texts_of_worker_here(folder: Path):
+    """Texts of "tiny", whose worker is in this process, and its agent in one of its own."""
+    direct = f"127.0.0.1:{free_port()}"
+    async with Cluster(folder) as cluster:
+        await asyncio.to_thread(add_language_model, cluster.servables)
+        settings = WorkerSettings(
+            listen="127.0.0.1:0", clients_address=direct, masters=(cluster.membership,),
+            servable_directory=cluster.servables,
+        )  # fmt: skip
+        async with open_worker(settings) as worker, texts_at(direct) as texts:
+            cluster.start_agent("agent", worker.address)
+            await cluster.ready("tiny", direct)
+            yield texts

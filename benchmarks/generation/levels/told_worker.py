@@ -9,6 +9,7 @@ import sys
 
 import uvloop
 
+from services.worker.rpc import DISPATCH_PATH
 from shared.membership import Hello, LanguageOffer, Offer, Offers
 from shared.servable import ServableVersion
 from shared.tasks import task_scope
@@ -20,7 +21,6 @@ from shared.wire.interface import CallContext, Routes, Stream
 from shared.wire.membership import Membership
 from shared.wire.native import NativeWire
 
-DISPATCH_PATH = "/mindserve.serving.v1.Dispatch/Exchange"
 MODEL = "told"
 OFFERS = Offers(
     (Offer(ServableVersion(MODEL, 1), {}, 1000, LanguageOffer((), 256, 16, False, 0, "CPU")),)

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.generation.load.order import Order
 from benchmarks.generation.load.summary import Quantiles, Summary
@@ -31,10 +33,10 @@ def run_in_child(order: Order, folder: Path) -> Summary:
     return summary_of(json.loads(done.stdout))
 
 
-def summary_of(described: dict[str, object]) -> Summary:
+def summary_of(described: Mapping[str, Any]) -> Summary:
     """A summary as it was written."""
-    read = {
+    read: dict[str, Any] = {
         key: Quantiles(**value) if isinstance(value, dict) and key.endswith("_ms") else value
         for key, value in described.items()
     }
-    return Summary(**read)  # type: ignore[arg-type]
+    return Summary(**read)

@@ -7,47 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-WORDS = [
-    "the",
-    "a",
-    "of",
-    "to",
-    "in",
-    "is",
-    "that",
-    "for",
-    "with",
-    "as",
-    "on",
-    "by",
-    "this",
-    "from",
-    "or",
-    "an",
-    "be",
-    "are",
-    "at",
-    "it",
-    "module",
-    "function",
-    "class",
-    "returns",
-    "value",
-    "name",
-    "list",
-    "string",
-    "file",
-    "object",
-    "text",
-    "number",
-    "key",
-    "first",
-    "last",
-    "same",
-    "when",
-    "each",
-    "other",
-]
+WORDS = (
+    "the", "a", "of", "to", "in", "is", "that", "for", "with", "as", "on", "by", "this", "from",
+    "or", "an", "be", "are", "at", "it", "module", "function", "class", "returns", "value", "name",
+    "list", "string", "file", "object", "text", "number", "key", "first", "last", "same", "when",
+    "each", "other",
+)  # fmt: skip
 """What prompts are made of that nobody gave."""
 
 

@@ -35,11 +35,6 @@ class GenerationPeer:
     model: str = "llm"
 
     @property
-    def folder(self) -> str:
-        """Of its environment, below ``.bench``."""
-        return self.package
-
-    @property
     def package(self) -> str:
         """Whose version it is."""
         return self.requirements[0].partition("==")[0].partition("[")[0]

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -293,7 +294,7 @@ def test_yaml_files_are_read_as_attributes(tmp_path):
 
 
 def test_startup_agents_refuses_what_is_no_queue_and_another_rank_size(files, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "config.serving_config", module(files))
+    monkeypatch.setitem(sys.modules, "config.serving_config", module(files))
     agents = module(files).AgentConfig
     arguments = (
         "", "", "", 2,

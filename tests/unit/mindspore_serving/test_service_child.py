@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.server.child import Child
+from tests.support.scripts import wait_until
 
 
 def master(arguments):
@@ -27,10 +28,7 @@ def crashing(tmp_path, monkeypatch):
 
 
 def ended(child):
-    deadline = time.monotonic() + 30
-    while not child.ended:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: child.ended, seconds=30, every=0.01, what="its end")
     return child.crashed
 
 
@@ -79,19 +77,12 @@ def started_master():
     """A master that goes on until it is told to end, once it hears that."""
     free = ["--listen", "127.0.0.1:0", "--membership-address", "127.0.0.1:0"]
     child = master(free)
-    until(lambda: "listening" in log_of(child), "the master to listen")
+    wait_until(lambda: "listening" in log_of(child), seconds=30, what="the master to listen")
     return child
 
 
 def log_of(child):
     return Path("serving_logs", f"log_{child.name}.log").read_text()
-
-
-def until(holds, what):
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -135,10 +126,14 @@ def test_a_log_is_begun_anew_by_a_script_and_goes_on_when_its_service_starts_aga
     assert "of the script before" not in log_of(child)
     first = log_of(child)
     child.kill()
-    until(lambda: child.ended, "its end")
+    ended(child)
     assert not child.start_again(100.0)
     assert child.start_again(101.0)
-    until(lambda: log_of(child).count("listening") == 2, "the second master to listen")
+    wait_until(
+        lambda: log_of(child).count("listening") == 2,
+        seconds=30,
+        what="the second master to listen",
+    )
     assert log_of(child).startswith(first)
     child.close()
     assert child.wait(time.monotonic() + 30)

@@ -16,6 +16,7 @@ from shared.wire.exchange_messages import MOST_REGIONS, SHARED_FROM_BYTES, SHARE
 from shared.wire.exchange_server import serve_exchange
 from shared.wire.interface import Routes
 from shared.wire.wires import wire_named
+from tests.support.cluster import until
 
 PATH = "/test.Exchange/Exchange"
 LARGE = SHARED_FROM_BYTES
@@ -134,8 +135,7 @@ async def test_a_failure_gives_the_memory_back_and_leaving_does_not_reuse_it():
         assert peer.message_bytes < 20_000
         peer.refuses, peer.hold = None, asyncio.Event()
         left = asyncio.create_task(exchange.call(b"left" * LARGE))
-        while len(peer.seen) <= 2 * MOST_REGIONS:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(peer.seen) > 2 * MOST_REGIONS, what="the peer to have the call")
         left.cancel()
         await asyncio.wait([left])
         peer.hold.set()

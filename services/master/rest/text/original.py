@@ -114,23 +114,26 @@ class OriginalAnswer:
             ends = bool(piece.finish_reason) and place == last
             written = _write(token, self._increments.add(token.text, last=ends))
             self._tokens.append(written)
-            yield self._event(piece.text if place == last else "", written, [written])
+            yield self._of_token(written, piece.text if place == last else "")
         if piece.text and not piece.tokens:
             # What was held back, and is told now that nothing follows.
-            yield self._event(piece.text, self._tokens[-1], self._tokens[-1:])
+            yield self._of_token(self._tokens[-1], piece.text)
+
+    # Beside each event stands what its client and its first versions read and wrote.
+
+    def _of_token(self, written: Event, text: str) -> Event:
+        beside = {"token": {"text": text, "index": len(self._tokens)}}
+        return self._event(text, written, [written]) | beside
 
     def _event(self, text: str, tokens: Any, top: list[Event]) -> Event:
         told = {"details": None, "generated_text": text, "tokens": tokens, "top_tokens": top}
-        # Beside it, what its client and its first versions read and wrote.
-        said: Event = {"token": {"text": text, "index": len(self._tokens)}}
-        if tokens is self._tokens:
-            said = {"generated_text": text}
-        return (message([told]) if self._sse else told) | said
+        return message([told]) if self._sse else told
 
     def end(self) -> Iterator[Event]:
         """See ``Answer``."""
         if self._full_text:
-            yield self._event(self._text, self._tokens, self._tokens[:1])
+            whole = {"generated_text": self._text}
+            yield self._event(self._text, self._tokens, self._tokens[:1]) | whole
 
     def whole(self) -> Event:
         """See ``Answer``."""

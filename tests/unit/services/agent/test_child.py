@@ -13,6 +13,7 @@ from services.agent.device.withdrawals import MAX_LINE, Withdrawals, create_page
 from shared.child_process import ChildProcess
 from shared.frames import Frame, FrameReader
 from shared.tasks import task_scope
+from tests.support.cluster import until
 
 
 @asynccontextmanager
@@ -105,9 +106,7 @@ async def test_a_mark_is_gone_when_its_place_is_used_again():
             await asyncio.gather(task, return_exceptions=True)
             assert withdrawals.withdrawn(number)
             answer(theirs, SKIPPED)
-            async with asyncio.timeout(5):
-                while child.waiting:
-                    await asyncio.sleep(0)
+            await until(lambda: not child.waiting, every=0, what="its place to be free")
         last = await asking(child, b"last")
         assert not withdrawals.withdrawn(MAX_LINE)
         answer(theirs, DONE, b"done")

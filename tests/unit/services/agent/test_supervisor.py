@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from shared.membership import Assigned, Device, ModelFiles
 from shared.regions import Region
 from shared.servable import ServableVersion
 from tests.support.batches import outputs_of, placed_of, shared_work, work_of
+from tests.support.cluster import until
 
 WHAT = ServableVersion("toy", 1)
 
@@ -99,13 +100,13 @@ async def test_a_dead_device_process_is_named_and_replaced(tmp_path, value, caus
         with pytest.raises(AgentLost, match=rf"{cause}.*toy.*m.json.*1 rows"):
             await run(supervisor, rows(value))
         await ready()
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    assert np.array_equal(await run(supervisor, rows(1)), rows(2))
-                    break
-                except (AgentLost, Unavailable):
-                    await asyncio.sleep(0.01)
+
+        async def answers():
+            with suppress(AgentLost, Unavailable):
+                assert np.array_equal(await run(supervisor, rows(1)), rows(2))
+                return True
+
+        await until(answers, what="the process that replaces it")
 
 
 async def test_a_hung_device_process_is_ended(tmp_path):

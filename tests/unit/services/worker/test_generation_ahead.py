@@ -17,7 +17,7 @@ class Pair:
     """A scheduler and an agent that has up to two steps."""
 
     def __init__(self, rules: SchedulerRules = RULES, **changes: object) -> None:
-        self.rules = replace(rules, **changes)  # type: ignore[arg-type]
+        self.rules = replace(rules, **changes)
         self.scheduler = Scheduler("m", self.rules)
         self.agent = SimulatedAgent(self.rules)
         self.steps: list[Step] = []

@@ -34,7 +34,7 @@ class Stack:
     """A scheduler and its agent."""
 
     def __init__(self, rules: SchedulerRules = RULES, **changes: object) -> None:
-        self.rules = replace(rules, **changes)  # type: ignore[arg-type]
+        self.rules = replace(rules, **changes)
         self.scheduler = Scheduler("m", self.rules)
         self.agent = SimulatedAgent(self.rules)
 

@@ -15,6 +15,7 @@ from shared.errors import ExecutionFailed, InvalidRequest, StageFailed
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, ModelCall, Source, Stage
 from shared.tasks import task_scope
 from shared.urgency import NOT_URGENT, Urgency
+from tests.support.cluster import until
 
 WHERE = "Call it Failed, error msg: "
 MODEL = Model("m.mindir")
@@ -159,13 +160,11 @@ async def test_when_the_caller_leaves_its_model_calls_end_and_its_thread_is_free
 
     async with asyncio.timeout(10), stages() as functions:
         task = asyncio.create_task(run(functions, models, it))
-        while not models.asked:
-            await asyncio.sleep(0.001)
+        await until(lambda: models.asked, what="the first call")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while not models.withdrawn:
-            await asyncio.sleep(0.001)
+        await until(lambda: models.withdrawn, what="it to be withdrawn")
         assert await asyncio.to_thread(failed.wait, 5)
     assert len(models.asked) == 1  # the second call was refused
 

@@ -18,6 +18,7 @@ from shared.servable import ServableVersion
 from shared.stage_graph import METHOD_INPUTS, FunctionCall, Source, Stage
 from shared.tasks import task_scope
 from shared.urgency import NOT_URGENT, Urgency
+from tests.support.cluster import until
 
 WHAT = ServableVersion("toy", 3)
 PLACE = StagePlace(WHAT, "predict", 0)
@@ -140,13 +141,11 @@ async def test_when_the_caller_leaves_its_methods_end_and_its_thread_is_free():
 
     async with pipelines(methods) as made:
         task = asyncio.create_task(run(made, it))
-        while not methods.asked:
-            await asyncio.sleep(0.001)
+        await until(lambda: methods.asked, what="the call of its method")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while not methods.withdrawn:
-            await asyncio.sleep(0.001)
+        await until(lambda: methods.withdrawn, what="it to be withdrawn")
         assert await asyncio.to_thread(freed.wait, 5)
 
 

@@ -22,6 +22,7 @@ from shared.servable import ModelSpec, ServableVersion
 from shared.stage_graph import ModelCall
 from shared.tasks import task_scope
 from shared.urgency import NOT_URGENT, Urgency
+from tests.support.cluster import until
 
 WHAT = ServableVersion("toy", 1)
 CALL = ModelCall("double")
@@ -530,8 +531,7 @@ async def test_rows_are_held_back_for_company_no_longer_than_the_delay():
         callers += [held.submit(2)]
         await settle()
         assert len(agent.batches) == 1
-        while len(agent.batches) == 1:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(agent.batches) > 1, every=0.001, what="the next batch")
         assert loop.time() - began >= 0.05
         assert agent.batches[1] == [[[1, 1], [2, 2]]]
         callers += [held.submit(3)]

@@ -279,8 +279,7 @@ async def test_a_caller_who_leaves_takes_what_waits_in_a_process_along(tmp_path)
     async with pool(tmp_path) as running:
         await running.values("plus", 0)
         leaving = asyncio.create_task(running.in_parts("plus", *range(50)))
-        while not running.pool._runs._callers:
-            await asyncio.sleep(0)
+        await until(lambda: running.pool._runs._callers, every=0, what="its parts")
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
@@ -292,9 +291,10 @@ async def test_processes_that_end_are_counted_by_cause(tmp_path):
     async with pool(tmp_path, count=2) as running:
         await running.values("picky", 14)
         await running.values("picky", 14)
-        async with asyncio.timeout(60):
-            while running.living() < 2 or sum(running.ends().values()) < 2:
-                await asyncio.sleep(0.01)
+        await until(
+            lambda: running.living() >= 2 and sum(running.ends().values()) >= 2,
+            what="two processes that ended, and two others",
+        )
         assert running.ends() == {"SIGSEGV": 2}
 
 

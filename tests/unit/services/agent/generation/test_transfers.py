@@ -18,7 +18,7 @@ def devices(tmp_path):
     return Engine(load(files)), Engine(load(files))
 
 
-def computed(engine, slot=0, sampling=Sampling()):  # noqa: B008
+def computed(engine, slot=0, sampling=Sampling()):  # noqa: B008 (it is frozen)
     """A prompt in a slot, and its first token."""
     start = engine.start(slot, PROMPT, sampling)
     engine.send(starts=[start], prefills=[Forward(0, [engine.row(slot, 8)])])

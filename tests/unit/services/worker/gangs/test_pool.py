@@ -38,7 +38,7 @@ class Town:
         self,
         distribution,
         *,
-        rules=GangRules(),  # noqa: B008
+        rules=GangRules(),  # noqa: B008 (they are frozen)
         model_format="reference",
         language=None,
     ):
