@@ -57,11 +57,10 @@ def signature_of(files) -> ModelSignature:
     return loaded(files)._calls._model.signature
 
 
-def declared(files, **rules):
+def declared(files, patience_seconds=30.0, **rules):
     signature = signature_of(files)
-    return declared_of(
-        str(WHAT), files.language, Generation(64, 4, rules=tuple(rules.items())), signature
-    )
+    generation = Generation(64, 4, rules=tuple(rules.items()), patience_seconds=patience_seconds)
+    return declared_of(str(WHAT), files.language, generation, signature)
 
 
 class Device:
@@ -322,7 +321,7 @@ async def test_an_answer_that_is_none_is_a_failed_step(files):
 
 async def test_texts_wait_for_an_agent_and_not_for_ever(files):
     async with task_scope() as scope:
-        engine = Engine(WHAT, "toy", declared(files), scope, patience_seconds=0.05)
+        engine = Engine(WHAT, "toy", declared(files, patience_seconds=0.05), scope)
         device = Device(files, holds=5)
         engine.attach(device)
         told = begin(engine, [1, 2], 50)
@@ -663,9 +662,8 @@ async def test_nobody_is_asked_while_no_agent_decodes(files):
 
 async def test_texts_wait_for_an_agent_that_decodes_and_not_for_ever(files):
     async with task_scope() as scope:
-        engine = Engine(
-            WHAT, "toy", declared(files), scope, role=GenerationRole.PREFILL, patience_seconds=0.2
-        )
+        rules = declared(files, patience_seconds=0.2)
+        engine = Engine(WHAT, "toy", rules, scope, role=GenerationRole.PREFILL)
         engine.attach(Device(files, role=GenerationRole.PREFILL))
         engine.have_takers(False)
         told = begin(engine, [1, 2], 20)
