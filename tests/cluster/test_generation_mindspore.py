@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 
 from examples.llm.numpy_net import NumpyNet
 from examples.llm.plain_loop import recomputed
+from examples.llm.sizes import LORA, WEIGHTS
 from examples.llm.train_tokenizer import TOKENIZER
 
 pytestmark = [pytest.mark.mindspore, pytest.mark.timeout(600)]
@@ -39,6 +40,7 @@ DECODE = ("decode_1x1x32.mindir", "decode_4x1x32.mindir", "decode_4x1x96.mindir"
 BUCKETS = [each.split("_")[1].removesuffix(".mindir") for each in (SHORT, BATCH, *DECODE)]
 CHOOSERS = {"argmax_model": "argmax.mindir", "topk_model": "topk.mindir"}
 SMALL = {"blocks": 30, "block_size": 4}
+ADAPTERS = {"zen": 1, "rot13": 2}
 # By the names of their servables, with what the engine must have done besides.
 RULES = {
     # The one graph for prompts takes eight tokens.
@@ -46,6 +48,7 @@ RULES = {
     "preempted": (SMALL | {"prefix_cache": False}, ["preemptions"]),
     "remembered": ({"block_size": 4}, ["prefix_hits"]),
     "guessing": ({"speculated_tokens": 4}, ["proposed_tokens", "accepted_tokens"]),
+    "adapted": ({"adapters": ADAPTERS}, []),
     "all": (
         SMALL | {"prefill_model": [SHORT], "token_budget": 12, "speculated_tokens": 4},
         ["preemptions", "prefix_hits", "accepted_tokens"],
@@ -63,7 +66,7 @@ def figure(cluster: Cluster, name: str, servable: str = "tiny") -> float:
 def graphs(tmp_path_factory):
     """The example's graphs, exported once, and what lies beside them."""
     folder = tmp_path_factory.mktemp("graphs")
-    command = ["-m", "examples.llm.export", "--output", str(folder), "--buckets"]
+    command = ["-m", "examples.llm.export", "--output", str(folder), "--adapters", "--buckets"]
     subprocess.run([sys.executable, *command, *BUCKETS], check=True)
     return folder
 
@@ -82,17 +85,19 @@ def add_example(directory: Path, graphs: Path, name: str = "tiny", **rules: obje
 
 
 @cache
-def plainly(prompt: str) -> list[int]:
+def plainly(prompt: str, adapter: int) -> list[int]:
     """For each token the whole text is computed, by the same network in NumPy."""
     tokens = Tokenizer.from_file(str(TOKENIZER)).encode(prompt).ids
-    return recomputed(NumpyNet().logits, tokens, NEW, length=LENGTH)
+    return recomputed(NumpyNet(WEIGHTS, LORA).logits, tokens, NEW, adapter, LENGTH)
 
 
-def check(prompts, made) -> None:
+def check(prompts, made, models=None) -> None:
     """These choices, in order, are what a plain loop makes of the prompts."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    for prompt, choice in zip(prompts, made, strict=True):
-        assert choice.ids == plainly(prompt)[: len(choice.ids)], prompt
+    models = models or [""] * len(prompts)
+    for prompt, choice, model in zip(prompts, made, models, strict=True):
+        expected = plainly(prompt, ADAPTERS.get(model, 0))
+        assert choice.ids == expected[: len(choice.ids)], (prompt, model)
         if choice.reason == "stop":
             assert choice.ids[-1] in (0, 2)
             assert choice.text == tokenizer.decode(choice.ids[:-1])
@@ -143,11 +148,16 @@ async def serving(tmp_path_factory, graphs):
 @pytest.mark.asyncio(loop_scope="module")
 async def test_whatever_the_engine_does_besides_the_texts_are_the_same(serving, name):
     direct, cluster = serving
+    names = [name, *RULES[name][0].get("adapters", ())]
+    models = [names[place % len(names)] for place in range(len(MORE))]
     async with texts_at(direct) as texts:
         for _ in range(2):  # the second time prompts are known
             made = await asyncio.gather(
-                *(texts.only(asked(each, model=name, new=NEW)) for each in MORE)
+                *(
+                    texts.only(asked(each, model=model, new=NEW))
+                    for each, model in zip(MORE, models, strict=True)
+                )
             )
-            await asyncio.to_thread(check, MORE, made)
+            await asyncio.to_thread(check, MORE, made, models)
     for each in RULES[name][1]:
         assert figure(cluster, f"generation_{each}_total", name) > 0, each
