@@ -34,6 +34,7 @@ def declare_language_model(
     device_post_sampling: bool,
     decode_cores: int | None,
     rank_size: int,
+    patience_seconds: float,
     rules: Mapping[str, int | None],
 ) -> None:
     """Record it under the servable's own name; raises RuntimeError when it contradicts itself."""
@@ -51,6 +52,7 @@ def declare_language_model(
     files = (*prefill, *decode, *choosing)
     _check_files(declaration, files)
     arguments.check_flag("device_post_sampling", device_post_sampling)
+    arguments.check_seconds("patience_seconds", patience_seconds, above=True)
     for parameter, count in (
         ("max_model_len", max_model_len), ("slots", slots), ("block_size", block_size),
     ):  # fmt: skip
@@ -82,6 +84,7 @@ def declare_language_model(
         chat_template or "",
         _adapters_of(declaration, adapters or {}),
         _rules_of(rules, slots),
+        float(patience_seconds),
     )
     key = declaration.servable
     declaration.models[key] = ModelSpec(

@@ -123,6 +123,8 @@ class Generation:
     """Names that clients call adapters by, and their numbers in the graphs, from 1 on."""
     rules: tuple[tuple[str, int], ...] = ()
     """What was said of the scheduler, by the names of its rules."""
+    patience_seconds: float = 30.0
+    """So long texts wait for another agent before they end with what the last one was lost by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class Alternative:
     id: int
     text: bytes
     logprob: float
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)

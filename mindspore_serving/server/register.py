@@ -123,6 +123,7 @@ def declare_language_model(
     spare_blocks: int | None = None,
     recoveries: int | None = None,
     max_waiting: int | None = None,
+    patience_seconds: float = 30.0,
     model_format: str = "MindIR",
     rank_size: int = 1,
 ) -> None:
@@ -143,6 +144,7 @@ def declare_language_model(
     device_post_sampling: choose tokens by the argmax and topk graphs; NumPy is faster on a CPU.
     decode_cores: on how many cores of a CPU decode graphs run; None has them run on all. One is
     enough for a small model: more compute it no faster, and keep services from computing.
+    patience_seconds: how long texts whose agent was lost wait for another one before they fail.
     rank_size: ranks that the model is cut into, which together compute each token; agents of ranks
     then bring files of their own, in the order of the files named here (docs/distributed.md).
 
@@ -166,6 +168,7 @@ def declare_language_model(
         device_post_sampling=device_post_sampling,
         decode_cores=decode_cores,
         rank_size=rank_size,
+        patience_seconds=patience_seconds,
         rules={
             "token_budget": token_budget,
             "chunk_tokens": chunk_tokens,

@@ -26,7 +26,7 @@ from services.worker.servings import Servings
 from services.worker.text_metrics import TextMetrics
 from services.worker.text_watch import TextWatch
 from shared.deadline import Deadline
-from shared.errors import NotServed, ServingError, Unavailable
+from shared.errors import InvalidRequest, NotServed, ServingError, Unavailable
 from shared.text_generation import (
     DetokenizeRequest,
     GenerateReply,
@@ -168,6 +168,11 @@ class TextRequests:
         """The text of tokens."""
         found = self._find(request.model, request.version)
         with self._counted(found, request_id):
+            most, largest = found.engines.declared.rules.vocabulary, max(request.ids, default=0)
+            if largest >= most:
+                raise InvalidRequest(
+                    f"{found.what}: tokens: expected token ids from 0 to {most - 1}, got {largest}"
+                )
             tokenizer = found.language.language.tokenizer
             return await tokenizer.decode(
                 request.ids, skip_special_tokens=request.skip_special_tokens

@@ -80,7 +80,7 @@ def _write_token(token: t.Token) -> pb.Token:
         logprob=token.logprob,
         rank=token.rank,
         alternatives=(
-            pb.Alternative(id=each.id, text=each.text, logprob=each.logprob)
+            pb.Alternative(id=each.id, text=each.text, logprob=each.logprob, special=each.special)
             for each in token.alternatives
         ),
     )
@@ -93,7 +93,10 @@ def _read_token(token: pb.Token) -> t.Token:
         token.special,
         token.logprob if token.HasField("logprob") else None,
         token.rank,
-        tuple(t.Alternative(each.id, each.text, each.logprob) for each in token.alternatives),
+        tuple(
+            t.Alternative(each.id, each.text, each.logprob, each.special)
+            for each in token.alternatives
+        ),
     )
 
 

@@ -325,6 +325,10 @@ async def test_tokens_of_texts_and_texts_of_tokens(texts):
     assert tokens.begins == (0, 1, 1)
     text = await detokenize(codec.write_detokenize(DetokenizeRequest("tiny", tokens.ids)))
     assert replies.read_text(text) == "Hé"
+    unknown = codec.write_detokenize(DetokenizeRequest("tiny", (72, VOCABULARY)))
+    status, details = await failure_of(detokenize(unknown))
+    assert status is grpc.StatusCode.INVALID_ARGUMENT
+    assert "tokens: expected token ids from 0 to 299, got 300" in details
 
 
 async def test_models_are_listed_with_their_adapters(texts):

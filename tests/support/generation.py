@@ -118,7 +118,6 @@ class SimulatedAgent:
             block = self.slots[store.slot].cache[store.index * size : (store.index + 1) * size]
             assert len(block) == size, "a block is stored that is not full"
             self.store[store.block] = block
-        self.exported = [self._export(each) for each in step.exports]
         for slot in step.freed:
             del self.slots[slot]
         fetching = set()
@@ -153,6 +152,7 @@ class SimulatedAgent:
                 slot.cache.append(remembered(slot.cache, slot.last, slot.adapter))
                 slot.last = following(slot.cache, slot.last)
                 outcomes[number] = Outcome((slot.last,))
+        self.exported = [self._export(each) for each in step.exports]
         return outcomes
 
     def _export(self, export: Export) -> tuple[Export, HeldMemory]:
@@ -164,7 +164,7 @@ class SimulatedAgent:
         """Give those who asked what the last step gave away."""
         exported, self.exported = self.exported, []
         for export, memory in exported:
-            export.fetch.deliver(Parcel(export.first, export.count, memory))
+            export.to.deliver(Parcel(export.first, export.count, memory))
         return [memory for _, memory in exported]
 
     def _prefill(self, step: Step) -> dict[int, Outcome]:

@@ -103,7 +103,8 @@ def _following(each: Placed, first: int, places: _Places) -> Iterator[int]:
     """The token behind the row's last one, and more as long as speculated ones are right."""
     sequence = each.sequence
     for place, speculated in enumerate((*each.row.speculated, None), first):
-        if sequence.plain:
+        # One that became plain with the last token is not looked for among them.
+        if sequence.plain and places.likeliest:
             check_numbers(places.peaks[place])
             token = places.likeliest[place]
         else:

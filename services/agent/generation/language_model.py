@@ -75,7 +75,6 @@ class LanguageModel:
         likeliest: list[int] | None = [] if step.compares else None
         for store in step.stores:
             self._store_block(store, where)
-        exported = [self._transfers.give(each, where) for each in step.exports]
         for slot in step.freed:
             self._slots[self._taken_slot(slot, where)] = None
         for start in step.starts:
@@ -86,6 +85,7 @@ class LanguageModel:
             self._forward(forward, chosen, likeliest, where)
         if step.decode is not None:
             self._forward(step.decode, chosen, likeliest, where)
+        exported = [self._transfers.give(each, where) for each in step.exports]
         self._next = step.id + 1
         came = list(chosen.values()) if self._agreement.chooses else []
         self._agreement.chose(came)

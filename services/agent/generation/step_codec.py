@@ -31,12 +31,12 @@ def read_step(payload: bytes) -> Step:
         step.id,
         step.forget,
         [StoreBlock(each.slot, each.index, each.block) for each in step.stores],
-        [_export(each) for each in step.exports],
         list(step.freed),
         [_start(each) for each in step.starts],
         [_import(each) for each in step.imports],
         [_forward(each) for each in step.prefills],
         _forward(step.decode) if step.HasField("decode") else None,
+        [_export(each) for each in step.exports],
         [
             Chosen(each.slot, list(each.tokens), failure=each.failure, complete=each.complete)
             for each in step.told

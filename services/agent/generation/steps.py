@@ -132,12 +132,12 @@ class Step:
     id: int
     forget: bool = False
     stores: Sequence[StoreBlock] = ()
-    exports: Sequence[Export] = ()
     freed: Sequence[int] = ()
     starts: Sequence[Start] = ()
     imports: Sequence[Import] = ()
     prefills: Sequence[Forward] = ()
     decode: Forward | None = None
+    exports: Sequence[Export] = ()
     told: Sequence[Chosen] = ()
     """What came of the step before: for gangs, and before all else."""
     compares: bool = False

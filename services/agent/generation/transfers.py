@@ -30,10 +30,15 @@ class Transfers:
     def give(self, export: Export, where: str) -> bytes:
         """The bytes of what a slot holds; none when they lie in the worker's memory.
 
+        Zeros for a sequence that failed, perhaps in this step: nobody goes on with it.
         Raises InvalidRequest for what is not in the cache, MemoryNotShared.
         """
         slot, first, count, region = export
-        computed = min(self._taken(slot, where).computed, self._cache.longest)
+        sequence = self._taken(slot, where)
+        if sequence.failure:
+            size = count * sum(each.nbytes for each in self._cache.read(slot, 0, 1))
+            return bytes(size) if region is None else b""
+        computed = min(sequence.computed, self._cache.longest)
         if not 0 < count <= computed - first:
             raise InvalidRequest(
                 f"{where}: expected some of the {computed} tokens in the cache of slot {slot}, got"

@@ -99,7 +99,7 @@ def token_of(tokens: Tokens, token: int, told: Logprobs | None = None) -> Token:
     if told is None:
         return plain
     alternatives = tuple(
-        Alternative(each, tokens.bytes_of(each), logprob)
+        Alternative(each, tokens.bytes_of(each), logprob, each in tokens.special)
         for each, logprob in zip(told.ids, told.logprobs, strict=True)
     )
     return replace(plain, logprob=told.logprob, rank=told.rank, alternatives=alternatives)

@@ -26,6 +26,8 @@ class Declared:
     graphs: Mapping[Bucket, int]
     token_bytes: int
     """What the cache of one token takes."""
+    patience_seconds: float
+    """How long texts wait for agents that are missing."""
 
 
 def declared_of(
@@ -63,7 +65,7 @@ def declared_of(
         raise LoadFailed(f"{what}: {failure}") from failure
     # Of graphs of one shape the first is used.
     numbers = {shape: number for number, shape in reversed(list(enumerate(shapes)))}
-    return Declared(rules, numbers, token_bytes)
+    return Declared(rules, numbers, token_bytes, generation.patience_seconds)
 
 
 def _cache_bytes(subgraph: SubgraphSignature) -> int:

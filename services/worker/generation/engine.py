@@ -13,7 +13,7 @@ from services.worker.generation.continuations import (
     tell_of_prompts,
 )
 from services.worker.generation.declared import Declared
-from services.worker.generation.patience import PATIENCE_SECONDS, Patience
+from services.worker.generation.patience import Patience
 from services.worker.generation.prompts import Prompt
 from services.worker.generation.scheduler import Output, Scheduler
 from services.worker.generation.sequences import Finish
@@ -47,7 +47,6 @@ class Engine:
         *,
         role: GenerationRole = GenerationRole.BOTH,
         stirred: Callable[[], None] = lambda: None,
-        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """``stirred`` is called before each step is planned."""
         self._now = asyncio.get_running_loop().time
@@ -70,9 +69,9 @@ class Engine:
         self._woken = asyncio.Event()
         self._asked: list[asyncio.Task[bytes | ServingError]] = []
         """The step that is at work, and the one behind it."""
-        self._agent = Patience(patience_seconds)
+        self._agent = Patience(declared.patience_seconds)
         """For an agent that does what it is told."""
-        self._takers = Patience(patience_seconds)
+        self._takers = Patience(declared.patience_seconds)
         """For somebody who goes on with what it hands over."""
         self._cause: ServingError = AgentLost(f"{what}: its agent was lost")
         self._task = scope.spawn(self._work(), name=f"engine of {what}")

@@ -1,8 +1,5 @@
 """(pure) How long texts wait for agents that are missing."""
 
-# So long texts wait for an agent before they end with what the last one was lost by.
-PATIENCE_SECONDS = 30.0
-
 
 class Patience:
     """Since when something is missing, and whether that was for too long."""

@@ -152,7 +152,8 @@ class Scheduler:
         if self._outstanding is not None:
             return None
         plan = self._planner.plan(now)
-        imports, exports = self._fetching.imports(plan.taken), self._lending.plan()
+        handed_over = plan.rows if self._behind_prompt is State.HELD else ()
+        imports, exports = self._fetching.imports(plan.taken), self._lending.plan(handed_over)
         if not (plan.rows or plan.starts or imports or exports):
             return None
         self._rows, self._taken = plan.rows, plan.taken
@@ -181,12 +182,12 @@ class Scheduler:
         return Step(
             self._steps,
             stores,
-            exports,
             freed,
             tuple(plan.starts),
             imports,
             prefills=self._packing.prefills(plan.rows),
             decode=self._packing.decode(plan.rows),
+            exports=exports,
         )
 
     def step_done(self, step: Step, outcomes: Mapping[int, Outcome], now: float) -> list[Output]:

@@ -6,7 +6,7 @@ from enum import Enum
 from services.worker.generation.hashes import BlockHashes
 from services.worker.generation.prompts import Prompt
 from services.worker.generation.rules import SchedulerRules
-from services.worker.generation.sources import Fetch, Source
+from services.worker.generation.sources import Early, Fetch, Source
 from services.worker.generation.speculate import PromptLookup
 from shared.errors import ServingError
 
@@ -42,7 +42,7 @@ class Sequence:
     """One text that is being continued; a scheduler changes it, others read."""
 
     __slots__ = (
-        "blocks", "cached_tokens", "computed", "error", "fetch", "finish", "hashes",
+        "blocks", "cached_tokens", "computed", "early", "error", "fetch", "finish", "hashes",
         "lookup", "losses", "most_tokens", "number", "preemptions", "prompt", "published", "slot",
         "source", "started_at", "state", "tokens", "turn",
     )  # fmt: skip
@@ -87,6 +87,8 @@ class Sequence:
         """Where its cache is, if another agent computed it."""
         self.fetch: Fetch | None = None
         """What comes from there into its slot."""
+        self.early: Early | None = None
+        """What came of its cache from its own agent, for another one to go on with."""
         self.finish: Finish | None = None
         self.error: ServingError | None = None
         """Why it ended before its time, where that has an error."""
@@ -117,6 +119,9 @@ class Sequence:
         if self.fetch is not None:
             self.fetch.close()
             self.fetch = None
+        if self.early is not None:
+            self.early.close()
+            self.early = None
 
     def as_prompt(self) -> Prompt:
         """What is left to be done, as a prompt: all tokens so far, and as many fewer to come."""

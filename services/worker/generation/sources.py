@@ -27,6 +27,43 @@ class Parcel(NamedTuple):
     memory: Memory
 
 
+class Receiver(Protocol):
+    """Whoever gets a parcel."""
+
+    def deliver(self, parcel: Parcel) -> None:
+        """It is there; its memory is to be released."""
+
+
+class Early:
+    """What came of a cache in the step that completed it, before anybody asked."""
+
+    def __init__(self) -> None:
+        self._parcel: Parcel | None = None
+        self._closed = False
+
+    def deliver(self, parcel: Parcel) -> None:
+        """See ``Receiver``."""
+        if self._closed:
+            parcel.memory.release()
+        else:
+            self._parcel = parcel
+
+    def take(self, first: int) -> Parcel | None:
+        """The parcel, if it is from this token on: whoever takes it releases its memory."""
+        parcel = self._parcel
+        if parcel is None or parcel.first != first:
+            return None
+        self._parcel = None
+        return parcel
+
+    def close(self) -> None:
+        """Nobody needs it."""
+        self._closed = True
+        if self._parcel is not None:
+            self._parcel.memory.release()
+            self._parcel = None
+
+
 class Source:
     """A sequence's cache at the agent that computed it, kept there until another one has it."""
 
@@ -35,6 +72,7 @@ class Source:
         tokens: int,
         ask: Callable[["Fetch", int, int], None],
         release: Callable[[], None],
+        early: Early | None = None,
     ) -> None:
         self.tokens = tokens
         """How many tokens it is of, from the first on."""
@@ -43,8 +81,13 @@ class Source:
         """Called when a parcel came, or all that did not come yet is lost."""
         self.ask = ask
         """Have so many tokens from a position on delivered to a fetch, after those asked before."""
-        self.release = release
+        self.early = early or Early()
+        self._release = release
+
+    def release(self) -> None:
         """It is needed no more."""
+        self.early.close()
+        self._release()
 
     def has_beyond(self, tokens: int) -> bool:
         """Whether more can be had of it than so many tokens."""
@@ -65,6 +108,11 @@ class Fetch:
         """Up to which token it was asked for."""
         self._parcels: deque[Parcel] = deque()
         self._closed = False
+        early = source.early.take(first)
+        if early is not None:
+            self.asked += early.tokens
+            self._parcels.append(early)
+        source.early.close()
 
     def ask(self, computed: int, *, most: int, window: int) -> None:
         """Ask for parcels of at most so many tokens, as long as few are on their way."""

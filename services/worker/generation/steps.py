@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.worker.generation.buckets import Bucket
-from services.worker.generation.sources import Fetch, Parcel
+from services.worker.generation.sources import Parcel, Receiver
 from shared.errors import ServingError
 
 
@@ -36,13 +36,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Cache of a slot that is given away, to a fetch of another agent's sequence."""
+    """Cache of a slot that is given away, to go on with another agent."""
 
     slot: int
     first: int
     """The position of its first token."""
     count: int
-    fetch: Fetch
+    to: Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,14 @@ class Step:
 
     number: int
     stores: tuple[Store, ...] = ()
-    exports: tuple[Export, ...] = ()
     freed: tuple[int, ...] = ()
     """Slots whose sequences ended or were preempted."""
     starts: tuple[Start, ...] = ()
     imports: tuple[Import, ...] = ()
     prefills: tuple[Prefill, ...] = ()
     decode: Decode | None = None
+    exports: tuple[Export, ...] = ()
+    """Also of what the step computes."""
 
     @property
     def tokens(self) -> int:

@@ -114,7 +114,7 @@ class Transfers:
         ]
         self._lent = []
         for export, memory in zip(step.exports, memories, strict=True):
-            export.fetch.deliver(Parcel(export.first, export.count, memory))
+            export.to.deliver(Parcel(export.first, export.count, memory))
 
     def _found(self, export: Export, lent: InRegion | None, content: bytes) -> Memory:
         if lent is not None:

@@ -46,7 +46,7 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
             " adapters={'tuned': 1}, chat_template='chat.jinja', device_post_sampling=True,"
             " decode_cores=2,"
             " model_format='Reference', continuous=False, speculated_tokens=3, token_budget=9,"
-            " prefix_cache=True"
+            " prefix_cache=True, patience_seconds=600"
         ),
         "toy",
     )
@@ -66,6 +66,7 @@ def test_what_is_said_of_it_is_recorded(tokenizers):
     assert model.generation.adapters == (("tuned", 1),)
     assert model.generation.eos_ids == (0, 2)
     assert model.generation.chat_template == "chat.jinja"
+    assert model.generation.patience_seconds == 600.0
 
 
 def test_ranks_bring_the_files_that_are_named(tokenizers):
@@ -100,6 +101,7 @@ def test_it_may_stand_beside_methods_with_models_of_their_own(tokenizers):
         (declared("FILES, SIZES, adapters={'a': 0}"), "adapters['a']' should be >= 1"),
         (declared("FILES, SIZES, adapters=['a']"), "'adapters' should be dict"),
         (declared("FILES, SIZES, continuous=1"), "'continuous' should be bool"),
+        (declared("FILES, SIZES, patience_seconds=0"), "'patience_seconds' should be > 0"),
         (declared("FILES, SIZES, max_waiting=0"), "'max_waiting' should be >= 1"),
         (declared("FILES, SIZES, token_budget=4"), "'token_budget' should be > 'slots' 4"),
         (declared("FILES, SIZES, tokenizer='none'"), "tokenizer 'none' does not exist"),

@@ -34,9 +34,10 @@ requests = st.builds(
     texts, st.booleans(), st.booleans(), st.integers(1, 100), st.booleans(), small, st.text(),
     small, st.booleans(), st.booleans(), flags,
 )  # fmt: skip
+others = st.builds(t.Alternative, small, st.binary(), floats, st.booleans())
 tokens = st.builds(
     t.Token, small, st.binary(), st.booleans(), st.none() | floats, small,
-    st.lists(st.builds(t.Alternative, small, st.binary(), floats), max_size=2).map(tuple),
+    st.lists(others, max_size=2).map(tuple),
 )  # fmt: skip
 many_tokens = st.lists(tokens, max_size=3).map(tuple)
 answers = st.builds(

@@ -225,7 +225,7 @@ def _top(token: Token) -> list[Event]:
             "id": each.id,
             "text": shown(each.text),
             "logprob": logprob(each.logprob),
-            "special": False,
+            "special": each.special,
         }
         for each in token.alternatives
     ]

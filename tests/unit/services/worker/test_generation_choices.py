@@ -84,12 +84,13 @@ def test_the_token_that_ends_a_text_is_told_and_not_read():
 
 
 def test_details_and_errors_are_told():
-    told = Logprobs(-0.5, 2, (98,), (-0.1,))
+    told = Logprobs(-0.5, 2, (98, END), (-0.1, -0.3))
     piece = choice(details=True).take(News((97, 98), logprobs=(told, told)))
     assert [(each.id, each.text, each.logprob, each.rank) for each in piece.tokens] == [
         (97, b"a", -0.5, 2), (98, b"b", -0.5, 2),
     ]  # fmt: skip
-    assert piece.tokens[0].alternatives[0].text == b"b"
+    other, end = piece.tokens[0].alternatives
+    assert (other.text, other.special, end.special) == (b"b", False, True)
     failed = choice().take(News((), Finish.ERROR, AgentLost("gone")))
     assert (failed.finish_reason, failed.error) == ("error", "AgentLost: gone")
 

@@ -25,6 +25,7 @@ from shared.errors import (
     AgentLost,
     DeadlineExceeded,
     ExecutionFailed,
+    InvalidRequest,
     LoadFailed,
     MemoryNotShared,
     ServingError,
@@ -33,7 +34,7 @@ from shared.errors import (
 from shared.membership import GenerationRole, ModelSignature
 from shared.servable import Generation, ServableVersion
 from shared.tasks import task_scope
-from shared.text_generation import Sampling
+from shared.text_generation import Grammar, Sampling
 from tests.support.cluster import until
 from tests.support.language import VOCABULARY, load, recomputed, toy
 
@@ -57,11 +58,10 @@ def signature_of(files) -> ModelSignature:
     return loaded(files)._calls._model.signature
 
 
-def declared(files, **rules):
+def declared(files, patience_seconds=30.0, **rules):
     signature = signature_of(files)
-    return declared_of(
-        str(WHAT), files.language, Generation(64, 4, rules=tuple(rules.items())), signature
-    )
+    generation = Generation(64, 4, rules=tuple(rules.items()), patience_seconds=patience_seconds)
+    return declared_of(str(WHAT), files.language, generation, signature)
 
 
 class Device:
@@ -322,7 +322,7 @@ async def test_an_answer_that_is_none_is_a_failed_step(files):
 
 async def test_texts_wait_for_an_agent_and_not_for_ever(files):
     async with task_scope() as scope:
-        engine = Engine(WHAT, "toy", declared(files), scope, patience_seconds=0.05)
+        engine = Engine(WHAT, "toy", declared(files, patience_seconds=0.05), scope)
         device = Device(files, holds=5)
         engine.attach(device)
         told = begin(engine, [1, 2], 50)
@@ -578,11 +578,46 @@ async def test_texts_wait_in_their_slots_for_room_where_they_go_on(files):
         assert max(start.slot for step in prefill.steps for start in step.starts) == 3
 
 
-@pytest.mark.parametrize("held_at", ["the first part", "the last part"])
+async def test_what_a_step_completes_is_given_away_in_that_step(files):
+    async with task_scope() as scope:
+        engines, prefill, decode = await apart(files, scope)
+        texts = [begin(engines, range(first, first + 40), 20) for first in (0, 10)]
+        texts.append(begin(engines, [7], 1))  # ends with its first token
+        await ended(*texts)
+        assert [each.tokens for each in texts[:2]] == [
+            recomputed(range(first, first + 40), 20) for first in (0, 10)
+        ]
+        assert [each.slot for step in prefill.steps for each in step.exports] == [0, 1]
+        for step in prefill.steps:
+            complete = [row.slot for call in step.prefills for row in call.rows if row.samples]
+            assert [each.slot for each in step.exports] == [each for each in complete if each < 2]
+        # The second time nothing is given that is known on the other side, too.
+        again = begin(engines, [*range(40), 1], 5)
+        await ended(again)
+        (export,) = prefill.steps[-1].exports
+        assert (export.position, export.tokens) == (40, 1)
+        *_, taken = [each for step in decode.steps for each in step.imports]
+        assert (taken.position, taken.tokens) == (40, 1)
+
+
+async def test_a_prompt_that_fails_in_its_only_step_harms_nobody(files):
+    broken = Sampling(temperature=0.0, grammar=Grammar("regex", "["))
+    async with task_scope() as scope:
+        engines, prefill, _ = await apart(files, scope)
+        texts = [begin(engines, [n, 1], 8, sampling=GREEDY if n else broken) for n in range(4)]
+        await ended(*texts)
+        assert texts[0].finish is Finish.ERROR
+        assert isinstance(texts[0].error, InvalidRequest | ExecutionFailed)
+        assert [each.tokens for each in texts[1:]] == [recomputed([n, 1], 8) for n in (1, 2, 3)]
+        # No step was done again.
+        assert [each.forget for each in prefill.steps].count(True) == 1
+
+
+@pytest.mark.parametrize("held_at", ["the second part", "the last part"])
 async def test_who_leaves_on_the_way_frees_both_sides(files, held_at):
     async with task_scope() as scope:
         prefill = Device(
-            files, holds=4 if held_at == "the first part" else 10, role=GenerationRole.PREFILL
+            files, holds=4 if held_at == "the second part" else 9, role=GenerationRole.PREFILL
         )
         engines, *_ = await apart(files, scope, prefill=prefill, transfer_tokens=6)
         told = begin(engines, range(40), 20)
@@ -663,9 +698,8 @@ async def test_nobody_is_asked_while_no_agent_decodes(files):
 
 async def test_texts_wait_for_an_agent_that_decodes_and_not_for_ever(files):
     async with task_scope() as scope:
-        engine = Engine(
-            WHAT, "toy", declared(files), scope, role=GenerationRole.PREFILL, patience_seconds=0.2
-        )
+        rules = declared(files, patience_seconds=0.2)
+        engine = Engine(WHAT, "toy", rules, scope, role=GenerationRole.PREFILL)
         engine.attach(Device(files, role=GenerationRole.PREFILL))
         engine.have_takers(False)
         told = begin(engine, [1, 2], 20)

@@ -135,7 +135,13 @@ def test_blocks_longer_than_the_present_cache_are_loaded(tmp_path):
     assert engine.texts[1] == PROMPTS[1] + recomputed(PROMPTS[1], 3)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+# Whose tokens are the most likely ones from the fourth on, perhaps in the middle of a guess.
+STOPPING_LATE = Sampling(stop_ids=(3,), min_tokens=3)
+
+
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, SAMPLED, STOPPING_LATE], ids=["greedy", "sampled", "stopping late"]
+)
 def test_speculated_tokens_are_kept_as_far_as_they_are_what_would_be_chosen(tmp_path, sampling):
     files = toy(tmp_path, [(2, 8, 32)])
     plain = Engine(load(files))

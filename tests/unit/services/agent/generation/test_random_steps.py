@@ -12,7 +12,9 @@ BLOCK = 4
 PREFILL = [(1, 6, 8), (2, 6, 20), (3, 3, 12)]
 DECODE = [(2, 1, 8), (4, 1, 12), (4, 1, 20)]
 LONGEST = 20
-KINDS = [Sampling(), Sampling(temperature=2.0, top_p=0.9, seed=5)]
+KINDS = [
+    Sampling(), Sampling(temperature=2.0, top_p=0.9, seed=5), Sampling(stop_ids=(3,), min_tokens=4),
+]  # fmt: skip
 
 tokens = st.lists(st.integers(0, 60), min_size=1, max_size=12)
 

@@ -74,7 +74,6 @@ def test_a_step_with_everything():
         12,
         True,
         [StoreBlock(1, 2, 3)],
-        [Export(2, 16, 8), Export(2, 24, 1, Region(7, 8, b"n" * 16))],
         [0, 4],
         [
             Start(
@@ -92,6 +91,7 @@ def test_a_step_with_everything():
         [Import(1, 4, 2, b"cache"), Import(1, 6, 3, Region(7, 8, b"n" * 16))],
         [Forward(1, [Row(1, 8, 1, [9, 9], True)])],
         Forward(2, [Row(3, 5, 1, [], True)]),
+        [Export(2, 16, 8), Export(2, 24, 1, Region(7, 8, b"n" * 16))],
         [Chosen(4, [1, 2], complete=True), Chosen(5, failure="no")],
         True,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -237,7 +238,7 @@ async def test_texts_wait_for_the_next_gang(files, guessing):
 async def test_texts_that_waited_in_vain_know_why_their_gang_ended(files, guessing):
     line, links, _ = line_of(files)
     async with task_scope() as scope:
-        engine = Engine(WHAT, "toy", guessing, scope, patience_seconds=0.1)
+        engine = Engine(WHAT, "toy", replace(guessing, patience_seconds=0.1), scope)
         engine.attach(line)
         links[0].go_on.clear()
         text = begin(engine, PROMPTS[1])

@@ -130,11 +130,13 @@ def test_the_best_of_two_is_the_more_likely_one():
     parameters = {"best_of": 2, "do_sample": True, "details": True, "top_n_tokens": 1}
     answer = read_generate({"inputs": "a", "parameters": parameters}, CALLER).answer
     for choice, logprob in ((0, -2.0), (1, -1.0)):
-        tokens = (Token(5, b"b", logprob=logprob, alternatives=(Alternative(6, b"c", -0.5),)),)
+        others = (Alternative(6, b"c", -0.5), Alternative(7, b"<end>", -0.9, special=True))
+        tokens = (Token(5, b"b", logprob=logprob, alternatives=others),)
         piece = Piece(choice, str(choice), tokens=tokens, finish_reason="length")
         assert list(answer.add(0, GenerateReply((piece,)))) == []
     whole = answer.whole()
     assert whole["generated_text"] == "1"
     (other,) = whole["details"]["best_of_sequences"]
     assert other["generated_text"] == "0"
-    assert whole["details"]["top_tokens"][0][0]["id"] == 6
+    tops = whole["details"]["top_tokens"][0]
+    assert [(each["id"], each["special"]) for each in tops] == [(6, False), (7, True)]
