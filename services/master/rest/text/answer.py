@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.errors import ExecutionFailed
+from shared.errors import ExecutionFailed, rebuild
 from shared.text_generation import GenerateReply, GenerateRequest, Piece, Usage
 
 Event = dict[str, Any]
@@ -80,9 +80,12 @@ class Counted:
 
 
 def check(piece: Piece) -> None:
-    """Raises ExecutionFailed for a piece that says why there is no more."""
-    if piece.finish_reason in ("error", "abort"):
-        raise ExecutionFailed(piece.error or "the generation was aborted")
+    """Raises the error that a piece names, when there is no more because of one."""
+    if piece.finish_reason == "error":
+        name, _, _ = piece.error.partition(": ")
+        raise rebuild(name, piece.error)
+    if piece.finish_reason == "abort":
+        raise ExecutionFailed("the generation was aborted")
 
 
 def shown(text: bytes) -> str:

@@ -5,7 +5,7 @@ import pytest
 from services.master.rest.statuses import InvalidField
 from services.master.rest.text.answer import Caller
 from services.master.rest.text.openai_completions import read
-from shared.errors import ExecutionFailed
+from shared.errors import AgentLost, ExecutionFailed, InternalError
 from shared.text_generation import GenerateReply, Grammar, Piece, Usage
 
 CALLER = Caller("7", 1000, priority=2)
@@ -139,8 +139,16 @@ def test_pieces_that_say_nothing_are_not_told():
     assert list(asked.answer.end()) == []
 
 
-@pytest.mark.parametrize("reason", ["error", "abort"])
-def test_a_choice_that_failed_is_no_text(reason):
+@pytest.mark.parametrize(
+    ("piece", "failure", "message"),
+    [
+        (Piece(0, finish_reason="error", error="AgentLost: it died"), AgentLost, "AgentLost: it d"),
+        (Piece(0, finish_reason="error", error="what?"), InternalError, "what?"),
+        (Piece(0, finish_reason="abort"), ExecutionFailed, "the generation was aborted"),
+    ],
+)
+def test_a_choice_that_failed_is_no_text(piece, failure, message):
     asked = read(ASK, CALLER)
-    with pytest.raises(ExecutionFailed):
-        list(asked.answer.add(0, GenerateReply((Piece(0, finish_reason=reason, error="x"),))))
+    with pytest.raises(failure, match=message) as raised:
+        list(asked.answer.add(0, GenerateReply((piece,))))
+    assert type(raised.value) is failure
