@@ -1,13 +1,13 @@
 """Starts the agents of the ranks that belong on this machine, and waits until they serve."""
 
 import json
-import threading
 from collections.abc import Callable, Sequence
 
 from mindspore_serving.server.agents_config import AgentsStartConfig
 from mindspore_serving.server.calls import NotAnswered, calling
 from mindspore_serving.server.child import Child
 from mindspore_serving.server.children import Children
+from mindspore_serving.server.flag import Flag
 from mindspore_serving.server.gangs import AwaitedGang, describe
 from mindspore_serving.server.local_ranks import LocalRank, local_ranks
 from shared.wire.gangs_codec import GangDescription
@@ -17,9 +17,7 @@ _TRIES, _TRY_SECONDS, _PAUSE_SECONDS = 60, 1.0, 1.0
 _FAILED = "Fail to start agents because of"
 
 
-def start_agents(
-    children: Children, config: AgentsStartConfig, interrupted: threading.Event
-) -> None:
+def start_agents(children: Children, config: AgentsStartConfig, interrupted: Flag) -> None:
     """Returns when all of them hold their ranks and a gang serves.
 
     Raises RuntimeError in the original's words, also when it is interrupted.

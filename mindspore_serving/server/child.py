@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.decryption import DecryptionKey
@@ -15,6 +15,7 @@ from shared.decryption import DecryptionKey
 LOG_FOLDER = Path("serving_logs")
 # The services' own limit for a drain is 30. One that never worked has nothing to drain.
 _STOP_SECONDS, _STOP_WHILE_STARTING_SECONDS = 40.0, 5.0
+_KILLED_SECONDS = 5.0
 _TOO_MANY_FILES = (
     "Maybe the parameter 'num_parallel_workers' is too large, and the number of open files exceeds"
     " the system upper limit. Please check the workers logs in the serving_logs directory for more"
@@ -159,7 +160,9 @@ class Child:
             self._process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.kill()
-            self._process.wait()
+            # Not for ever: in a signal's handler it may be what the handler has interrupted.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILLED_SECONDS)
             return False
         return True
 

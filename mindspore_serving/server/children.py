@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mindspore_serving import log
 from mindspore_serving.server.attendance import Attendance, can_be_called, hang_seconds
 from mindspore_serving.server.child import Child, ServableKey, why_not_born
+from mindspore_serving.server.flag import Flag
 
 POLL_SECONDS = 0.1
 _NO_VARIABLES: Mapping[str, str] = {}
@@ -21,7 +22,7 @@ class Children:
 
     _hang_seconds: float = field(default_factory=hang_seconds)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    _stopped: Flag = field(default_factory=Flag)
     _children: list[Child] = field(default_factory=list)
 
     def start(

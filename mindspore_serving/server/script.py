@@ -10,6 +10,7 @@ from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from mindspore_serving import log
+from mindspore_serving.server.flag import Flag
 from mindspore_serving.server.stack import Stack
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,6 +25,7 @@ class Script:
         self._stack: Stack | None = None
         self._parts: set[str] = set()
         self._watched = False
+        self._is_ending = False
         self._watch_thread: threading.Thread | None = None
 
     def begin(self, part: str, refusal: str) -> Stack:
@@ -41,9 +43,9 @@ class Script:
         return part in self._parts
 
     @contextmanager
-    def noting_signals(self) -> Iterator[threading.Event]:
-        """SIGINT and SIGTERM only set an event while inside, for who has words of his own."""
-        noted = threading.Event()
+    def noting_signals(self) -> Iterator[Flag]:
+        """SIGINT and SIGTERM only set a flag while inside, for who has words of his own."""
+        noted = Flag()
         numbers: list[int] = []
 
         def note(number: int, _: FrameType | None) -> None:
@@ -82,6 +84,18 @@ class Script:
         if stack.children.watch() and self._stack is stack:
             self.stop()
             log.error("No servable of this script can be called any more: it has stopped serving")
+
+    def end(self, number: int) -> None:
+        """End what was started, then this process as the signal would have.
+
+        One that comes meanwhile changes nothing: ``timeout``, for one, sends each signal twice.
+        """
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self.stop()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
     def stop(self) -> None:
         """End what was started; everything may be started again then."""
@@ -128,9 +142,7 @@ def _stop_on_signals() -> None:
 
 
 def _on_signal(number: int, _: FrameType | None) -> None:
-    stop()
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
+    this_script.end(number)
 
 
 def stop() -> None:

@@ -1,5 +1,7 @@
 """Scripts as they were written for each generation of the original, run without an edit."""
 
+import shutil
+
 import pytest
 
 from mindspore_serving import master, server, worker
@@ -141,7 +143,7 @@ CONFIG_2_0 = CONFIG_1_6.replace(
 )
 
 
-@pytest.mark.parametrize(
+GENERATIONS = pytest.mark.parametrize(
     ("config", "script", "deprecated"),
     [
         pytest.param(
@@ -160,8 +162,29 @@ CONFIG_2_0 = CONFIG_1_6.replace(
         pytest.param(CONFIG_2_0, SCRIPT_2_0, [], id="2.0"),
     ],
 )
+
+
+@GENERATIONS
 def test_the_scripts_of_each_generation_run(tmp_path, config, script, deprecated):
     write_servable(tmp_path, config)
+    check(tmp_path, script, deprecated)
+
+
+@pytest.mark.mindspore
+@pytest.mark.timeout(300)
+@GENERATIONS
+def test_they_run_with_models_of_mindspore_and_no_word_of_ours(
+    tmp_path, mindir, config, script, deprecated
+):
+    config = (CONFIG_1_6 if config == CONFIG_2_0 else config).replace(".json", ".mindir")
+    write_servable(tmp_path, config.replace("Reference", "MindIR"), functions=())
+    for model in ("add", "sub"):
+        shutil.copy(mindir / f"{model}.mindir", tmp_path / "add" / "1")
+    check(tmp_path, script, deprecated)
+
+
+def check(tmp_path, script, deprecated):
+    """Run the script, which prints what it is known to print."""
     (tmp_path / "add" / "lite.cfg").write_text("")
     ended = run_script(tmp_path, script)
     assert ended.returncode == 0, "\n".join([ended.stdout, ended.stderr, logs_in(tmp_path)])

@@ -58,6 +58,17 @@ def test_a_script_that_dies_leaves_no_orphans(folder, number):
         assert not alive_after(below)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_many_times_ends_a_script_once_and_for_all(folder, number):
+    with started(folder, f"127.0.0.1:{free_port()}") as script:
+        script.until("started")
+        below = script.children()
+        for _ in range(1000):
+            script.process.send_signal(number)
+        assert script.process.wait(60) == -number
+        assert not alive_after(below)
+
+
 def test_a_signal_while_servables_start_ends_them(folder):
     config = CONFIG + "\n    time.sleep(60)\n"
     shutil.rmtree(folder / "my servables")

@@ -452,16 +452,17 @@ def test_a_tensor_whose_bytes_do_not_fit_its_shape_refuses_the_request(serving):
 
 @pytest.mark.parametrize("method", ["each", "many"])
 def test_functions_of_the_older_interfaces_fail_in_the_originals_words(serving, method):
+    suffix = "_many" if method == "many" else ""
     rows = [[1, 0], [2, 0], [3, 0]]
     asked = [{"x": np.array(row, np.float32)} for row in rows]
     one, two, three = infer(serving, method, asked, "old")
     assert one["error"] == (
         f"Call Preprocess Failed, method: '{method}', stage index(begin with 1): 1,"
-        " error msg: ValueError: one"
+        f" error msg: Function 'old.before{suffix}': ValueError: one"
     )
     assert two["error"] == (
         f"Call Postprocess Failed, method: '{method}', stage index(begin with 1): 3,"
-        " error msg: ValueError: two, doubled"
+        f" error msg: Function 'old.after{suffix}': ValueError: two, doubled"
     )
     assert three["y"].tolist() == [6, 0]
     answer = post(serving, method, [{"x": [float(each) for each in row]} for row in rows], "old")
@@ -485,6 +486,7 @@ def test_whatever_an_exception_says_its_instance_alone_fails_and_the_answer_can_
     serving, what, words
 ):
     where = "Call My own tag Failed, method: 'fail', stage index(begin with 1): 1, error msg: "
+    where += "Function 'toy.raise_': "
     fine, failed, fine_too = infer(serving, "fail", [{"what": w} for w in ("fine", what, "fine")])
     assert fine == fine_too == {"y": "fine"}
     assert failed["error"].startswith(where + words)

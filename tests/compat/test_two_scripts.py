@@ -1,6 +1,7 @@
 """Versions 1.1 and 1.2: a master and workers in scripts of their own, at given addresses."""
 
 import json
+import shutil
 import urllib.request
 
 import numpy as np
@@ -81,10 +82,10 @@ CLIENT = """
 class Scripts:
     """The three scripts, which agree on ports."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, config=CONFIG):
         self.folder = folder
         self.ports = {name: free_port() for name in ("GRPC", "REST", "MASTER", "WORKER")}
-        write_servable(folder, CONFIG)
+        write_servable(folder, config)
 
     def text(self, script):
         for name, port in self.ports.items():
@@ -136,6 +137,19 @@ def test_master_worker_and_client_are_scripts_of_their_own(scripts):
         with scripts.run(WORKER, "worker") as worker:
             worker.until("worker started")
             assert scripts.answered()
+
+
+@pytest.mark.mindspore
+@pytest.mark.timeout(300)
+def test_they_run_with_a_model_of_mindspore_and_no_word_of_ours(tmp_path, mindir):
+    config = CONFIG.replace("add.json", "add.mindir").replace("Reference", "MindIR")
+    scripts = Scripts(tmp_path, config)
+    shutil.copy(mindir / "add.mindir", tmp_path / "add" / "1")
+    with scripts.run(MASTER, "master") as master, scripts.run(WORKER, "worker") as worker:
+        master.until("master started")
+        worker.until("worker started")
+        assert scripts.answered()
+        assert scripts.rest() == {"instances": [{"y": [[2.0, 2.0], [2.0, 2.0]]}]}
 
 
 def test_the_worker_may_be_started_first_and_doors_opened_last(scripts):

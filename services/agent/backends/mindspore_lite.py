@@ -28,8 +28,9 @@ from shared.membership import Device, GangPart, ModelFiles, ModelSignature, Subg
 from shared.tensors import ANY_SIZE, Array, ElementType, TensorSpec
 
 _NOT_INSTALLED = (
-    "MindSpore Lite is not installed here: models of format MindIR_Lite need the package"
-    " mindspore_lite, which is not on PyPI; its wheels are at https://www.mindspore.cn/lite"
+    "MindSpore Lite is not installed here: models of format MindIR_Lite, and with enable_lite those"
+    " of MindIR, need the package mindspore_lite, which is not on PyPI; its wheels are at"
+    " https://www.mindspore.cn/lite"
 )
 _OLD_FILE = ".ms"
 

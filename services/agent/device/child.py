@@ -6,12 +6,12 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from shutil import rmtree
-from tempfile import mkdtemp
+from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
 from services.agent.device.channel import PROGRESS
+from services.agent.device.folder import Folder
 from services.agent.device.withdrawals import Withdrawals, create_page
 from shared.child_process import ChildProcess, child_process
 from shared.frames import Frame, FrameReader
@@ -191,10 +191,10 @@ async def spawn(
 
 
 @asynccontextmanager
-async def _own_folder() -> AsyncIterator[str]:
+async def _own_folder() -> AsyncIterator[Path]:
     """Where compilers leave what they make: ``kernel_meta``, ``rank_0``, and not for each alone."""
-    folder = await asyncio.to_thread(mkdtemp, prefix="mindserve-device-")
+    folder = await asyncio.to_thread(Folder)
     try:
-        yield folder
+        yield folder.path
     finally:
-        await asyncio.to_thread(rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(folder.remove)

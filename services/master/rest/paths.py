@@ -71,11 +71,11 @@ def _version(text: str | None, path: str) -> int:
     if text is None:
         return 0
     if not _NUMBER.fullmatch(text):
-        raise _fault("the keyword:[version] value invalid", path)
+        raise _fault("the keyword:[version] value invalid,", path)
     # A number of more digits need not be read to be out of range.
     version = int(text) if len(text) <= len(str(_LARGEST_VERSION)) else -1
     if not 0 <= version <= _LARGEST_VERSION:
-        raise _fault("version number range failed", path)
+        raise _fault("version number range failed,", path)
     return version
 
 

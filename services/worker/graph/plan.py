@@ -58,13 +58,24 @@ def plan_of(method: Method) -> MethodPlan:
             reads[index],
             slice(starts[index], starts[index + 1]),
             tuple(predecessors(stage)),
-            f"Call {stage.tag} Failed, method: '{method.name}',"
-            f" stage index(begin with 1): {index + 1}, error msg: ",
+            _where(method, stage, index),
             _read_again(stage, reads[index], {*outputs}.union(*reads[index + 1 :])),
         )
         for index, stage in enumerate(method.graph.stages)
     )
     return MethodPlan(method, stages, outputs, starts[-1], _is_chain(stages), _flows(stages))
+
+
+def _where(method: Method, stage: Stage, index: int) -> str:
+    """The original's words, and the function (of which servable) where the tag hides it."""
+    where = (
+        f"Call {stage.tag} Failed, method: '{method.name}',"
+        f" stage index(begin with 1): {index + 1}, error msg: "
+    )
+    call = stage.call
+    if not isinstance(call, FunctionCall) or f"'{call.name}'" in stage.tag:
+        return where
+    return f"{where}Function '{call.name}': "
 
 
 def _read_again(stage: Stage, reads: Sequence[int], later: set[int]) -> tuple[int, ...]:

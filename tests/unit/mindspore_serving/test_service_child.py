@@ -137,3 +137,13 @@ def test_a_log_is_begun_anew_by_a_script_and_goes_on_when_its_service_starts_aga
     assert log_of(child).startswith(first)
     child.close()
     assert child.wait(time.monotonic() + 30)
+
+
+@pytest.mark.timeout(60)
+def test_a_signals_handler_that_interrupted_a_look_at_a_service_can_end_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    child = master([])
+    with child._process._waitpid_lock:  # the standard library's, which a look holds for a moment
+        assert not child.wait(time.monotonic())
+    assert child.cause() == "SIGKILL"
+    child.close()
