@@ -15,6 +15,8 @@ import uvloop
 log = structlog.get_logger()
 
 _STDIN = 0
+# What comes so soon again is the same signal: timeout(1), for one, sends each twice.
+_SAME_SECONDS = 1.0
 
 
 class Drainable(Protocol):
@@ -32,8 +34,8 @@ def run(
 ) -> None:
     """Run one service until SIGTERM or SIGINT, or (``stop_with_stdin``) its parent's end.
 
-    The first signal drains for at most ``drain_seconds``; a second one ends the
-    process at once with status 128 + signal number.
+    The first signal drains for at most ``drain_seconds``; one that comes over a
+    second later ends the process at once with status 128 + signal number.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
@@ -51,8 +53,9 @@ async def _run_until_signalled(
     loop = asyncio.get_running_loop()
     if stop_with_stdin:
         loop.add_reader(_STDIN, _on_stdin, loop, stopping)
+    signals = Signals(stopping, loop.time)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, number, stopping)
+        loop.add_signal_handler(number, signals.came, number)
     async with open_service() as service:
         _collect_rarely()
         await stopping.wait()
@@ -81,7 +84,18 @@ def _on_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-def _on_signal(number: signal.Signals, stopping: asyncio.Event) -> None:
-    if stopping.is_set():
-        os._exit(128 + number)
-    stopping.set()
+class Signals:
+    """SIGTERM and SIGINT: the first sets ``stopping``, one that comes later does not wait."""
+
+    def __init__(self, stopping: asyncio.Event, now: Callable[[], float]) -> None:
+        self._stopping = stopping
+        self._now = now
+        self._first_at: float | None = None
+
+    def came(self, number: signal.Signals) -> None:
+        """One was sent."""
+        if self._first_at is None:
+            self._first_at = self._now()
+            self._stopping.set()
+        elif self._now() - self._first_at > _SAME_SECONDS:
+            os._exit(128 + number)
