@@ -50,8 +50,10 @@ class ForkedService:
         return status
 
     def send_signal(self, number: int) -> None:
+        # The server may have buried it before it told of that.
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
