@@ -155,6 +155,7 @@ class Cluster:
     ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
         log = self.folder / f"{name}.log"
+        log.touch()
         if arguments and stdin == subprocess.DEVNULL and name not in self.inside:
             self.processes[name] = fork_service(
                 service, *arguments, folder=self.folder, log=log, environment=environment
