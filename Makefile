@@ -16,8 +16,9 @@ demo: venv
 demo-llm: venv
 	@$(BIN)/python -m examples.demo_llm
 
+# Two files of tests at a time: most tests wait for processes that start.
 test: venv lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # For instance: make bench ARGS="--work a,c --peers mindserve,mosec --rounds 3 --seconds 5"
 bench: venv

@@ -1,5 +1,6 @@
 """The Prometheus endpoint that each service opens, and its buckets."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,8 @@ def exporter(registry: CollectorRegistry, address: HostPort | None) -> Iterator[
     try:
         yield
     finally:
+        # It looks twice a second whether it shall end, and at once when nobody can come any more.
+        server.socket.shutdown(socket.SHUT_RDWR)
         server.shutdown()
         server.server_close()
         thread.join()

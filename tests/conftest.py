@@ -21,6 +21,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Folders of tests: those whose files take longest come first, and those that look at the time
+# last, when what runs beside them takes least of the machine.
+_ORDER = ("deploy", "examples", "device", "compat", "cluster", "benchmarks", "contract")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` has two processes that take the next file each: both shall end together."""
+    tests = Path(__file__).parent
+    rank = {name: number for number, name in enumerate(_ORDER)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], len(_ORDER)))
+
+
 @pytest.fixture(autouse=True)
 def no_blocking_calls() -> Iterator[None]:
     """A blocking call of ours on the event loop fails the test that caused it."""

@@ -55,12 +55,14 @@ class Master:
         rest: "RestServer | None",
         membership: Server,
         admission: Admission,
+        registrar: Registrar,
         health: HealthBoard,
     ) -> None:
         self._front = front
         self._rest = rest
         self._membership = membership
         self._admission = admission
+        self._registrar = registrar
         self._health = health
 
     @property
@@ -85,6 +87,8 @@ class Master:
         await self._admission.drain()
         doors = [each for each in (self._front, self._rest) if each is not None]
         await asyncio.gather(*(door.close(_CLOSE_GRACE_SECONDS) for door in doors))
+        # Else workers would stay for the whole grace.
+        await self._registrar.close()
 
 
 def _max_connection_age(settings: MasterSettings) -> ConnectionAge | None:
@@ -222,7 +226,7 @@ async def open_master(settings: MasterSettings) -> AsyncIterator[Master]:
             ):
                 health.set(SERVICE_NAME, True)
                 scope.spawn(registrar.expel_silent(), name="lease watch")
-                master = Master(front, rest, membership, admission, health)
+                master = Master(front, rest, membership, admission, registrar, health)
                 log.info(
                     "listening",
                     clients=master.address,

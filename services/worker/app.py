@@ -63,12 +63,14 @@ class Worker:
         front: Server,
         servings: Servings,
         requests: Requests,
+        registrar: Registrar,
         health: HealthBoard,
     ) -> None:
         self._server = server
         self._front = front
         self._servings = servings
         self._requests = requests
+        self._registrar = registrar
         self._health = health
 
     @property
@@ -82,6 +84,8 @@ class Worker:
         self._servings.drain()
         await self._requests.drained()
         await self._front.close(_CLOSE_GRACE_SECONDS)
+        # Else agents would stay for the whole grace.
+        await self._registrar.close()
         await self._server.close(_CLOSE_GRACE_SECONDS)
 
 
@@ -196,7 +200,7 @@ async def open_worker(settings: WorkerSettings) -> AsyncIterator[Worker]:
                         clients=next(iter(front.addresses), "through masters"),
                         servables=[str(loaded.what) for loaded in first.loaded],
                     )
-                    yield Worker(server, front, servings, requests, health)
+                    yield Worker(server, front, servings, requests, registrar, health)
             finally:
                 pipelines.close()
                 functions.close()

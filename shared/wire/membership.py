@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from shared.errors import InvalidRequest, PeerLost, ServingError
+from shared.errors import InvalidRequest, PeerLost, ServingError, Unavailable
 from shared.membership import (
     REPORTS_PER_LEASE,
     Heartbeat,
@@ -28,6 +28,12 @@ log = structlog.get_logger()
 JOIN_PATH = "/mindserve.serving.v1.Membership/Join"
 _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 1.0
+_REASONS = {
+    "lease": "was silent for a whole lease",
+    "joined again": "joined again",
+    "closed": "the registrar was closed",
+}
+"""Why a session was cancelled, to say why a member left."""
 
 
 class MemberObserver(Protocol):
@@ -52,6 +58,7 @@ class Registrar:
         self._table = MembershipTable(lease_seconds)
         self._outboxes: dict[str, asyncio.Queue[Notice | ServingError]] = {}
         self._sessions: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     @property
     def routes(self) -> Routes:
@@ -70,6 +77,15 @@ class Registrar:
         if outbox is not None:
             outbox.put_nowait(reason)
 
+    async def close(self) -> None:
+        """Take no more members and end every membership: nobody need wait for its end."""
+        self._closed = True
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            session.cancel("closed")
+        if sessions:
+            await asyncio.wait(sessions)
+
     async def expel_silent(self) -> None:
         """End the membership of members whose lease ran out; runs until cancelled."""
         period = self._table.lease_seconds / (2 * REPORTS_PER_LEASE)
@@ -87,6 +103,8 @@ class Registrar:
     async def _join(self, context: CallContext, stream: Stream) -> None:
         reports = aiter(stream)
         hello = await self._read_hello(context, reports)
+        if self._closed:
+            raise Unavailable("the registrar takes no more members")
         previous = self._sessions.get(hello.member_id)
         if previous is not None:
             previous.cancel("joined again")
@@ -128,9 +146,7 @@ class Registrar:
                     if not isinstance(report, Hello):
                         self._observer.reported(hello, report)
         except asyncio.CancelledError as cancelled:
-            reason = {"lease": "was silent for a whole lease", "joined again": "joined again"}.get(
-                str(cancelled), "connection broke"
-            )
+            reason = _REASONS.get(str(cancelled), "connection broke")
             raise
         except ServingError as failure:
             reason = failure.message

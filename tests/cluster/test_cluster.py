@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 
 import grpc
 import numpy as np
@@ -161,17 +160,6 @@ async def test_a_worker_registers_with_every_master(cluster):
     await cluster.ready("toy")
     await cluster.ready("toy", front)
     assert outputs(await cluster.predict([1, 2])) == [[2, 4]]
-
-
-async def test_without_arguments_every_service_finds_the_others(cluster):
-    for port in (5500, 6100, 6200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                pytest.skip(f"somebody else listens on port {port}")
-    add_servable(cluster.servables)
-    for name in ("agent", "worker", "master"):
-        cluster.start_bare(name)
-    await cluster.ready("toy", "127.0.0.1:5500")
 
 
 async def test_neighbours_of_a_caller_who_leaves_are_answered(cluster):

@@ -3,8 +3,8 @@
 import pytest
 
 from shared.ports import free_port
-from tests.support.adding import started
-from tests.support.scripts import RunningScript, alive_after, run_script
+from tests.support import adding
+from tests.support.scripts import RunningScript, alive_after, run_script, write_servable
 
 CLIENTS = """
     import multiprocessing
@@ -41,6 +41,17 @@ CLIENTS = """
 """
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Where the script of a server answers every test that asks nothing else of it."""
+    folder = tmp_path_factory.mktemp("server")
+    write_servable(folder / "my servables", adding.CONFIG)
+    address = f"127.0.0.1:{free_port()}"
+    with adding.started(folder, address, devices="(0, 1)") as script:
+        script.until("started")
+        yield address
+
+
 # Not forks after calls: gRPC's core skips what it does for them while a thread of its own is at
 # work, which nobody outside it can wait for.
 @pytest.mark.parametrize(
@@ -53,11 +64,8 @@ CLIENTS = """
         ("forkserver", "after the parent has called"),
     ],
 )
-def test_clients_in_several_processes_call_at_once(folder, method, before):
-    address = f"127.0.0.1:{free_port()}"
-    with started(folder, address, devices="(0, 1)") as script:
-        script.until("started")
-        ended = run_script(folder, CLIENTS, address, method, before, name="clients.py")
+def test_clients_in_several_processes_call_at_once(server, tmp_path, method, before):
+    ended = run_script(tmp_path, CLIENTS, server, method, before, name="clients.py")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == [str(list(range(1, 9)))], ended.stderr
 

@@ -160,6 +160,24 @@ async def test_a_member_that_is_refused_hears_why(wire):
         assert reasons(logged) == [REFUSED.message]
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("wire", [GrpcioWire, NativeWire])
+async def test_a_registrar_that_is_closed_ends_memberships_and_its_server_need_not_wait(wire):
+    witness = Witness()
+    registrar_ = Registrar(witness, 10.0)
+    async with wire().serve(registrar_.routes, ["127.0.0.1:0"]) as server:
+        with capture_logs() as logged:
+            async with member(server.addresses[0], wire=wire):
+                await witness.until("reported", "one")
+                await registrar_.close()
+                assert witness.events[-1] == ("left", "one", "the registrar was closed")
+                # It comes back, and is told.
+                await until(lambda: len(reasons(logged)) == 2, what="two reasons")
+                assert reasons(logged)[1] == "the registrar takes no more members"
+                await server.close(60)
+        assert [each for each in witness.events if each[0] == "joined"] == [("joined", "one")]
+
+
 def reasons(logged):
     return [each["reason"] for each in logged if each["event"] == "not joined"]
 

@@ -304,7 +304,7 @@ async def test_a_server_that_is_silent_is_asked_and_then_given_up():
 
 async def test_an_idle_connection_between_us_lives():
     """Each end asks the other, and each answers."""
-    limits = Limits(silent_seconds=0.1, tend_seconds=0.02, keepalive_seconds=0.1)
+    limits = Limits(silent_seconds=0.4, tend_seconds=0.02, keepalive_seconds=0.4)
     wire = NativeWire(limits)
     with capture_logs() as logs:
         async with (
@@ -314,7 +314,7 @@ async def test_an_idle_connection_between_us_lives():
         ):
             for _ in range(2):
                 assert await channel.call(ECHO, b"hello", deadline=soon()) == b"hello"
-                await asyncio.sleep(0.6)  # silent but for keepalive, longer than is borne
+                await asyncio.sleep(1.2)  # silent but for keepalive, longer than is borne
     assert not logs
 
 

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protos.ms_service import ms_service_pb2 as pb
 from shared.ports import free_port
 from shared.wire.check import serves
+from tests.support.fork_server import ForkedService, fork_service
 from tests.support.reference import reference_model
 
 READY_SECONDS = 60.0
@@ -92,7 +93,7 @@ class Cluster:
         self.servables.mkdir()
         self.front = front or f"127.0.0.1:{free_port()}"
         self.membership = f"127.0.0.1:{free_port()}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes] | ForkedService] = {}
         self.inside: dict[str, Sequence[str]] = {}
         """By the name of a service: words before its command, which put it on another machine."""
         self._metrics: dict[str, str] = {}
@@ -153,7 +154,14 @@ class Cluster:
         self, name: str, service: str, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL
     ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MINDSERVE_")}
-        with (self.folder / f"{name}.log").open("ab") as output:
+        log = self.folder / f"{name}.log"
+        log.touch()
+        if arguments and stdin == subprocess.DEVNULL and name not in self.inside:
+            self.processes[name] = fork_service(
+                service, *arguments, folder=self.folder, log=log, environment=environment
+            )
+            return
+        with log.open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 [
                     *self.inside.get(name, ()),

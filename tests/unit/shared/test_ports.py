@@ -1,5 +1,8 @@
 import errno
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,13 +21,52 @@ def test_no_port_is_given_twice_and_none_that_the_kernel_gives_to_outgoing_conne
 
 
 def test_a_port_that_is_listened_on_is_not_given(monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_port()))
-        taken.listen()
-        port = taken.getsockname()[1]
-        other = unused_port(besides=ports._given)
-        monkeypatch.setattr("shared.ports._random.sample", lambda _, k: [port, other])
-        assert free_port() == other
+    taken = unused_port()
+    block = list(range(taken // 64 * 64, taken // 64 * 64 + 64))
+    monkeypatch.setattr(ports, "_left", [*(each for each in block if each != taken), taken])
+    with socket.create_server(("127.0.0.1", taken)):
+        assert free_port() == block[-1 if taken != block[-1] else -2]
+
+
+@contextmanager
+def another_process(program):
+    """One that goes on after ``program``; its words."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"from shared import ports\n{program}\ninput()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process.stdout.readline().split()
+
+
+def test_two_processes_are_not_given_the_same_ports(monkeypatch):
+    with another_process("print(ports.free_port())") as (port,):
+        block = int(port) // 64
+        other = unused_port() // 64
+        monkeypatch.setattr("shared.ports._random.sample", lambda _, k: [block, other])
+        monkeypatch.setattr(ports, "_left", [])
+        assert free_port() // 64 == other
+        assert free_port(block * 64 + 1) // 64 == other
+        monkeypatch.undo()
+        # Nor do those get them who would listen at once.
+        monkeypatch.setattr("shared.ports._random.sample", lambda _, k: [block * 64 + 1])
+        with pytest.raises(OSError, match="are all in use"):
+            unused_port()
+    assert unused_port() == block * 64 + 1
+
+
+def test_ports_that_a_process_was_not_given_are_another_ones_when_it_has_ended(monkeypatch):
+    with another_process("print(ports.free_port())") as (port,):
+        preferred = int(port) // 64 * 64 + (int(port) + 1) % 64
+        assert free_port(preferred) != preferred
+    assert free_port(preferred) == preferred
+
+
+def test_a_process_that_was_forked_gives_ports_of_its_own():
+    forks = "import os\nfirst = ports.free_port()\nif not os.fork():"
+    with another_process(
+        f"{forks}\n    print(first, ports.free_port(), flush=True)\n    os._exit(0)\nos.wait()"
+    ) as (first, forked):
+        assert int(first) // 64 != int(forked) // 64
 
 
 def test_a_preferred_port_is_given_once():
