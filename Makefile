@@ -16,9 +16,10 @@ demo: venv
 demo-llm: venv
 	@$(BIN)/python -m examples.demo_llm
 
-# Two files of tests at a time: most tests wait for processes that start.
+# Two files at a time take half as long, most tests wait for processes that start; on two cores it is
+# a matter of luck whether all keep their deadlines: make test ARGS="-n 2 --dist loadfile --no-loadscope-reorder"
 test: venv lint
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(ARGS)
 
 # For instance: make bench ARGS="--work a,c --peers mindserve,mosec --rounds 3 --seconds 5"
 bench: venv

@@ -27,7 +27,7 @@ _ORDER = ("deploy", "examples", "device", "compat", "cluster", "benchmarks", "co
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` has two processes that take the next file each: both shall end together."""
+    """Processes of pytest-xdist take the next file each: they shall end together."""
     tests = Path(__file__).parent
     rank = {name: number for number, name in enumerate(_ORDER)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(tests).parts[0], len(_ORDER)))
