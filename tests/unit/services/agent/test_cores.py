@@ -81,32 +81,23 @@ class Host:
 
 
 @several
-@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize(
+    ("others", "moves", "leaves"), [(0.5, True, True), (0.5, False, False), (0.0, True, False)]
+)
 def test_a_process_moves_to_where_there_is_more_room_after_its_time(
-    another_thread, monkeypatch, moves
+    another_thread, monkeypatch, others, moves, leaves
 ):
     host = Host(monkeypatch)
     cores = Cores(host.look, lambda: moves)
     cores.use(1)
     (core,) = on(another_thread)
-    host.work(0.4, core, others=0.2)
+    host.work(0.4, core, others=0.4 * others)
     cores.use(1)
     assert on(another_thread) == [core]
-    host.work(0.2, core, others=0.1)
+    host.work(0.2, core, others=0.2 * others)
     cores.use(1)
     (later,) = on(another_thread)
-    assert (later != core) == moves
-
-
-@several
-def test_a_process_that_is_alone_stays_where_it_is(another_thread, monkeypatch):
-    host = Host(monkeypatch)
-    cores = Cores(host.look, lambda: True)
-    cores.use(1)
-    (core,) = on(another_thread)
-    host.work(1.0, core, others=0.0)
-    cores.use(1)
-    assert on(another_thread) == [core]
+    assert (later != core) == leaves
 
 
 def test_a_look_tells_what_this_process_uses():
